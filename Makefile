@@ -1,0 +1,37 @@
+# make demo   the whole benchmark on the synthetic phantom: a leaderboard in minutes
+# make test   lint, types and tests
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: .venv/baselines.stamp
+	$(BIN)/ictmri demo --out out/demo
+
+test: .venv/dev.stamp lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv out
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+
+# torch first and by name: the build that is there stays, whatever another package would pull in.
+.venv/baselines.stamp: .venv/bin/python $(SOURCES)
+	$(PIP) torch
+	$(PIP) -e '.[baselines]'
+	touch $@
+
+.venv/dev.stamp: .venv/bin/python $(SOURCES)
+	$(PIP) torch
+	$(PIP) -e '.[baselines,dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""The baselines of the benchmark: controls, the reference Virtual Biopsy, and how each is reproduced."""

@@ -1,0 +1,140 @@
+"""What a method may look at: cases without labels, volumes behind a memory map."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.files import write_json
+from ictmri.resources import user_cache
+from ictmri.volumes import unpack
+
+if TYPE_CHECKING:
+    from ictmri.cohort import Cohort
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """The processed volumes of a cohort, all on one grid.
+
+    Attributes:
+        image: (n, X, Y, Z) float16 memory map, intensity-standardised, 0 outside the brain.
+        prior: (n, X, Y, Z) uint8 memory map, 0..255 for a probability of 0..1.
+        affine: (4, 4) voxel to MNI mm.
+    """
+
+    image: NDArray[np.float16]
+    prior: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Some cases of a cohort, as a method sees them: it is never handed the labels of test cases.
+
+    Attributes:
+        case_ids: n ids.
+        sex: (n,) 0 female, 1 male, NaN unknown.
+        age: (n,) years, NaN unknown.
+        rows: (n,) positions in ``volumes``.
+        volumes: None where the recipe does not need them.
+    """
+
+    case_ids: list[str]
+    sex: NDArray[np.float64]
+    age: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    volumes: Volumes | None
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return len(self.case_ids)
+
+    def image(self, index: int) -> NDArray[np.float32]:
+        """Return the volume of one case, (X, Y, Z) float32."""
+        return np.asarray(self._volumes.image[self.rows[index]], dtype=np.float32)
+
+    def prior(self, index: int) -> NDArray[np.float32]:
+        """Return the prior of one case, (X, Y, Z) float32 in [0, 1]."""
+        return np.asarray(self._volumes.prior[self.rows[index]], dtype=np.float32) / 255
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Voxel to MNI mm, (4, 4)."""
+        return self._volumes.affine
+
+    @property
+    def _volumes(self) -> Volumes:
+        if self.volumes is None:
+            raise RuntimeError("this recipe declares that it needs no volumes")
+        return self.volumes
+
+    def subset(self, chosen: NDArray[np.bool_]) -> Cases:
+        """Return the chosen cases, in order."""
+        ids = [case_id for case_id, keep in zip(self.case_ids, chosen, strict=True) if keep]
+        return Cases(ids, self.sex[chosen], self.age[chosen], self.rows[chosen], self.volumes)
+
+
+def load_cases(cohort: Cohort, *, with_volumes: bool) -> Cases:
+    """Return all cases of a cohort in the order of its fold table."""
+    ids = cohort.folds().case_ids
+    table = {row["case_id"]: row for row in cohort.rows("default", ["case_id", "sex", "age"])}
+    volumes, places = (None, {case_id: i for i, case_id in enumerate(ids)})
+    if with_volumes:
+        volumes, places = open_volumes(cohort)
+    return Cases(
+        case_ids=ids,
+        sex=np.array([_number(table[case_id]["sex"]) for case_id in ids]),
+        age=np.array([_number(table[case_id]["age"]) for case_id in ids]),
+        rows=np.array([places[case_id] for case_id in ids], dtype=np.int64),
+        volumes=volumes,
+    )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def open_volumes(cohort: Cohort) -> tuple[Volumes, dict[str, int]]:
+    """Return the memory-mapped volumes and each case's row in them, decoding the cohort once.
+
+    The cache lies in the user cache under the digest of the processed data.
+    """
+    folder = user_cache() / "arrays" / cohort.manifest.digest_of("processed")[:16]
+    if not (folder / "cases.json").is_file():
+        _decode(cohort, folder)
+    index = json.loads((folder / "cases.json").read_text())
+    volumes = Volumes(
+        image=np.load(folder / "image.npy", mmap_mode="r"),
+        prior=np.load(folder / "prior.npy", mmap_mode="r"),
+        affine=np.array(index["affine"]),
+    )
+    return volumes, {case_id: place for place, case_id in enumerate(index["case_ids"])}
+
+
+def _decode(cohort: Cohort, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ids: list[str] = []
+    image = prior = None
+    affine = np.eye(4)
+    for place, row in enumerate(cohort.rows("processed", ["case_id", "image", "prior_coarse"])):
+        volume = unpack(row["image"])
+        if image is None or prior is None:
+            shape = (cohort.manifest.n_cases, *volume.shape)
+            image = np.lib.format.open_memmap(folder / "image.npy", "w+", np.float16, shape)
+            prior = np.lib.format.open_memmap(folder / "prior.npy", "w+", np.uint8, shape)
+            affine = volume.affine
+        image[place] = volume.get_fdata(dtype=np.float32)
+        prior[place] = np.asarray(unpack(row["prior_coarse"]).dataobj)
+        ids.append(row["case_id"])
+    for array in (image, prior):
+        if array is not None:
+            array.flush()
+    write_json(folder / "cases.json", {"case_ids": ids, "affine": affine.tolist()})

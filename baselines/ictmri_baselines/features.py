@@ -1,0 +1,150 @@
+"""Features of a case that a person could measure: where the prior lies, and what it encloses.
+
+Intensities, texture and shape follow the Image Biomarker Standardisation Initiative's first-order and
+morphological families (Zwanenburg 2020, 10.1148/radiol.2020191145), on the processed volume.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+
+from ictmri_baselines.cases import Cases
+
+THRESHOLD: Final = 0.5
+"""A voxel belongs to the region where its prior is at least this."""
+SHELL_MM: Final = 6.0
+PERCENTILES: Final = (5, 25, 50, 75, 95)
+
+
+def location(cases: Cases) -> NDArray[np.float64]:
+    """Return (n, 8): centre (mm, MNI), distance from the midline, extent (mm) and log volume (ml)."""
+    return np.array([_location(cases.prior(i), cases.affine) for i in range(len(cases))])
+
+
+def radiomics(cases: Cases) -> NDArray[np.float64]:
+    """Return (n, m): intensity, texture and shape in the region, its shell and its mirror image."""
+    spacing = np.abs(np.diag(cases.affine)[:3])
+    return np.array(
+        [_radiomics(cases.image(i), cases.prior(i), spacing) for i in range(len(cases))]
+    )
+
+
+def region(prior: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the voxels that count as lesion: the prior's half-height, or all of it where lower."""
+    peak = float(prior.max())
+    return prior >= min(THRESHOLD, peak) if peak > 0 else np.zeros(prior.shape, dtype=bool)
+
+
+def _location(prior: NDArray[np.float32], affine: NDArray[np.float64]) -> list[float]:
+    places = np.argwhere(region(prior))
+    if not len(places):
+        return [0.0] * 8
+    centre = affine[:3, :3] @ places.mean(axis=0) + affine[:3, 3]
+    spacing = np.abs(np.diag(affine)[:3])
+    extent = (np.ptp(places, axis=0) + 1) * spacing
+    volume = len(places) * np.prod(spacing) / 1000
+    return [*centre, abs(centre[0]), *extent, float(np.log(volume))]
+
+
+def _radiomics(
+    image: NDArray[np.float32], prior: NDArray[np.float32], spacing: NDArray[np.float64]
+) -> list[float]:
+    inside = region(prior)
+    box = _box(inside, margin=int(np.ceil(SHELL_MM / spacing.min())) + 2)
+    mirrored = image[::-1][box]
+    image, inside = image[box], inside[box]
+    distance = ndimage.distance_transform_edt(~inside, sampling=spacing)
+    shell = (distance > 0) & (distance <= SHELL_MM) & (image != 0)
+    depth = ndimage.distance_transform_edt(inside, sampling=spacing)
+    return [
+        *_first_order(image[inside]),
+        *_first_order(image[shell]),
+        *_texture(image, inside),
+        *_by_depth(image, depth),
+        _mean(image[inside]) - _mean(mirrored[inside]),
+        *_shape(inside, depth, spacing),
+    ]
+
+
+def _box(inside: NDArray[np.bool_], *, margin: int) -> tuple[slice, ...]:
+    places = np.argwhere(inside)
+    if not len(places):
+        return tuple(slice(0, n) for n in inside.shape)
+    low, high = places.min(axis=0) - margin, places.max(axis=0) + margin + 1
+    return tuple(
+        slice(max(0, int(a)), min(n, int(b)))
+        for a, b, n in zip(low, high, inside.shape, strict=True)
+    )
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+def _first_order(values: NDArray[np.float32]) -> list[float]:
+    if values.size < 2 or values.min() == values.max():
+        return [0.0] * (len(PERCENTILES) + 5)
+    values = values.astype(np.float64)
+    counts, _ = np.histogram(values, bins=32)
+    return [
+        float(values.mean()),
+        float(values.std()),
+        float(stats.skew(values)),
+        float(stats.kurtosis(values)),
+        float(stats.entropy(counts)),
+        *np.percentile(values, PERCENTILES),
+    ]
+
+
+def _texture(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> list[float]:
+    """Return gradient magnitude, local spread and blob response at two scales, mean and sd each."""
+    if not inside.any():
+        return [0.0] * 10
+    found: list[float] = []
+    gradient = ndimage.generic_gradient_magnitude(image, ndimage.sobel)
+    maps = [gradient]
+    for size in (3, 5):
+        mean = ndimage.uniform_filter(image, size)
+        square = ndimage.uniform_filter(image * image, size)
+        maps += [
+            np.sqrt(np.maximum(square - mean * mean, 0)),
+            ndimage.gaussian_laplace(image, size / 2),
+        ]
+    for values in maps:
+        found += [float(values[inside].mean()), float(values[inside].std())]
+    return found
+
+
+def _by_depth(image: NDArray[np.float32], depth: NDArray[np.float64]) -> list[float]:
+    """Return the mean intensity at four relative depths, from rim to core, and core minus rim."""
+    if not depth.any():
+        return [0.0] * 5
+    relative = depth / depth.max()
+    edges = (0.0, 0.25, 0.5, 0.75, 1.0)
+    means = [
+        _mean(image[(relative > low) & (relative <= high)])
+        for low, high in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return [*means, means[-1] - means[0]]
+
+
+def _shape(
+    inside: NDArray[np.bool_], depth: NDArray[np.float64], spacing: NDArray[np.float64]
+) -> list[float]:
+    """Return log volume, thickness, sphericity-like ratio and number of parts."""
+    count = int(inside.sum())
+    if not count:
+        return [0.0] * 4
+    volume = count * float(np.prod(spacing))
+    surface = count - int(ndimage.binary_erosion(inside).sum())
+    _, parts = ndimage.label(inside)
+    return [
+        float(np.log(volume)),
+        float(depth.max()),
+        count ** (2 / 3) / max(surface, 1),
+        float(parts),
+    ]

@@ -1,0 +1,50 @@
+"""The one protocol that a recipe's method follows."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError
+from ictmri_baselines.cases import Cases
+
+
+class Method(Protocol):
+    """Fits on the training cases of a fold and predicts its test cases."""
+
+    def __call__(
+        self, train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, **settings: Any
+    ) -> NDArray[np.float64]:
+        """Return (n_test, 4) probabilities in the order of :data:`ictmri.CLASSES`.
+
+        Args:
+            train: the training cases.
+            labels: (n_train,) their labels.
+            test: the test cases, without labels.
+            seed: everything random follows from it.
+            settings: the recipe's settings.
+        """
+
+
+def find_method(path: str) -> Method:
+    """Import ``module:function``.
+
+    Raises:
+        InputError: there is no such module or function.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return cast("Method", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"method {path}", [str(error)], "correct the recipe") from None
+
+
+def spread(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Put the columns of a model that saw only ``classes`` where they belong; the others are 0."""
+    full = np.zeros((len(probabilities), len(CLASSES)))
+    full[:, classes] = probabilities
+    return full

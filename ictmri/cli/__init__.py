@@ -1,0 +1,1 @@
+"""The command line ``ictmri``: each command imports the part that it needs when it runs."""

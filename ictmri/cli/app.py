@@ -1,0 +1,66 @@
+"""The application: commands, help, and errors that a person can read."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ictmri import __version__
+from ictmri.cli import data, methods, scoring
+from ictmri.errors import IctmriError
+
+app = typer.Typer(
+    name="ictmri",
+    help="ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ictmri {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(methods.demo)
+app.add_typer(data.build_app, name="build")
+app.command("verify")(data.verify)
+app.command("info")(data.info)
+app.command("process")(methods.process)
+app.command("localize")(methods.localize)
+app.command("reproduce")(methods.reproduce)
+app.command("evaluate")(scoring.evaluate)
+app.command("submit")(scoring.submit)
+app.command("leaderboard")(scoring.leaderboard)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
+    try:
+        app()
+    except IctmriError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"error: {error.filename or 'system'}: {error.strerror or error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)

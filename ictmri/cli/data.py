@@ -1,0 +1,175 @@
+"""Commands about cohorts: build, verify, info."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ictmri.cohort import Cohort
+
+build_app = typer.Typer(help="Build a cohort folder.", no_args_is_help=True)
+
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes [default: all usable cores].")
+]
+Folds = Annotated[int, typer.Option("--n-folds", help="Number of folds.")]
+
+
+@build_app.command("phantom")
+def build_phantom(
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    *,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Another seed gives another cohort.")
+    ] = None,
+    n_cases: Annotated[int, typer.Option(min=8, help="Number of cases.")] = 249,
+    n_folds: Folds = 5,
+    spacing: Annotated[float, typer.Option(min=0.8, max=6.0, help="Voxel size in mm.")] = 2.0,
+    jobs: Jobs = None,
+) -> None:
+    """Generate the SYNTHETIC phantom cohort: no patient is in it.
+
+    Example: ictmri build phantom --out out/ictmri-phantom
+    """
+    from ictmri.build import phantom
+
+    cohort = phantom.build_phantom(
+        out,
+        seed=phantom.DEFAULT_SEED if seed is None else seed,
+        n_cases=n_cases,
+        n_folds=n_folds,
+        spacing=spacing,
+        jobs=jobs,
+    )
+    _after_build(cohort)
+
+
+@build_app.command("folder")
+def build_folder(
+    table: Annotated[
+        Path, typer.Argument(help="CSV: patient_id,image,label and, if known, subtype,age,sex.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="Dataset name [default: the folder's name].")
+    ] = None,
+    n_folds: Folds = 5,
+    jobs: Jobs = None,
+) -> None:
+    """Build a cohort from your own scans (NIfTI, NRRD, MHA or DICOM series folders).
+
+    Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
+    """
+    from ictmri.build import folder
+
+    built = folder.build_folder(table, out, name=name, n_folds=n_folds, jobs=jobs)
+    for finding in built.findings:
+        typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
+    typer.echo(built.folds[0])
+    _after_build(built.cohort)
+    typer.echo(f"Source ids -> case ids (keep this file private): {folder.link_path(out)}")
+
+
+def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
+    """Check every file of a cohort against its manifest, and its folds against the published ones.
+
+    Example: ictmri verify out/ictmri-phantom
+    """
+    from ictmri.cohort import open_cohort
+    from ictmri.verify import check_rows
+
+    cohort = open_cohort(folder)
+    folds = cohort.folds()
+    cohort.check()
+    for config in cohort.manifest.configs:
+        check_rows(cohort, config)
+    files = len(cohort.manifest.files)
+    typer.echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
+
+
+def info(
+    cohort: Annotated[str, typer.Argument(help="Dataset name or cohort folder.")] = "ictmri",
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a cohort holds.
+
+    Example: ictmri info ictmri-phantom
+    """
+    from ictmri.cohort import find_cohort
+
+    facts = describe(find_cohort(cohort))
+    typer.echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
+
+
+def describe(cohort: Cohort) -> dict[str, Any]:
+    """Return the facts that ``ictmri info`` shows."""
+    from ictmri.build.folder import read_findings
+    from ictmri.classes import CLASSES
+
+    folds = cohort.folds()
+    counts = Counter((row.label, row.fold) for row in folds.rows)
+    rows = list(cohort.rows("default", ["sex", "age"]))
+    ages = [row["age"] for row in rows if row["age"] is not None]
+    sexes = Counter(("female", "male")[row["sex"]] for row in rows if row["sex"] is not None)
+    return {
+        "name": cohort.name,
+        "version": cohort.manifest.version,
+        "synthetic": cohort.synthetic,
+        "folder": str(cohort.root),
+        "configs": cohort.manifest.configs,
+        "n_cases": len(rows),
+        "n_folds": folds.n_folds,
+        "classes": {
+            name: [counts[name, fold] for fold in range(folds.n_folds)] for name in CLASSES
+        },
+        "sexes": dict(sorted(sexes.items())) | {"unknown": len(rows) - sexes.total()},
+        "ages": {
+            "known": len(ages),
+            "min": min(ages, default=None),
+            "mean": round(sum(ages) / len(ages), 2) if ages else None,
+            "max": max(ages, default=None),
+        },
+        "folds_sha256": folds.sha256,
+        "bytes": sum(file["bytes"] for file in cohort.manifest.files.values()),
+        "findings": [
+            f"{finding.case_id or 'cohort'}: {finding.text}"
+            for finding in read_findings(cohort.root)
+        ],
+    }
+
+
+def _as_text(facts: dict[str, Any]) -> str:
+    ages = facts["ages"]
+    age_text = (
+        f"{ages['min']:.0f} to {ages['max']:.0f}, mean {ages['mean']:.1f} (known for {ages['known']})"
+        if ages["known"]
+        else "unknown"
+    )
+    lines = [
+        f"{facts['name']} {facts['version']}" + ("  SYNTHETIC phantom" * facts["synthetic"]),
+        f"  folder   {facts['folder']} ({facts['bytes'] / 1e6:.0f} MB)",
+        f"  configs  {', '.join(facts['configs'])}",
+        f"  cases    {facts['n_cases']} in {facts['n_folds']} folds",
+        "  classes  "
+        + "  ".join(f"{name} {sum(folds)}" for name, folds in facts["classes"].items()),
+        "  sex      " + "  ".join(f"{name} {count}" for name, count in facts["sexes"].items()),
+        f"  age      {age_text}",
+        f"  folds    sha256 {facts['folds_sha256']}",
+    ]
+    return "\n".join(lines + [f"  note     {text}" for text in facts["findings"]])
+
+
+def _after_build(cohort: Cohort) -> None:
+    from ictmri.loader import prime
+
+    prime(cohort)
+    label = "synthetic cohort" if cohort.synthetic else "cohort"
+    typer.echo(f"{cohort.name}: {label} of {cohort.manifest.n_cases} cases in {cohort.root}")
+    typer.echo(f'Load it: ictmri.load_dataset("{cohort.root}", fold=0)')

@@ -1,0 +1,1 @@
+"""Commands that compute: demo, process, localize, reproduce."""

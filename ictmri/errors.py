@@ -1,0 +1,57 @@
+"""Errors that a person reads: what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+_SHOWN = 20
+
+
+class IctmriError(Exception):
+    """A problem that the user can solve; the command line prints it without a traceback."""
+
+
+class InputError(IctmriError):
+    """Something that the user gave is wrong; holds every problem found, not only the first.
+
+    Args:
+        subject: what was read, for example ``"predictions.csv"``.
+        problems: one line each: what is wrong and where.
+        next_step: what the user can do about it.
+    """
+
+    def __init__(self, subject: str, problems: Sequence[str], next_step: str = "") -> None:
+        self.subject = subject
+        self.problems = list(problems)
+        self.next_step = next_step
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        count = len(self.problems)
+        head = f"{self.subject}: {count} problem{'' if count == 1 else 's'}"
+        lines = [f"  - {problem}" for problem in self.problems[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append(f"  - ... and {count - _SHOWN} more")
+        tail = [f"Next: {self.next_step}"] if self.next_step else []
+        return "\n".join([head, *lines, *tail])
+
+
+class AccessError(IctmriError):
+    """Data exist but cannot be reached from here."""
+
+
+class MissingDependencyError(IctmriError):
+    """An optional part of the package is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs packages that are not installed.\n"
+            f'Next: pip install "ictmri[{extra}]"'
+        )
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the choice closest to ``word``, or an empty string."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

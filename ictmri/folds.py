@@ -1,0 +1,226 @@
+"""The fold table: which case is tested in which fold, and how a new cohort gets its folds.
+
+A fold table is a small CSV that a person can read, ``case_id,patient_id,label,fold`` with the label
+as a class name. Its SHA-256 is part of every report, so that an entry cannot be scored on other folds
+than the ones it was made for.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ictmri.classes import CLASSES, label_of
+from ictmri.errors import InputError, nearest
+from ictmri.files import sha256_bytes, write_text
+
+COLUMNS: Final = ("case_id", "patient_id", "label", "fold")
+DEFAULT_N_FOLDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRow:
+    """One case of a fold table."""
+
+    case_id: str
+    patient_id: str
+    label: str
+    fold: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTable:
+    """The folds of a cohort.
+
+    Attributes:
+        name: the cohort's dataset name.
+        rows: one row a case, in the order of the file.
+        sha256: digest of the file's bytes.
+    """
+
+    name: str
+    rows: tuple[FoldRow, ...]
+    sha256: str
+
+    @property
+    def case_ids(self) -> list[str]:
+        """Case ids in the order of the file."""
+        return [row.case_id for row in self.rows]
+
+    @property
+    def labels(self) -> list[int]:
+        """Integer labels in the order of the file."""
+        return [label_of(row.label) for row in self.rows]
+
+    @property
+    def folds(self) -> list[int]:
+        """Fold numbers in the order of the file."""
+        return [row.fold for row in self.rows]
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return max(row.fold for row in self.rows) + 1
+
+    @property
+    def labels_sha256(self) -> str:
+        """Digest of the case ids with their labels, whatever their order and folds."""
+        lines = sorted(f"{row.case_id},{row.label}" for row in self.rows)
+        return sha256_bytes("\n".join(lines).encode())
+
+
+def format_folds(rows: Sequence[FoldRow]) -> str:
+    """Return the text of a fold table: header, then one row a case."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((row.case_id, row.patient_id, row.label, row.fold) for row in rows)
+    return stream.getvalue()
+
+
+def write_folds(path: Path, rows: Sequence[FoldRow]) -> str:
+    """Write a fold table and return its SHA-256."""
+    text = format_folds(rows)
+    write_text(path, text)
+    return sha256_bytes(text.encode())
+
+
+def read_folds(path: Path, name: str, *, expected_sha256: str | None = None) -> FoldTable:
+    """Read a fold table and check it.
+
+    Args:
+        path: the CSV file.
+        name: the cohort's dataset name.
+        expected_sha256: digest that the file must have; not checked where None.
+
+    Raises:
+        InputError: the file is not the expected one, or not a valid fold table.
+    """
+    content = path.read_bytes()
+    digest = sha256_bytes(content)
+    if expected_sha256 is not None and digest != expected_sha256:
+        raise InputError(
+            str(path),
+            [
+                f"the fold table of {name!r} was edited or reordered: its SHA-256 is "
+                f"{digest[:12]}..., published is {expected_sha256[:12]}..."
+            ],
+            f"restore the file, or build the cohort {name!r} again",
+        )
+    rows, problems = _parse(content)
+    if problems:
+        raise InputError(str(path), problems, "restore the file, or build the cohort again")
+    return FoldTable(name=name, rows=tuple(rows), sha256=digest)
+
+
+def _parse(content: bytes) -> tuple[list[FoldRow], list[str]]:
+    try:
+        table = list(csv.reader(io.StringIO(content.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        return [], [f"not a UTF-8 CSV file ({error})"]
+    if not table or tuple(table[0]) != COLUMNS:
+        return [], [f"the header must be {','.join(COLUMNS)}"]
+    rows: list[FoldRow] = []
+    problems: list[str] = []
+    for number, cells in enumerate(table[1:], start=2):
+        problem = _row_problem(cells)
+        if problem:
+            problems.append(f"row {number}: {problem}")
+        else:
+            rows.append(FoldRow(cells[0], cells[1], cells[2], int(cells[3])))
+    return rows, problems or _table_problems(rows)
+
+
+def _row_problem(cells: list[str]) -> str:
+    if len(cells) != len(COLUMNS):
+        return f"{len(cells)} cells instead of {len(COLUMNS)}"
+    if cells[2] not in CLASSES:
+        return f"unknown class {cells[2]!r}{nearest(cells[2], CLASSES)}"
+    return "" if cells[3].isdecimal() else f"fold {cells[3]!r} is not a number"
+
+
+def _table_problems(rows: Sequence[FoldRow]) -> list[str]:
+    if not rows:
+        return ["no cases"]
+    problems = [
+        f"case {case_id!r} stands {count} times"
+        for case_id, count in Counter(row.case_id for row in rows).items()
+        if count > 1
+    ]
+    patient_folds: dict[str, set[int]] = {}
+    for row in rows:
+        patient_folds.setdefault(row.patient_id, set()).add(row.fold)
+    problems += [
+        f"patient {patient_id!r} is in folds {sorted(folds)}"
+        for patient_id, folds in patient_folds.items()
+        if len(folds) > 1
+    ]
+    used = {row.fold for row in rows}
+    problems += [f"fold {fold} is empty" for fold in range(max(used) + 1) if fold not in used]
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A case that waits for its fold; sex and age may be unknown (empty, NaN)."""
+
+    case_id: str
+    patient_id: str
+    label: str
+    subtype: str = ""
+    sex: str = ""
+    age: float = float("nan")
+
+
+def assign_folds(candidates: Sequence[Candidate], n_folds: int) -> list[FoldRow]:
+    """Deal a cohort into folds, class by class.
+
+    Inside a class the cases are sorted by subtype, sex and age and dealt in turn, so that each fold
+    gets its share of all three; the next class goes on where the last one stopped, so that fold sizes
+    differ by at most one. A class with fewer cases than folds is missing from some of them.
+
+    Raises:
+        InputError: fewer than 2 folds, or more folds than cases.
+    """
+    if not 2 <= n_folds <= len(candidates):
+        raise InputError(
+            "--n-folds",
+            [f"{n_folds} folds for {len(candidates)} cases"],
+            f"choose 2 to {len(candidates)} folds",
+        )
+    fold_of: dict[str, int] = {}
+    for position, candidate in enumerate(sorted(candidates, key=_dealing_order)):
+        fold_of[candidate.case_id] = position % n_folds
+    return [
+        FoldRow(c.case_id, c.patient_id, c.label, fold_of[c.case_id])
+        for c in sorted(candidates, key=lambda c: c.case_id)
+    ]
+
+
+def _dealing_order(candidate: Candidate) -> tuple[int, str, str, float, str]:
+    age = -1.0 if candidate.age != candidate.age else candidate.age
+    return (label_of(candidate.label), candidate.subtype, candidate.sex, age, candidate.case_id)
+
+
+def describe_folds(rows: Sequence[FoldRow]) -> list[str]:
+    """Say in a few lines what the fold rule did, and where a class is too small for it."""
+    n_folds = max(row.fold for row in rows) + 1
+    sizes = Counter(row.fold for row in rows)
+    shown = ", ".join(str(sizes[fold]) for fold in range(n_folds))
+    lines = [f"{len(rows)} cases in {n_folds} folds of {shown}, stratified by class"]
+    for name in CLASSES:
+        folds = [row.fold for row in rows if row.label == name]
+        if not folds:
+            lines.append(f"class {name}: no case in this cohort")
+        elif len(folds) < n_folds:
+            where = ", ".join(str(fold) for fold in sorted(set(folds)))
+            lines.append(
+                f"class {name}: {len(folds)} case{'s' if len(folds) > 1 else ''} for {n_folds} "
+                f"folds, tested only in fold {where}; whoever tests there trains with fewer or none"
+            )
+    return lines

@@ -1,0 +1,172 @@
+"""``load_dataset``: a cohort as Hugging Face datasets, with the published folds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.builder import Key
+
+from ictmri.cohort import Cohort, find_cohort
+from ictmri.errors import InputError
+from ictmri.schema import features
+
+if TYPE_CHECKING:
+    from ictmri.schema import Config
+
+Loaded = (
+    datasets.Dataset
+    | datasets.DatasetDict
+    | datasets.IterableDataset
+    | datasets.IterableDatasetDict
+)
+
+
+def load_dataset(
+    path: str | Path = "ictmri",
+    name: Config = "default",
+    *,
+    split: str | None = None,
+    fold: int | None = None,
+    streaming: bool = False,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+) -> Loaded:
+    """Load a cohort.
+
+    Args:
+        path: dataset name (``"ictmri"``, ``"ictmri-phantom"``) or a cohort folder. A name is looked up
+            in the working directory, ``$ICTMRI_HOME``, the user cache and the Hub, in this order.
+        name: config: ``default`` (own space), ``processed`` (MNI152 space) or ``truth`` (phantom only).
+        split: as in ``datasets.load_dataset``: ``"fold0"``, ``"fold1+fold2"``, ``"fold0[:10]"``; with
+            ``fold`` it is ``"train"`` or ``"test"``.
+        fold: return the split of this fold: test = cases with this fold, train = all others.
+        streaming: read row by row and copy nothing into the datasets cache.
+        cache_dir: datasets cache; its own default where None.
+        token: Hugging Face token for the gated clinical cohort.
+
+    Returns:
+        What ``datasets.load_dataset`` returns: a DatasetDict with ``fold0`` .. ``fold4``, a DatasetDict
+        with ``train`` and ``test`` where ``fold`` is given, one Dataset where ``split`` is given, and
+        their iterable counterparts when streaming. Volumes are ``Nifti`` features.
+
+    Raises:
+        AccessError: the clinical cohort is neither here nor can it be fetched.
+        InputError: unknown name, config, split or fold, or damaged files.
+    """
+    cohort = find_cohort(path, token=token)
+    folds = cohort.folds()
+    builder = CohortBuilder(cohort, name, cache_dir=cache_dir)
+    wanted = _splits(fold, folds.n_folds, split)
+    if streaming:
+        return _streamed(builder, wanted)
+    builder.prepare()
+    if isinstance(wanted, str):
+        return _as_dataset(builder, wanted)
+    if wanted is None:
+        return builder.as_dataset()
+    return datasets.DatasetDict({key: _as_dataset(builder, value) for key, value in wanted.items()})
+
+
+def prime(cohort: Cohort) -> None:
+    """Put the default config into the datasets cache.
+
+    Afterwards the literal ``datasets.load_dataset("<name>")`` works from any directory.
+    """
+    CohortBuilder(cohort, "default").prepare()
+
+
+class CohortBuilder(datasets.ArrowBasedBuilder):
+    """Reads the parquet files of one config of one cohort.
+
+    The cache entry is keyed by the digest of the data, so that another cohort of the same name is never
+    taken for this one.
+    """
+
+    def __init__(
+        self, cohort: Cohort, config: Config, *, cache_dir: str | Path | None = None
+    ) -> None:
+        self.cohort = cohort
+        self.data_files = cohort.parquet_files(config)
+        super().__init__(
+            cache_dir=None if cache_dir is None else str(cache_dir),
+            dataset_name=cohort.name,
+            config_name=config,
+            hash=cohort.manifest.digest_of(config)[:16],
+        )
+
+    def prepare(self) -> None:
+        """Fill the cache, unless that was done before; the files are verified first."""
+        if not Path(self.cache_dir).is_dir():
+            self.cohort.check(prefix=f"data/{self.config.name}/")
+            self.download_and_prepare()
+        # A bare literal load takes the newest entry of the cache: that must be the default config.
+        default = CohortBuilder(self.cohort, "default", cache_dir=self._cache_dir_root)
+        if Path(default.cache_dir).is_dir():
+            os.utime(default.cache_dir)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=features(self.config.name))
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"files": [str(path)]})
+            for split, path in self.data_files.items()
+        ]
+
+    def _generate_tables(self, files: list[str]) -> Iterator[tuple[Key, pa.Table]]:
+        for number, file in enumerate(files):
+            for index, batch in enumerate(pq.ParquetFile(file).iter_batches(batch_size=8)):
+                yield Key(number, index), pa.Table.from_batches([batch])
+
+
+def _splits(fold: int | None, n_folds: int, split: str | None) -> str | dict[str, str] | None:
+    if fold is None:
+        return split
+    if not 0 <= fold < n_folds:
+        raise InputError("load_dataset", [f"fold={fold}"], f"choose 0 to {n_folds - 1}")
+    both = {
+        "train": "+".join(f"fold{k}" for k in range(n_folds) if k != fold),
+        "test": f"fold{fold}",
+    }
+    if split is None:
+        return both
+    if split not in both:
+        raise InputError("load_dataset", [f"split={split!r} with fold={fold}"], "train or test")
+    return both[split]
+
+
+def _as_dataset(builder: CohortBuilder, split: str) -> datasets.Dataset:
+    try:
+        return builder.as_dataset(split=split)
+    except ValueError as error:
+        names = ", ".join(builder.data_files)
+        raise InputError("load_dataset", [f"split={split!r}: {error}"], f"there are {names}") from None
+
+
+def _streamed(
+    builder: CohortBuilder, wanted: str | dict[str, str] | None
+) -> datasets.IterableDataset | datasets.IterableDatasetDict:
+    every = builder.as_streaming_dataset()
+
+    def joined(expression: str) -> datasets.IterableDataset:
+        names = [part.strip() for part in expression.split("+")]
+        unknown = [name for name in names if name not in every]
+        if unknown:
+            raise InputError(
+                "load_dataset",
+                [f"no split {name!r} to stream" for name in unknown],
+                f"join with + any of {', '.join(every)}",
+            )
+        return datasets.concatenate_datasets([every[name] for name in names])
+
+    if wanted is None:
+        return every
+    if isinstance(wanted, str):
+        return joined(wanted)
+    return datasets.IterableDatasetDict({key: joined(value) for key, value in wanted.items()})

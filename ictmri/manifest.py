@@ -1,0 +1,122 @@
+"""``manifest.json``: what a cohort folder is and what every file in it must be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.errors import InputError
+from ictmri.files import sha256_bytes, sha256_file, write_json
+
+SCHEMA: Final = "ictmri/cohort/1"
+FILE_NAME: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The identity of a cohort.
+
+    Attributes:
+        name: dataset name.
+        version: semantic version of the data.
+        synthetic: True for a phantom.
+        generator: what made it: command, parameters, versions.
+        n_cases: number of cases.
+        n_folds: number of folds.
+        folds_sha256: digest of ``folds.csv``.
+        steps: what was done after the build, by config (settings of the processor, of the localizer).
+        files: sha256 and size in bytes by path relative to the folder.
+    """
+
+    name: str
+    version: str
+    synthetic: bool
+    generator: dict[str, Any]
+    n_cases: int
+    n_folds: int
+    folds_sha256: str
+    steps: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def configs(self) -> list[str]:
+        """Configs that the folder holds, ``default`` first."""
+        return sorted({path.split("/")[1] for path in self.files if path.startswith("data/")})
+
+    def files_of(self, config: str) -> dict[str, str]:
+        """Return the data files of a config: split name -> relative path."""
+        prefix = f"data/{config}/"
+        paths = sorted(path for path in self.files if path.startswith(prefix))
+        return {path.removeprefix(prefix).split("-")[0]: path for path in paths}
+
+    def digest_of(self, config: str) -> str:
+        """Return one digest for all data files of a config."""
+        shas = [self.files[path]["sha256"] for path in self.files_of(config).values()]
+        return sha256_bytes("\n".join(shas).encode())
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read the manifest of a cohort folder.
+
+    Raises:
+        InputError: there is none, or it is not one that this version understands.
+    """
+    path = root / FILE_NAME
+    try:
+        content = json.loads(path.read_text())
+    except OSError:
+        raise InputError(
+            str(root), ["not a cohort folder: it holds no manifest.json"], "ictmri build --help"
+        ) from None
+    except ValueError as error:
+        raise InputError(str(path), [f"not valid JSON ({error})"], "build the cohort again") from None
+    if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+        raise InputError(str(path), [f"its schema is not {SCHEMA}"], "build the cohort again")
+    try:
+        return Manifest(**content)
+    except TypeError as error:
+        raise InputError(str(path), [str(error)], "build the cohort again") from None
+
+
+def seal(root: Path, manifest: Manifest) -> Manifest:
+    """Record every file of the folder in the manifest, and write it last."""
+    paths = sorted(
+        path
+        for path in root.rglob("*")
+        if path.is_file() and path != root / FILE_NAME and not path.name.startswith(".")
+    )
+    files = {
+        path.relative_to(root).as_posix(): {
+            "sha256": sha256_file(path),
+            "bytes": path.stat().st_size,
+        }
+        for path in paths
+    }
+    sealed = replace(manifest, files=files)
+    write_json(root / FILE_NAME, {"schema": SCHEMA, **asdict(sealed)})
+    return sealed
+
+
+def damaged_files(root: Path, manifest: Manifest, *, prefix: str = "", quick: bool) -> list[str]:
+    """Return one line for each recorded file that is missing or differs.
+
+    Args:
+        root: the cohort folder.
+        manifest: its manifest.
+        prefix: look only at paths that start so.
+        quick: compare sizes only, not the bytes.
+    """
+    problems = []
+    for name, known in manifest.files.items():
+        path = root / name
+        if not name.startswith(prefix):
+            continue
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif path.stat().st_size != known["bytes"]:
+            problems.append(f"{name}: {path.stat().st_size} bytes instead of {known['bytes']}")
+        elif not quick and sha256_file(path) != known["sha256"]:
+            problems.append(f"{name}: its SHA-256 is not the recorded one")
+    return problems
