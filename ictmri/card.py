@@ -36,10 +36,12 @@ def render_card(root: Path, manifest: Manifest) -> str:
     import jinja2
 
     template = jinja2.Template(
-        shipped("card.md.j2").read_text(), keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+        shipped("card.md.j2").read_text(),
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     folds = read_folds(root / "folds.csv", manifest.name)
-    return template.render(**_context(manifest, folds))
+    return str(template.render(**_context(manifest, folds)))
 
 
 def _context(manifest: Manifest, folds: FoldTable) -> dict[str, Any]:

@@ -46,8 +46,7 @@ class MissingDependencyError(IctmriError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs packages that are not installed.\n"
-            f'Next: pip install "ictmri[{extra}]"'
+            f'{what} needs packages that are not installed.\nNext: pip install "ictmri[{extra}]"'
         )
 
 

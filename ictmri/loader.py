@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import pyarrow as pa
@@ -19,7 +19,7 @@ from ictmri.schema import features
 if TYPE_CHECKING:
     from ictmri.schema import Config
 
-Loaded = (
+Loaded: TypeAlias = (
     datasets.Dataset
     | datasets.DatasetDict
     | datasets.IterableDataset
@@ -81,7 +81,7 @@ def prime(cohort: Cohort) -> None:
     CohortBuilder(cohort, "default").prepare()
 
 
-class CohortBuilder(datasets.ArrowBasedBuilder):
+class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Reads the parquet files of one config of one cohort.
 
     The cache entry is keyed by the digest of the data, so that another cohort of the same name is never
@@ -146,7 +146,9 @@ def _as_dataset(builder: CohortBuilder, split: str) -> datasets.Dataset:
         return builder.as_dataset(split=split)
     except ValueError as error:
         names = ", ".join(builder.data_files)
-        raise InputError("load_dataset", [f"split={split!r}: {error}"], f"there are {names}") from None
+        raise InputError(
+            "load_dataset", [f"split={split!r}: {error}"], f"there are {names}"
+        ) from None
 
 
 def _streamed(

@@ -71,7 +71,9 @@ def read_manifest(root: Path) -> Manifest:
             str(root), ["not a cohort folder: it holds no manifest.json"], "ictmri build --help"
         ) from None
     except ValueError as error:
-        raise InputError(str(path), [f"not valid JSON ({error})"], "build the cohort again") from None
+        raise InputError(
+            str(path), [f"not valid JSON ({error})"], "build the cohort again"
+        ) from None
     if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
         raise InputError(str(path), [f"its schema is not {SCHEMA}"], "build the cohort again")
     try:

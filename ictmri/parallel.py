@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,29 +24,46 @@ def usable_cores() -> int:
 
 
 def run_all(
-    function: Callable[[T], R], items: Sequence[T], *, title: str, jobs: int | None = None
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    total: int,
+    title: str,
+    unit: str = "case",
+    jobs: int | None = None,
 ) -> list[R]:
     """Apply ``function`` to every item in worker processes and return the results in order.
 
     Args:
         function: picklable; gets one item.
-        items: what to do.
+        items: what to do; taken from the iterable as workers become free.
+        total: number of items.
         title: text of the progress bar (on stderr).
+        unit: what an item is, for the progress bar.
         jobs: number of processes; all usable cores where None.
     """
-    if not items:
+    if not total:
         return []
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    jobs = min(jobs or usable_cores(), len(items))
+    jobs = min(jobs or usable_cores(), total)
+    with _one_thread_each():
+        results = Parallel(
+            n_jobs=jobs,
+            return_as="generator",
+            backend="loky" if jobs > 1 else "sequential",
+            pre_dispatch=2 * jobs,
+        )(delayed(function)(item) for item in items)
+        return list(tqdm(results, total=total, desc=title, unit=unit))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
-        results = Parallel(n_jobs=jobs, return_as="generator", backend="loky" if jobs > 1 else None)(
-            delayed(function)(item) for item in items
-        )
-        return list(tqdm(results, total=len(items), desc=title, unit="case", leave=True))
+        yield
     finally:
         for name, value in before.items():
             if value is None:

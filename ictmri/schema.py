@@ -44,7 +44,9 @@ COLUMNS: Final[dict[Config, tuple[Column, ...]]] = {
         _CASE,
         Column("image", "nifti", "brain-extracted, intensity-standardised volume in MNI152 space"),
         Column("brain_mask", "nifti", "brain mask on the grid of image, uint8"),
-        Column("prior_coarse", "nifti", "Tumor-Localizer's map, 0..255 for 0..1; null before it ran"),
+        Column(
+            "prior_coarse", "nifti", "Tumor-Localizer's map, 0..255 for 0..1; null before it ran"
+        ),
         Column("scan_from_mni", "matrix", "4x4 affine from MNI mm to scan mm (RAS), row by row"),
         _LABEL,
         _FOLD,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ictmri.files import write_json
@@ -62,7 +63,8 @@ class Cases:
 
     def prior(self, index: int) -> NDArray[np.float32]:
         """Return the prior of one case, (X, Y, Z) float32 in [0, 1]."""
-        return np.asarray(self._volumes.prior[self.rows[index]], dtype=np.float32) / 255
+        levels = np.asarray(self._volumes.prior[self.rows[index]], dtype=np.float32)
+        return levels / np.float32(255)
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -128,8 +130,8 @@ def _decode(cohort: Cohort, folder: Path) -> None:
         volume = unpack(row["image"])
         if image is None or prior is None:
             shape = (cohort.manifest.n_cases, *volume.shape)
-            image = np.lib.format.open_memmap(folder / "image.npy", "w+", np.float16, shape)
-            prior = np.lib.format.open_memmap(folder / "prior.npy", "w+", np.uint8, shape)
+            image = open_memmap(folder / "image.npy", "w+", np.float16, shape)
+            prior = open_memmap(folder / "prior.npy", "w+", np.uint8, shape)
             affine = volume.affine
         image[place] = volume.get_fdata(dtype=np.float32)
         prior[place] = np.asarray(unpack(row["prior_coarse"]).dataobj)

@@ -39,9 +39,7 @@ def stratified_random(
     seed: int,
 ) -> NDArray[np.float64]:
     """Draw every case's class from the class frequencies of the training cases."""
-    drawn = np.random.default_rng(seed).choice(
-        len(CLASSES), size=len(test), p=_frequencies(labels)
-    )
+    drawn = np.random.default_rng(seed).choice(len(CLASSES), size=len(test), p=_frequencies(labels))
     return np.eye(len(CLASSES))[drawn]
 
 

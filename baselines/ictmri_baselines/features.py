@@ -6,6 +6,7 @@ morphological families (Zwanenburg 2020, 10.1148/radiol.2020191145), on the proc
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -125,10 +126,7 @@ def _by_depth(image: NDArray[np.float32], depth: NDArray[np.float64]) -> list[fl
         return [0.0] * 5
     relative = depth / depth.max()
     edges = (0.0, 0.25, 0.5, 0.75, 1.0)
-    means = [
-        _mean(image[(relative > low) & (relative <= high)])
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    means = [_mean(image[(relative > low) & (relative <= high)]) for low, high in pairwise(edges)]
     return [*means, means[-1] - means[0]]
 
 

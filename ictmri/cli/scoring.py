@@ -1,1 +1,83 @@
-"""Commands that score."""
+"""Commands that score: evaluate, submit, leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
+CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    cohort: CohortName = "ictmri",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the report there.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Score a predictions file: headline metrics with intervals, per class, by fold.
+
+    Columns: case_id,p_glioma,p_pcnsl,p_germinoma,p_rare (and seed), or case_id,prediction.
+
+    Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
+    """
+    from ictmri_benchmark import evaluate as score
+
+    from ictmri.cohort import find_folds
+    from ictmri.files import write_text
+
+    table, synthetic = find_folds(cohort)
+    report = score(predictions, table, synthetic=synthetic)
+    typer.echo(report.render())
+    if json_file is not None:
+        write_text(json_file, report.to_json())
+
+
+def submit(
+    predictions: Predictions,
+    entry: Annotated[Path, typer.Option(help="entry.yaml that describes the method.")],
+    *,
+    cohort: CohortName = "ictmri",
+    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
+        "benchmark/entries"
+    ),
+) -> None:
+    """Check a submission as a whole, score it, and write it as an entry.
+
+    Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
+    """
+    from ictmri_benchmark.submission import submit as take
+
+    from ictmri.cohort import find_folds
+
+    table, synthetic = find_folds(cohort)
+    done = take(predictions, entry, table, entries, synthetic=synthetic)
+    typer.echo(done.report.render())
+    typer.echo(f"\nEntry written: {done.folder}")
+
+
+def leaderboard(
+    out: Annotated[Path, typer.Option(help="Folder for leaderboard.json and .html.")] = Path("out"),
+    *,
+    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
+        "benchmark/entries"
+    ),
+    cohort: CohortName = "ictmri",
+) -> None:
+    """Rescore every entry from its predictions and render the leaderboard.
+
+    Example: ictmri leaderboard --entries out/demo/entries --cohort ictmri-phantom --out out
+    """
+    from ictmri_benchmark.leaderboard import build_leaderboard, render_table, write_leaderboard
+
+    from ictmri.cohort import find_folds
+
+    table, synthetic = find_folds(cohort)
+    board = build_leaderboard(entries, table, synthetic=synthetic)
+    write_leaderboard(out, board)
+    typer.echo(render_table(board))
+    typer.echo(f"\nLeaderboard: {out / 'leaderboard.html'}")

@@ -28,9 +28,7 @@ def crop_cases(cases: Cases, *, size: int, margin: int) -> NDArray[np.float32]:
     )
 
 
-def _crop(
-    image: NDArray[np.float32], prior: NDArray[np.float32], size: int
-) -> NDArray[np.float32]:
+def _crop(image: NDArray[np.float32], prior: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     inside = region(prior)
     places = np.argwhere(inside)
     centre = places.mean(axis=0) if len(places) else np.array(image.shape) / 2

@@ -56,7 +56,7 @@ class MaskedChannelAttention(nn.Module):
         The mask is brought to the grid of the features by averaging, so that a lesion smaller than
         one of their voxels still counts with its share.
         """
-        soft = functional.adaptive_avg_pool3d(mask, features.shape[2:])
+        soft = functional.adaptive_avg_pool3d(mask, list(features.shape[2:]))  # type: ignore[arg-type]
         pooled = (features * soft).sum(dim=(2, 3, 4)) / (soft.sum(dim=(2, 3, 4)) + _EPS)
         weights: Tensor = self.weights(pooled)
         return features * weights[:, :, None, None, None]

@@ -55,9 +55,7 @@ def virtual_biopsy(  # noqa: PLR0913
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = AdaptiveDiagnoser(Architecture(attention=attention))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     steps = epochs * -(-len(train) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     cubes = crop_cases(train, size=size, margin=margin)
@@ -73,7 +71,7 @@ def virtual_biopsy(  # noqa: PLR0913
                 label_smoothing=label_smoothing,
             )
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimiser.step()
             schedule.step()
@@ -98,4 +96,7 @@ def _predict(model: AdaptiveDiagnoser, cubes: NDArray[np.float32]) -> NDArray[np
     """Return probabilities (n, 4), averaged over each cube and its mirror image."""
     model.eval()
     logits = [_logits(model, cubes), _logits(model, cubes[:, :, ::-1])]
-    return np.mean([torch.softmax(x.double(), dim=1).numpy() for x in logits], axis=0)
+    averaged: NDArray[np.float64] = np.mean(
+        [torch.softmax(x.double(), dim=1).numpy() for x in logits], axis=0
+    )
+    return averaged

@@ -1,0 +1,193 @@
+"""``ictmri reproduce``: from a recipe and a cohort to an entry, fold by fold, resumable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri import __version__
+from ictmri.classes import CLASSES
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.files import sha256_bytes, write_json, write_text
+from ictmri.folds import FoldTable
+from ictmri.parallel import run_all
+from ictmri_baselines.cases import load_cases, open_volumes
+from ictmri_baselines.methods import find_method
+from ictmri_baselines.pipeline import ensure_priors
+from ictmri_baselines.recipe import Profile, Recipe, load_recipe
+
+HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a recipe.
+
+    Attributes:
+        out: its folder: entry.yaml, predictions.csv, report.json, folds/.
+        complete: False where only some folds were asked for; then there is no entry yet.
+        report: the report, None where the run is not complete.
+    """
+
+    out: Path
+    complete: bool
+    report: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    recipe: Recipe
+    profile: Profile
+    root: Path
+    out: Path
+    fold: int
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        return self.out / "folds" / f"seed{self.seed}-fold{self.fold}.csv"
+
+
+def reproduce(
+    recipe: Recipe | str,
+    cohort: Cohort,
+    out: Path,
+    *,
+    folds: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0,),
+    profile: Profile = "cpu",
+    jobs: int | None = None,
+) -> Run:
+    """Run a recipe on a cohort and write its entry.
+
+    Args:
+        recipe: a recipe, its id or its file.
+        cohort: the cohort; what the recipe needs of it (processing, priors) is made first.
+        out: the run's folder; finished folds in it are kept.
+        folds: only these folds; all where None.
+        seeds: the seeds; every case is predicted once for each.
+        profile: size of the training.
+        jobs: worker processes; all usable cores where None.
+
+    Raises:
+        InputError: unknown recipe, fold or profile, or ``out`` holds another run.
+    """
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    find_method(recipe.method)
+    table = cohort.folds()
+    chosen = _chosen(folds, table.n_folds)
+    if recipe.needs == "priors":
+        cohort = ensure_priors(cohort, jobs=jobs)
+        open_volumes(cohort)
+    _claim(out, _identity(recipe, profile, cohort))
+    tasks = [_Task(recipe, profile, cohort.root, out, k, s) for s in seeds for k in chosen]
+    waiting = [task for task in tasks if not task.path.is_file()]
+    run_all(_run_fold, waiting, total=len(waiting), title=recipe.id, jobs=jobs, unit="fold")
+    if len(chosen) < table.n_folds:
+        return Run(out, complete=False, report=None)
+    return Run(out, complete=True, report=_finish(tasks, table, cohort))
+
+
+def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
+    chosen = sorted(set(range(n_folds) if folds is None else folds))
+    wrong = [fold for fold in chosen if not 0 <= fold < n_folds]
+    if wrong:
+        raise InputError(
+            "--folds", [f"there is no fold {fold}" for fold in wrong], f"0 to {n_folds - 1}"
+        )
+    return chosen
+
+
+def _identity(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, str]:
+    """Return what must be equal for finished folds to be of use."""
+    needed = ["default"] + (["processed"] if recipe.needs == "priors" else [])
+    return {
+        "recipe": recipe.id,
+        "recipe_sha256": recipe.digest(profile),
+        "profile": profile,
+        "cohort": cohort.name,
+        "folds_sha256": cohort.manifest.folds_sha256,
+        "data_sha256": sha256_bytes(" ".join(map(cohort.manifest.digest_of, needed)).encode()),
+        "ictmri": __version__,
+    }
+
+
+def _claim(out: Path, identity: dict[str, str]) -> None:
+    path = out / "run.json"
+    if not path.is_file():
+        write_json(path, identity)
+        return
+    known = json.loads(path.read_text())
+    changed = [key for key, value in identity.items() if known.get(key) != value]
+    if changed:
+        raise InputError(
+            str(out),
+            [
+                f"holds another run: {key} is {known.get(key)}, not {identity[key]}"
+                for key in changed
+            ],
+            "choose another --out, or remove that folder first",
+        )
+
+
+def _run_fold(task: _Task) -> None:
+    """Fit on a fold's training cases and write the predictions of its test cases."""
+    started = time.perf_counter()
+    cohort = open_cohort(task.root)
+    table = cohort.folds()
+    cases = load_cases(cohort, with_volumes=task.recipe.needs == "priors")
+    tested = np.array(table.folds) == task.fold
+    labels = np.array(table.labels, dtype=np.int64)[~tested]
+    if task.recipe.shuffle_labels:
+        labels = np.random.default_rng([task.seed, task.fold]).permutation(labels)
+    method = find_method(task.recipe.method)
+    test = cases.subset(tested)
+    probabilities = method(
+        cases.subset(~tested),
+        labels,
+        test,
+        seed=task.seed * 1000 + task.fold,
+        **task.recipe.settings_for(task.profile),
+    )
+    write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
+    log = {"seconds": round(time.perf_counter() - started, 2), "n_train": len(labels)}
+    write_json(task.path.with_suffix(".json"), log | {"n_test": len(test)})
+
+
+def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
+    """Return rows of predictions; six decimals, and each row sums to 1 in them."""
+    millionths = np.floor(probabilities * 1e6).astype(np.int64)
+    rows = np.arange(len(millionths))
+    millionths[rows, probabilities.argmax(axis=1)] += 1_000_000 - millionths.sum(axis=1)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(HEADER)
+    for case_id, cells in zip(case_ids, millionths, strict=True):
+        writer.writerow([case_id, seed, *(f"{cell / 1e6:.6f}" for cell in cells)])
+    return stream.getvalue()
+
+
+def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Any:
+    from ictmri_benchmark import evaluate
+    from ictmri_benchmark.entry import write_entry
+
+    first = tasks[0]
+    rows = [row for task in tasks for row in task.path.read_text().splitlines()[1:]]
+    order = {case_id: place for place, case_id in enumerate(table.case_ids)}
+    rows.sort(key=lambda row: (int(row.split(",")[1]), order[row.split(",")[0]]))
+    predictions = first.out / "predictions.csv"
+    write_text(predictions, "\n".join([",".join(HEADER), *rows]) + "\n")
+    report = evaluate(predictions, table, synthetic=cohort.synthetic)
+    write_text(first.out / "report.json", report.to_json())
+    write_entry(first.out / "entry.yaml", _entry(first, sorted({t.seed for t in tasks}), cohort))
+    return report

@@ -1,0 +1,53 @@
+"""Shared fixtures: private caches, a small made-up cohort, the real scans where they are at hand."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_CACHES = Path(tempfile.mkdtemp(prefix="ictmri-tests-"))
+# datasets reads these when it is imported, so they are set before any test module is.
+os.environ["HF_HOME"] = str(_CACHES / "hf")
+os.environ["ICTMRI_CACHE"] = str(_CACHES / "ictmri")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("ICTMRI_HOME", None)
+
+import nibabel as nib  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data"
+MINI_CLASSES = ("glioma",) * 6 + ("pcnsl",) * 4 + ("germinoma",) * 3 + ("rare",) * 2
+
+
+def write_volume(path: Path, seed: int, affine: np.ndarray | None = None) -> Path:
+    """Write a small volume of noise with a bright ball; the affine is RAS, 4 mm, by default."""
+    rng = np.random.default_rng(seed)
+    voxels = rng.integers(0, 50, (20, 24, 18)).astype(np.int16)
+    voxels[6:14, 8:16, 5:12] += 300
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.diag([4.0, 4, 4, 1]) if affine is None else affine), path)
+    return path
+
+
+@pytest.fixture
+def mini_table(tmp_path: Path) -> Path:
+    """A table of 15 made-up patients with unknown and known sexes and ages."""
+    lines = ["patient_id,image,label,subtype,age,sex"]
+    for index, label in enumerate(MINI_CLASSES):
+        write_volume(tmp_path / "scans" / f"scan_{index}.nii.gz", index)
+        age = "" if index % 5 == 0 else str(10 + 4 * index)
+        sex = ("M", "female", "")[index % 3]
+        lines.append(f"HOSP-{1000 + index},scans/scan_{index}.nii.gz,{label},,{age},{sex}")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+@pytest.fixture
+def real_table() -> Path:
+    """The table of the six real scans; tests that need it skip where they are not at hand."""
+    table = SHARED / "cohort" / "cohort.csv"
+    if not table.is_file():
+        pytest.skip("the real scans (../shared/data) are not at hand")
+    return table
