@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from ictmri.build.assemble import only_one
 from ictmri.files import write_json
 from ictmri.resources import user_cache
 from ictmri.volumes import unpack
@@ -109,8 +110,9 @@ def open_volumes(cohort: Cohort) -> tuple[Volumes, dict[str, int]]:
     The cache lies in the user cache under the digest of the processed data.
     """
     folder = user_cache() / "arrays" / cohort.manifest.digest_of("processed")[:16]
-    if not (folder / "cases.json").is_file():
-        _decode(cohort, folder)
+    with only_one(folder):
+        if not (folder / "cases.json").is_file():
+            _decode(cohort, folder)
     index = json.loads((folder / "cases.json").read_text())
     volumes = Volumes(
         image=np.load(folder / "image.npy", mmap_mode="r"),
@@ -130,8 +132,12 @@ def _decode(cohort: Cohort, folder: Path) -> None:
         volume = unpack(row["image"])
         if image is None or prior is None:
             shape = (cohort.manifest.n_cases, *volume.shape)
-            image = open_memmap(folder / "image.npy", "w+", np.float16, shape)
-            prior = open_memmap(folder / "prior.npy", "w+", np.uint8, shape)
+            image = open_memmap(  # type: ignore[no-untyped-call]
+                folder / "image.npy", "w+", np.float16, shape
+            )
+            prior = open_memmap(  # type: ignore[no-untyped-call]
+                folder / "prior.npy", "w+", np.uint8, shape
+            )
             affine = volume.affine
         image[place] = volume.get_fdata(dtype=np.float32)
         prior[place] = np.asarray(unpack(row["prior_coarse"]).dataobj)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from ictmri.errors import InputError
 from ictmri.files import sha256_bytes, write_json, write_text
 from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
+from ictmri_benchmark import Report, evaluate
+from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import ensure_priors
@@ -41,7 +43,7 @@ class Run:
 
     out: Path
     complete: bool
-    report: Any
+    report: Report | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,7 @@ def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) 
     return stream.getvalue()
 
 
-def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Any:
-    from ictmri_benchmark import evaluate
-    from ictmri_benchmark.entry import write_entry
-
+def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
     first = tasks[0]
     rows = [row for task in tasks for row in task.path.read_text().splitlines()[1:]]
     order = {case_id: place for place, case_id in enumerate(table.case_ids)}
@@ -191,3 +190,34 @@ def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Any:
     write_text(first.out / "report.json", report.to_json())
     write_entry(first.out / "entry.yaml", _entry(first, sorted({t.seed for t in tasks}), cohort))
     return report
+
+
+def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
+    recipe = task.recipe
+    return Entry(
+        slug=recipe.slug,
+        benchmark=BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.manifest.folds_sha256),
+        synthetic=cohort.synthetic,
+        method=MethodInfo(
+            name=recipe.name,
+            summary=recipe.summary,
+            authors=("The ictmri developers",),
+            licence="Apache-2.0",
+            command=_command(task, seeds, cohort),
+        ),
+        selection="fixed-epoch",
+        seeds=tuple(seeds),
+        inputs=InputsUsed(
+            image=recipe.inputs.image,
+            prior="own" if recipe.inputs.prior else "none",
+            demographics=recipe.inputs.demographics,
+        ),
+        compute={"device": "cpu", "profile": task.profile, "ictmri": __version__},
+    )
+
+
+def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:
+    words = ["ictmri reproduce", task.recipe.id, "--cohort", cohort.name]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds != [0] else []
+    words += ["--profile", task.profile] if task.profile != "cpu" else []
+    return " ".join([*words, "--out", f"out/{task.recipe.slug}"])

@@ -1,0 +1,65 @@
+"""Metrics from confusion matrices: precision, recall and F1 by class, their macro means, accuracy.
+
+The order of operations is scikit-learn's, so that values are equal to the last bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASSES
+from ictmri_benchmark.protocol import ZERO_DIVISION
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def confusion(truth: Ints, predicted: Ints) -> Ints:
+    """Return the (4, 4) matrix of counts, rows = truth, columns = prediction."""
+    k = len(CLASSES)
+    return np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def per_class(matrices: NDArray[np.generic]) -> dict[str, Floats]:
+    """Return precision, recall, F1 (..., 4) of confusion matrices (..., 4, 4); 0 where undefined."""
+    counts = matrices.astype(np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    predicted, support = counts.sum(axis=-2), counts.sum(axis=-1)
+    return {
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, support),
+        "f1": _ratio(2 * hits, predicted + support),
+    }
+
+
+def headline(matrices: NDArray[np.generic]) -> dict[str, Floats]:
+    """Return the headline metrics (...) of confusion matrices (..., 4, 4).
+
+    Macro means run over all four classes, a class that is absent counts as 0; macro-F1 is the mean of
+    the classes' F1 (not the harmonic mean of macro precision and recall; arXiv:1911.03347).
+    """
+    classes = per_class(matrices)
+    counts = matrices.astype(np.float64)
+    hits = np.trace(counts, axis1=-2, axis2=-1)
+    return {
+        "macro_precision": classes["precision"].mean(axis=-1),
+        "macro_recall": classes["recall"].mean(axis=-1),
+        "macro_f1": classes["f1"].mean(axis=-1),
+        "accuracy": _ratio(hits, counts.sum(axis=(-2, -1))),
+    }
+
+
+def log_loss(truth: Ints, probabilities: Floats) -> float:
+    """Return the mean negative log probability of the true class, in nats."""
+    chosen = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).eps)).mean())
+
+
+def brier(truth: Ints, probabilities: Floats) -> float:
+    """Return the mean squared distance to the one-hot truth, 0 to 2."""
+    return float(((probabilities - np.eye(len(CLASSES))[truth]) ** 2).sum(axis=1).mean())
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.full(below.shape, ZERO_DIVISION), where=below > 0)

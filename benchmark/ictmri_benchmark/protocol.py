@@ -1,0 +1,29 @@
+"""The protocol: every constant that a score depends on, in one place."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+BENCHMARK: Final = "ictmri-cv"
+VERSION: Final = "1.0.0"
+REPORT_SCHEMA: Final = "ictmri/report/1"
+LEADERBOARD_SCHEMA: Final = "ictmri/leaderboard/1"
+ENTRY_SCHEMA: Final = "ictmri/submission/1"
+
+HEADLINE: Final = ("macro_precision", "macro_recall", "macro_f1", "accuracy")
+RANK_KEY: Final = "macro_f1"
+ZERO_DIVISION: Final = 0.0
+N_DRAWS: Final = 10_000
+CONFIDENCE: Final = 0.95
+SUM_TOLERANCE: Final = 1e-4
+"""How far the probabilities of a case may sum from 1: four classes rounded to five decimals."""
+
+Level = Literal["R0", "R1", "R2", "R3", "R4"]
+LEVELS: Final[dict[Level, str]] = {
+    "R0": "reported: numbers from a paper, not rescored",
+    "R1": "rescored: our evaluator on the submitted predictions",
+    "R2": "reproducible: code, environment and command are public",
+    "R3": "reproduced: somebody else ran it again",
+    "R4": "sealed: scored on labels that the submitter never had",
+}
+Selection = Literal["fixed-epoch", "inner-validation", "test-fold"]
