@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from ictmri_benchmark import Report, evaluate
+from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 from numpy.typing import NDArray
 
 from ictmri import __version__
@@ -21,8 +23,6 @@ from ictmri.errors import InputError
 from ictmri.files import sha256_bytes, write_json, write_text
 from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
-from ictmri_benchmark import Report, evaluate
-from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import ensure_priors
