@@ -62,4 +62,7 @@ def brier(truth: Ints, probabilities: Floats) -> float:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full(below.shape, ZERO_DIVISION), where=below > 0)
+    ratio: Floats = np.divide(
+        above, below, out=np.full(below.shape, ZERO_DIVISION), where=below > 0
+    )
+    return ratio

@@ -37,10 +37,11 @@ def build_phantom(
     Example: ictmri build phantom --out out/ictmri-phantom
     """
     from ictmri.build import phantom
+    from ictmri.phantom import DEFAULT_SEED
 
     cohort = phantom.build_phantom(
         out,
-        seed=phantom.DEFAULT_SEED if seed is None else seed,
+        seed=DEFAULT_SEED if seed is None else seed,
         n_cases=n_cases,
         n_folds=n_folds,
         spacing=spacing,

@@ -121,7 +121,7 @@ def reproduce(
         profile=profile.value,
         jobs=jobs,
     )
-    if done.complete:
+    if done.report is not None:
         typer.echo(done.report.render())
         typer.echo(f"\nEntry: {out}")
     else:

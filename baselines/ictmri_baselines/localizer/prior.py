@@ -60,7 +60,8 @@ def coarse_prior(
     smooth = ndimage.gaussian_filter(stacked, sigma_mm / spacing)
     if dilation_mm > 0:
         smooth = ndimage.grey_dilation(smooth, footprint=_ball(dilation_mm, spacing))
-    return np.clip(smooth, 0.0, 1.0).astype(np.float32)
+    prior: npt.NDArray[np.float32] = np.clip(smooth, 0.0, 1.0).astype(np.float32)
+    return prior
 
 
 def localize(processed: Processed, detector: Detector) -> Prior:

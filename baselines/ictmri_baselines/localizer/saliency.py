@@ -68,7 +68,8 @@ def _smoothed(image: Field, mask: npt.NDArray[np.bool_]) -> Field:
     sigma = SMOOTH_MM / SPACING_MM
     share = ndimage.gaussian_filter(mask.astype(np.float64), sigma)
     total: Field = ndimage.gaussian_filter(np.where(mask, image, 0.0), sigma)
-    return np.divide(total, share, out=np.zeros_like(total), where=mask & (share > 0))
+    mean: Field = np.divide(total, share, out=np.zeros_like(total), where=mask & (share > 0))
+    return mean
 
 
 @lru_cache(maxsize=1)

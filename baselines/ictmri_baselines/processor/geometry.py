@@ -20,7 +20,7 @@ Affine = npt.NDArray[np.float64]
 
 def canonical(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.float32], Affine]:
     """Return a volume with its axes nearest to right, anterior, superior, and its affine."""
-    closest: Any = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
+    closest: Any = nib.as_closest_canonical(image)
     data = np.asarray(closest.dataobj, dtype=np.float32)
     if data.ndim > 3:
         data = data.reshape(data.shape[:3])

@@ -99,7 +99,7 @@ def process(image: nib.Nifti1Image) -> Processed:
 
 
 @lru_cache(maxsize=2)
-def _reference(brain_only: bool) -> Reference:  # noqa: FBT001
+def _reference(brain_only: bool) -> Reference:
     return reference(brain_only=brain_only)
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+
 from ictmri_baselines.processor.geometry import Affine, itk_transform, to_itk, world_affine
 from ictmri_baselines.processor.template import template
 
@@ -138,7 +139,7 @@ def _best_start(fixed: Reference, coarse: sitk.Image) -> sitk.Similarity3DTransf
         pose = sitk.Similarity3DTransform()
         pose.SetCenter(fixed.centre_mm.tolist())
         pose.SetRotation([1.0, 0.0, 0.0], float(np.deg2rad(pitch)))
-        pose.SetTranslation((offset + [0.0, y, z]).tolist())
+        pose.SetTranslation((offset + np.array([0.0, y, z])).tolist())
         method.SetInitialTransform(pose)
         value = method.MetricEvaluate(fixed.coarse, coarse)
         if best is None or value < lowest:

@@ -117,7 +117,7 @@ def _read(folder: str, name: str, suffix: str = "") -> Volume:
     path = _folder() / folder / f"mni_icbm152_{name}_tal_nlin_sym_09c{suffix}.nii"
     if not path.is_file():
         raise MissingDependencyError("The light MRI-Processor", "baselines")
-    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    image: Any = nib.load(path)
     return np.asarray(image.dataobj, dtype=np.float32)
 
 
