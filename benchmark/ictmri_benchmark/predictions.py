@@ -189,11 +189,12 @@ def _row(number: int, values: dict[str, str]) -> _Row:
 def _case_problems(rows: list[_Row], cohort: FoldTable, *, complete: bool) -> list[str]:
     """Name unknown, repeated and, where every row could be read, missing cases of each seed."""
     known = set(cohort.case_ids)
+    unused = sorted(known - {row.case_id for row in rows})
     seen: dict[tuple[int, str], int] = {}
     problems: list[str] = []
     for row in rows:
         if row.case_id not in known:
-            hint = nearest(row.case_id[:50], known)
+            hint = nearest(row.case_id[:50], unused or known)
             problems.append(
                 f"row {row.number}: no case {row.case_id[:50]!r} in cohort {cohort.name}{hint}"
             )
