@@ -130,9 +130,11 @@ def _volume(levels: npt.NDArray[Any], affine: Affine, slope: float) -> nib.Nifti
     image = nib.Nifti1Image(levels, affine)
     image.set_sform(affine, 4)
     image.set_qform(affine, 4)
-    if slope != 1.0:
-        image.header.set_slope_inter(slope, 0.0)
-    return image
+    if slope == 1.0:
+        return image
+    image.header.set_slope_inter(slope, 0.0)
+    # Only an image that was read applies its slope: the one in memory must not differ from the stored.
+    return nib.Nifti1Image.from_bytes(image.to_bytes())
 
 
 def _qc(
