@@ -1,8 +1,9 @@
-"""The offline detector: what is bright, lopsided or unlike the template, deep in the brain.
+"""The offline detector: what is brighter or darker than the template allows, deep in the brain.
 
-It looks at one processed volume and at the template. Depth counts because the cohort is defined by it:
-tumours of deep sites only. What enhances in every brain (sinuses, choroid plexus) lies at the surface or
-in the ventricles and counts less there.
+It looks at one processed volume and at the template, nothing else. Alignment by an affine is off by
+millimetres, so a voxel is compared with the range of the template's intensities around it. Depth counts
+because the cohort is defined by it: tumours of deep sites only; sinuses, dura and cortex do not.
+The constants were set on phantoms of another seed than the published one.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from ictmri_baselines.processor.template import SPACING_MM, template
 Field = npt.NDArray[np.float64]
 
 SMOOTH_MM: Final = 2.5
-BRIGHT_FROM: Final = 1.6
-"""Standardised intensity above which tissue counts as enhancing; white matter lies near 1."""
-DARK_FROM: Final = 1.2
-"""Drop below the template's intensity from which tissue counts as abnormally dark."""
-LOPSIDED_FROM: Final = 0.8
-WEIGHTS: Final = {"bright": 1.0, "lopsided": 0.7, "dark": 0.35}
-DEPTH_MM: Final = 14.0
-"""Depth below the brain's surface at which half the weight is reached."""
-VENTRICLE_WEIGHT: Final = 0.5
-RELATIVE_THRESHOLD: Final = 0.45
+POOL_MM: Final = 4.0
+"""Sigma over which evidence is pooled: a lesion is larger, a vessel thinner."""
+TOLERANCE_VOXELS: Final = 5
+"""Edge of the cube in which the template's range is taken: 4 mm of misalignment either way."""
+MARGIN: Final = 0.3
+"""Standardised intensity beyond that range from which tissue counts as abnormal."""
+DARK_WEIGHT: Final = 0.5
+"""Dark voxels may be oedema or wide sulci: they count less than bright ones."""
+MIN_DEPTH_MM: Final = 8.0
+DEEP_DECAY_MM: Final = 8.0
+"""Distance from the deep structures over which the weight falls by e."""
+RELATIVE_THRESHOLD: Final = 0.3
 MAX_PARTS: Final = 2
-SECOND_PART: Final = 0.5
+SECOND_PART: Final = 0.4
 """A further part is kept if its evidence is at least this share of the first one's."""
 
 
@@ -52,14 +55,10 @@ def saliency(case: Processed) -> Field:
     image = np.asarray(case.image.get_fdata(), dtype=np.float64)
     mask = np.asarray(case.brain_mask.dataobj) > 0
     smooth = _smoothed(image, mask)
-    expected, weight = _expectation()
-    mirrored = np.abs(smooth - smooth[::-1])
-    evidence = (
-        WEIGHTS["bright"] * np.maximum(smooth - BRIGHT_FROM, 0)
-        + WEIGHTS["lopsided"] * np.maximum(mirrored - LOPSIDED_FROM, 0)
-        + WEIGHTS["dark"] * np.maximum(expected - smooth - DARK_FROM, 0)
-    )
-    found: Field = ndimage.gaussian_filter(evidence * weight * mask, SMOOTH_MM / SPACING_MM)
+    low, high, weight = _expectation()
+    evidence = np.maximum(smooth - high - MARGIN, 0)
+    evidence += DARK_WEIGHT * np.maximum(low - smooth - MARGIN, 0)
+    found: Field = ndimage.gaussian_filter(evidence * weight * mask, POOL_MM / SPACING_MM)
     return found
 
 
@@ -73,18 +72,20 @@ def _smoothed(image: Field, mask: npt.NDArray[np.bool_]) -> Field:
 
 
 @lru_cache(maxsize=1)
-def _expectation() -> tuple[Field, Field]:
-    """Return the template's standardised intensity and the weight of each place."""
+def _expectation() -> tuple[Field, Field, Field]:
+    """Return the lowest and highest intensity to expect at each place, and the place's weight."""
     target = template()
     inside = target.brain[target.mask].astype(np.float64)
     middle = np.median(inside)
     spread = 1.4826 * np.median(np.abs(inside - middle))
     standard = np.where(target.mask, (target.brain - middle) / spread, 0.0)
+    smooth = _smoothed(standard, target.mask)
     depth = ndimage.distance_transform_edt(target.mask, sampling=SPACING_MM)
-    near = ndimage.distance_transform_edt(~target.deep, sampling=SPACING_MM)
-    weight = 1 / (1 + np.exp(-(depth - DEPTH_MM) / 3)) + np.exp(-near / 8)
-    weight = np.where(target.ventricles, VENTRICLE_WEIGHT, 1.0) * weight
-    return _smoothed(standard, target.mask), weight * target.mask
+    off = ndimage.distance_transform_edt(~target.deep, sampling=SPACING_MM)
+    weight = np.exp(-off / DEEP_DECAY_MM) * (depth > MIN_DEPTH_MM)
+    low: Field = ndimage.minimum_filter(smooth, TOLERANCE_VOXELS)
+    high: Field = ndimage.maximum_filter(smooth, TOLERANCE_VOXELS)
+    return low, high, weight
 
 
 def _parts(score: Field) -> npt.NDArray[np.bool_]:
