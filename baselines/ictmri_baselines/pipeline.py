@@ -60,7 +60,11 @@ def localize_cohort(
     """
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
-    settings = {"detector": detector, "ictmri": __version__}
+    settings = {
+        "detector": detector,
+        "detector_version": DETECTORS[detector].version,
+        "ictmri": __version__,
+    }
     with only_one(cohort.root):
         cohort = open_cohort(cohort.root)
         if _is_done(cohort, "localize", settings):

@@ -36,6 +36,7 @@ class Detector(Protocol):
     """Finds tumours on axial slices [equations 2 and 3]; it sees the volume, never a label."""
 
     name: str
+    version: str
 
     def detect(self, case: Processed) -> list[SliceBoxes]:
         """Return the slices that show something, in order."""

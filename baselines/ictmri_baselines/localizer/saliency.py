@@ -28,12 +28,10 @@ TOLERANCE_VOXELS: Final = 5
 """Edge of the cube in which the template's range is taken: 4 mm of misalignment either way."""
 MARGIN: Final = 0.3
 """Standardised intensity beyond that range from which tissue counts as abnormal."""
-DARK_WEIGHT: Final = 0.5
-"""Dark voxels may be oedema or wide sulci: they count less than bright ones."""
 MIN_DEPTH_MM: Final = 8.0
 DEEP_DECAY_MM: Final = 8.0
 """Distance from the deep structures over which the weight falls by e."""
-RELATIVE_THRESHOLD: Final = 0.3
+RELATIVE_THRESHOLD: Final = 0.2
 MAX_PARTS: Final = 2
 SECOND_PART: Final = 0.4
 """A further part is kept if its evidence is at least this share of the first one's."""
@@ -43,6 +41,7 @@ class SaliencyDetector:
     """Classical saliency on the processed volume; needs no weights and no network."""
 
     name = "saliency"
+    version = "1"
 
     def detect(self, case: Processed) -> list[SliceBoxes]:
         """Return boxes around the most salient parts, slice by slice."""
@@ -56,9 +55,10 @@ def saliency(case: Processed) -> Field:
     mask = np.asarray(case.brain_mask.dataobj) > 0
     smooth = _smoothed(image, mask)
     low, high, weight = _expectation()
-    evidence = np.maximum(smooth - high - MARGIN, 0)
-    evidence += DARK_WEIGHT * np.maximum(low - smooth - MARGIN, 0)
-    found: Field = ndimage.gaussian_filter(evidence * weight * mask, POOL_MM / SPACING_MM)
+    evidence = np.maximum(smooth - high, low - smooth) - MARGIN
+    found: Field = ndimage.gaussian_filter(
+        np.maximum(evidence, 0) * weight * mask, POOL_MM / SPACING_MM
+    )
     return found
 
 
