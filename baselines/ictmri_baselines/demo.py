@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.phantom import DEFAULT_SEED, N_CASES
-
 from ictmri.build.phantom import build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.loader import prime
+from ictmri.phantom import DEFAULT_SEED, N_CASES
 from ictmri_baselines.pipeline import localize_cohort, process_cohort
 from ictmri_baselines.recipe import Profile, load_recipe
 from ictmri_baselines.reproduce import reproduce

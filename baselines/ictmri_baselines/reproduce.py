@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from ictmri_benchmark import Report, evaluate
-from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 from numpy.typing import NDArray
 
 from ictmri import __version__
@@ -27,6 +25,8 @@ from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import ensure_priors
 from ictmri_baselines.recipe import Profile, Recipe, load_recipe
+from ictmri_benchmark import Report, evaluate
+from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 

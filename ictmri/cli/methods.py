@@ -62,9 +62,8 @@ def process(
     Example: ictmri process out/mine
     """
     _need_baselines()
-    from ictmri_baselines.pipeline import process_cohort
-
     from ictmri.cohort import open_cohort
+    from ictmri_baselines.pipeline import process_cohort
 
     done = process_cohort(open_cohort(folder), jobs=jobs)
     typer.echo(
@@ -83,9 +82,8 @@ def localize(
     Example: ictmri localize out/mine --detector saliency
     """
     _need_baselines()
-    from ictmri_baselines.pipeline import localize_cohort
-
     from ictmri.cohort import open_cohort
+    from ictmri_baselines.pipeline import localize_cohort
 
     done = localize_cohort(open_cohort(folder), detector=detector.value, jobs=jobs)
     typer.echo(f"{done.name}: {done.manifest.n_cases} cases localized with {detector.value}")
@@ -106,10 +104,9 @@ def reproduce(
     Example: ictmri reproduce controls/radiomics --cohort ictmri-phantom --out out/radiomics
     """
     _need_baselines()
+    from ictmri.cohort import find_cohort
     from ictmri_baselines.recipe import load_recipe
     from ictmri_baselines.reproduce import reproduce as run
-
-    from ictmri.cohort import find_cohort
 
     chosen = load_recipe(recipe)
     done = run(

@@ -25,10 +25,9 @@ def evaluate(
 
     Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
     """
-    from ictmri_benchmark import evaluate as score
-
     from ictmri.cohort import find_folds
     from ictmri.files import write_text
+    from ictmri_benchmark import evaluate as score
 
     table, synthetic = find_folds(cohort)
     report = score(predictions, table, synthetic=synthetic)
@@ -50,9 +49,8 @@ def submit(
 
     Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
     """
-    from ictmri_benchmark.submission import submit as take
-
     from ictmri.cohort import find_folds
+    from ictmri_benchmark.submission import submit as take
 
     table, synthetic = find_folds(cohort)
     done = take(predictions, entry, table, entries, synthetic=synthetic)
@@ -72,9 +70,8 @@ def leaderboard(
 
     Example: ictmri leaderboard --entries out/demo/entries --cohort ictmri-phantom --out out
     """
-    from ictmri_benchmark.leaderboard import build_leaderboard, render_table, write_leaderboard
-
     from ictmri.cohort import find_folds
+    from ictmri_benchmark.leaderboard import build_leaderboard, render_table, write_leaderboard
 
     table, synthetic = find_folds(cohort)
     board = build_leaderboard(entries, table, synthetic=synthetic)

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
+
+from ictmri.errors import InputError
 from ictmri_baselines import controls
 from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.features import location, radiomics, region
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.recipe import PROFILES, load_recipe, recipe_ids
-from sklearn.dummy import DummyClassifier
-
-from ictmri.errors import InputError
 
 N = 60
 

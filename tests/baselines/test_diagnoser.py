@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.diagnoser.crops import augment, central, crop_cases
 from ictmri_baselines.diagnoser.model import AdaptiveDiagnoser, Architecture, MaskedChannelAttention

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.entry import (
     BenchmarkRef,
@@ -16,9 +19,6 @@ from ictmri_benchmark.entry import (
 from ictmri_benchmark.leaderboard import build_leaderboard, render_table, write_leaderboard
 from ictmri_benchmark.page import render_page
 from ictmri_benchmark.submission import submit
-
-from ictmri.errors import InputError
-from ictmri.folds import FoldTable
 
 from .conftest import probabilities, write_predictions
 

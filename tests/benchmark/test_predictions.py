@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ictmri_benchmark.predictions import read_predictions
 
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
+from ictmri_benchmark.predictions import read_predictions
 
 from .conftest import probabilities, write_predictions
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ictmri_benchmark import evaluate
-from ictmri_benchmark.intervals import bootstrap, draws
-from ictmri_benchmark.metrics import brier, confusion, headline, log_loss, per_class
 from scipy import stats
 from sklearn import metrics
 
 from ictmri.folds import FoldTable
+from ictmri_benchmark import evaluate
+from ictmri_benchmark.intervals import bootstrap, draws
+from ictmri_benchmark.metrics import brier, confusion, headline, log_loss, per_class
 
 from .conftest import probabilities, write_predictions
 

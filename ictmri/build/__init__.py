@@ -1,0 +1,1 @@
+"""Builders of cohort folders: from nothing (the phantom) and from a table of scans."""

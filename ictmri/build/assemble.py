@@ -1,0 +1,167 @@
+"""Writes a cohort folder: parquet by fold, folds, card, Croissant file and, last, the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.files import replacing, write_text
+from ictmri.folds import FoldRow, write_folds
+from ictmri.manifest import FILE_NAME, Manifest, seal
+from ictmri.schema import Config, features
+
+RowOf = Callable[[FoldRow], dict[str, Any]]
+_ROWS_A_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new cohort folder will hold.
+
+    Attributes:
+        name: dataset name.
+        version: semantic version of the data.
+        synthetic: True for a phantom.
+        generator: what makes it; equal generators give equal folders.
+        folds: the fold table.
+        configs: by config, the function that gives a case's row.
+        extra_files: further files of the folder, relative path -> text.
+    """
+
+    name: str
+    version: str
+    synthetic: bool
+    generator: dict[str, Any]
+    folds: Sequence[FoldRow]
+    configs: dict[Config, RowOf]
+    extra_files: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Let one process at a time work on a cohort folder; others wait."""
+    from filelock import FileLock
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.parent / f".{out.name}.lock"):
+        yield
+
+
+def work_folder(out: Path, stage: str) -> Path:
+    """Return the folder beside a cohort that holds finished cases until a stage is complete."""
+    return out.parent / f".{out.name}.{stage}"
+
+
+def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
+    """Return the cohort at ``out`` if this generator made it and it is whole, None if none is there.
+
+    Raises:
+        InputError: something else stands there.
+    """
+    if not out.exists():
+        return None
+    if not (out / FILE_NAME).is_file():
+        raise InputError(
+            str(out), ["this path is taken and is no cohort folder"], "choose another --out"
+        )
+    cohort = open_cohort(out)
+    if cohort.manifest.generator != generator:
+        raise InputError(
+            str(out),
+            [f"holds the cohort {cohort.name!r}, made with other inputs or settings"],
+            "choose another --out, or remove that folder first",
+        )
+    cohort.check(quick=True)
+    return cohort
+
+
+def assemble(out: Path, plan: Plan) -> Cohort:
+    """Write a new cohort folder beside ``out`` and rename it into place when it is whole."""
+    part = work_folder(out, "part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    digest = write_folds(part / "folds.csv", plan.folds)
+    for config, row_of in plan.configs.items():
+        write_config(part, config, plan.folds, row_of)
+    for name, text in plan.extra_files.items():
+        write_text(part / name, text)
+    manifest = Manifest(
+        name=plan.name,
+        version=plan.version,
+        synthetic=plan.synthetic,
+        generator=plan.generator,
+        n_cases=len(plan.folds),
+        n_folds=1 + max(row.fold for row in plan.folds),
+        folds_sha256=digest,
+    )
+    publish_documents(part, manifest)
+    part.rename(out)
+    return open_cohort(out)
+
+
+def add_config(cohort: Cohort, config: Config, row_of: RowOf, *, steps: dict[str, Any]) -> Cohort:
+    """Add a config to a cohort folder, or replace it; the manifest that vouches for it comes last.
+
+    Args:
+        cohort: the cohort.
+        config: the config's name.
+        row_of: gives a case's row.
+        steps: what was done to the cohort after its build, all of it.
+    """
+    write_config(cohort.root, config, cohort.folds().rows, row_of)
+    manifest = replace(cohort.manifest, steps=steps)
+    publish_documents(cohort.root, manifest)
+    return open_cohort(cohort.root)
+
+
+def publish_documents(root: Path, manifest: Manifest) -> None:
+    """Write the card and the Croissant file, then seal the folder."""
+    from ictmri.card import render_card
+    from ictmri.croissant import render_croissant
+
+    sealed = seal(root, manifest)
+    write_text(root / "README.md", render_card(root, sealed))
+    write_text(root / "croissant.json", render_croissant(sealed))
+    seal(root, sealed)
+
+
+def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: RowOf) -> None:
+    """Write a config's parquet files, one a fold, a few cases in memory at a time."""
+    by_fold: dict[int, list[FoldRow]] = {}
+    for row in folds:
+        by_fold.setdefault(row.fold, []).append(row)
+    for fold, rows in sorted(by_fold.items()):
+        path = root / "data" / config / f"fold{fold}-00000-of-00001.parquet"
+        for stale in path.parent.glob(f".{path.name}.*.part"):
+            stale.unlink()
+        _write_parquet(path, config, map(row_of, rows))
+
+
+def _write_parquet(path: Path, config: Config, rows: Iterable[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    typed = features(config)
+    schema = typed.arrow_schema
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="none") as writer:
+        for group in _grouped(rows):
+            encoded = [typed.encode_example(row) for row in group]
+            columns = {name: [row[name] for row in encoded] for name in typed}
+            writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == _ROWS_A_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

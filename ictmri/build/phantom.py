@@ -1,0 +1,149 @@
+"""``ictmri build phantom``: the synthetic cohort as a cohort folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ictmri import __version__
+from ictmri.build.assemble import Plan, assemble, finished, only_one, work_folder
+from ictmri.cohort import PHANTOM, Cohort
+from ictmri.files import write_bytes, write_json
+from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
+from ictmri.parallel import run_all
+from ictmri.phantom import DEFAULT_SEED, N_CASES, PhantomCase, render, roster
+from ictmri.volumes import pack
+
+VERSION = "1.0.0"
+DEFAULT_SPACING = 2.0
+
+
+def phantom_name(seed: int, n_cases: int, n_folds: int) -> str:
+    """Return the dataset name: only the published phantom is called ``ictmri-phantom``."""
+    parts = [PHANTOM]
+    parts += [f"seed{seed}"] if seed != DEFAULT_SEED else []
+    parts += [f"n{n_cases}"] if n_cases != N_CASES else []
+    parts += [f"{n_folds}folds"] if n_folds != DEFAULT_N_FOLDS else []
+    return "-".join(parts)
+
+
+def phantom_folds(cases: list[PhantomCase], n_folds: int = DEFAULT_N_FOLDS) -> list[FoldRow]:
+    """Return the fold table of a phantom cohort."""
+    candidates = [
+        Candidate(c.case_id, c.patient_id, c.label, c.subtype, c.sex, c.age) for c in cases
+    ]
+    return assign_folds(candidates, n_folds)
+
+
+def build_phantom(
+    out: Path,
+    *,
+    seed: int = DEFAULT_SEED,
+    n_cases: int = N_CASES,
+    n_folds: int = DEFAULT_N_FOLDS,
+    spacing: float = DEFAULT_SPACING,
+    jobs: int | None = None,
+) -> Cohort:
+    """Generate a phantom cohort; the same arguments give the same bytes.
+
+    Args:
+        out: the folder to write. Finished cases are kept beside it until it is whole, so that an
+            interrupted build goes on where it stopped.
+        seed: other seeds give other cohorts.
+        n_cases: number of cases.
+        n_folds: number of folds.
+        spacing: voxel size in mm.
+        jobs: worker processes; all usable cores where None.
+
+    Raises:
+        InputError: ``out`` holds something else.
+        MissingDependencyError: the anatomical template is not installed.
+    """
+    generator: dict[str, Any] = {
+        "command": "ictmri build phantom",
+        "seed": seed,
+        "n_cases": n_cases,
+        "n_folds": n_folds,
+        "spacing_mm": spacing,
+        "ictmri": __version__,
+    }
+    with only_one(out):
+        done = finished(out, generator)
+        if done is not None:
+            return done
+        cases = roster(seed, n_cases)
+        work = _prepared_work(out, generator)
+        waiting = [case for case in cases if not _parameters_path(work, case.case_id).is_file()]
+        run_all(
+            partial(_render_to, work, spacing),
+            waiting,
+            total=len(waiting),
+            title="phantom",
+            jobs=jobs,
+        )
+        by_id = {case.case_id: case for case in cases}
+        plan = Plan(
+            name=phantom_name(seed, n_cases, n_folds),
+            version=VERSION,
+            synthetic=True,
+            generator=generator,
+            folds=phantom_folds(cases, n_folds),
+            configs={
+                "default": lambda row: _default_row(work, row, by_id[row.case_id]),
+                "truth": lambda row: _truth_row(work, row),
+            },
+        )
+        cohort = assemble(out, plan)
+        shutil.rmtree(work)
+        return cohort
+
+
+def _prepared_work(out: Path, generator: dict[str, Any]) -> Path:
+    work = work_folder(out, "cases")
+    stamp = work / "generator.json"
+    if not stamp.is_file() or json.loads(stamp.read_text()) != generator:
+        shutil.rmtree(work, ignore_errors=True)
+        write_json(stamp, generator)
+    return work
+
+
+def _parameters_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.json"
+
+
+def _render_to(work: Path, spacing: float, case: PhantomCase) -> None:
+    volume = render(case, spacing=spacing)
+    write_bytes(work / f"{case.case_id}.nii.gz", pack(volume.image, case.case_id)["bytes"])
+    write_bytes(work / f"{case.case_id}_mask.nii.gz", pack(volume.lesion_mask, "")["bytes"])
+    write_json(_parameters_path(work, case.case_id), volume.parameters)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    return {"bytes": path.read_bytes(), "path": path.name}
+
+
+def _default_row(work: Path, row: FoldRow, case: PhantomCase) -> dict[str, Any]:
+    return {
+        "case_id": row.case_id,
+        "patient_id": row.patient_id,
+        "image": _stored(work / f"{row.case_id}.nii.gz"),
+        "label": row.label,
+        "subtype": case.subtype,
+        "sex": case.sex,
+        "age": case.age,
+        "fold": row.fold,
+        "synthetic": True,
+    }
+
+
+def _truth_row(work: Path, row: FoldRow) -> dict[str, Any]:
+    return {
+        "case_id": row.case_id,
+        "lesion_mask": _stored(work / f"{row.case_id}_mask.nii.gz"),
+        "parameters": json.dumps(json.loads(_parameters_path(work, row.case_id).read_text())),
+        "fold": row.fold,
+        "synthetic": True,
+    }

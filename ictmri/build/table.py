@@ -1,0 +1,157 @@
+"""``TABLE.csv``: the owner's list of patients, read and checked as a whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError, nearest
+
+REQUIRED: Final = ("patient_id", "image", "label")
+OPTIONAL: Final = ("subtype", "age", "sex")
+SEX_WORDS: Final = {"": "", "f": "female", "female": "female", "m": "male", "male": "male"}
+MAX_AGE: Final = 120.0
+EXAMPLE: Final = "patient_id,image,label,subtype,age,sex"
+_MAGIC: Final = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One patient of the owner's table; ``sex`` is empty and ``age`` NaN where unknown."""
+
+    number: int
+    patient_id: str
+    image: Path
+    label: str
+    subtype: str
+    age: float
+    sex: str
+
+
+def read_table(path: Path) -> list[TableRow]:
+    """Read the owner's table.
+
+    Raises:
+        InputError: anything is wrong with it; every problem is named with its row.
+    """
+    lines = list(csv.reader(io.StringIO(_text(path)), skipinitialspace=True))
+    header = [cell.strip() for cell in lines[0]] if lines else []
+    problems = _header_problems(header)
+    if problems:
+        raise InputError(str(path), problems, f"the header is: {EXAMPLE}")
+    rows: list[TableRow] = []
+    for number, cells in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
+            continue
+        values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        found = _row_problems(values, path.parent)
+        problems += [f"row {number}: {problem}" for problem in found]
+        if not found:
+            rows.append(_row(number, values, path.parent))
+    problems += _repeated(lines, header)
+    if not problems and not rows:
+        problems = ["no patient: the table has a header only"]
+    if problems:
+        raise InputError(str(path), problems, "correct these rows; nothing was written")
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), [error.strerror or str(error)], "give a CSV file") from None
+    for magic, what in _MAGIC.items():
+        if content.startswith(magic):
+            raise InputError(
+                str(path), [f"this is {what}, not a CSV"], "save the sheet as CSV (UTF-8)"
+            )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8 text (byte {error.start})"
+        raise InputError(str(path), [problem], "save the table as CSV (UTF-8)") from None
+    if "\0" in text:
+        raise InputError(str(path), ["holds NUL bytes"], "save the table as CSV (UTF-8)")
+    if not text.strip():
+        raise InputError(str(path), ["the file is empty"], f"begin with the header: {EXAMPLE}")
+    return text
+
+
+def _header_problems(header: list[str]) -> list[str]:
+    known = (*REQUIRED, *OPTIONAL)
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        return ["the columns are not separated by commas"]
+    problems = [f"column {name!r} is missing" for name in REQUIRED if name not in header]
+    problems += [
+        f"unknown column {name!r}{nearest(name, known)}" for name in header if name not in known
+    ]
+    problems += [f"column {name!r} stands twice" for name, n in Counter(header).items() if n > 1]
+    return problems
+
+
+def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
+    problems = []
+    if not values["patient_id"]:
+        problems.append("patient_id is empty")
+    if not values["image"]:
+        problems.append("image is empty")
+    elif not (folder / values["image"]).exists():
+        problems.append(f"image {values['image']!r} does not exist beside the table")
+    if values["label"] not in CLASSES:
+        hint = nearest(values["label"].lower(), CLASSES)
+        problems.append(f"unknown class {values['label']!r}{hint or '; ' + ', '.join(CLASSES)}")
+    if math.isinf(_age(values.get("age", ""))):
+        problems.append(f"age {values['age']!r} is not a number of years from 0 to {MAX_AGE:.0f}")
+    if values.get("sex", "").lower() not in SEX_WORDS:
+        problems.append(f"sex {values['sex']!r} is not female, male or empty")
+    return problems
+
+
+def _age(text: str) -> float:
+    """Return the age, NaN where unknown, infinity where it is no age."""
+    if not text:
+        return math.nan
+    try:
+        age = float(text)
+    except ValueError:
+        return math.inf
+    return age if 0 <= age <= MAX_AGE else math.inf
+
+
+def _row(number: int, values: dict[str, str], folder: Path) -> TableRow:
+    return TableRow(
+        number=number,
+        patient_id=values["patient_id"],
+        image=folder / values["image"],
+        label=values["label"],
+        subtype=values.get("subtype", ""),
+        age=_age(values.get("age", "")),
+        sex=SEX_WORDS[values.get("sex", "").lower()],
+    )
+
+
+def _repeated(lines: list[list[str]], header: list[str]) -> list[str]:
+    """Name patients and images that stand in several rows: one volume a patient is the contract."""
+    problems = []
+    for column in ("patient_id", "image"):
+        place = header.index(column)
+        rows: dict[str, list[int]] = {}
+        for number, cells in enumerate(lines[1:], start=2):
+            if place < len(cells) and cells[place].strip():
+                rows.setdefault(cells[place].strip(), []).append(number)
+        problems += [
+            f"rows {', '.join(map(str, numbers))}: {column} {value!r} stands {len(numbers)} times"
+            for value, numbers in rows.items()
+            if len(numbers) > 1
+        ]
+    return problems
