@@ -54,7 +54,7 @@ def read_scan(path: Path) -> Scan:
             return _checked(*_read_nifti(path))
     except (ScanError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Each library has exceptions of its own for damaged files; all mean the same to the owner.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ScanError(f"cannot be read: {first}") from None
