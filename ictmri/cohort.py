@@ -75,7 +75,11 @@ class Cohort:
         """
         problems = damaged_files(self.root, self.manifest, prefix=prefix, quick=quick)
         if problems:
-            raise InputError(str(self.root), problems, "build the cohort again, or copy it again")
+            raise InputError(
+                str(self.root),
+                problems,
+                "run the command that was interrupted again, or copy the cohort again",
+            )
 
     def rows(self, config: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the rows of a config, fold by fold, one in memory at a time.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,23 +83,26 @@ def read_manifest(root: Path) -> Manifest:
         raise InputError(str(path), [str(error)], "build the cohort again") from None
 
 
-def seal(root: Path, manifest: Manifest) -> Manifest:
-    """Record every file of the folder in the manifest, and write it last."""
-    paths = sorted(
-        path
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Write the manifest of a cohort folder."""
+    write_json(root / FILE_NAME, {"schema": SCHEMA, **asdict(manifest)})
+
+
+def fingerprints(root: Path, *, only: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return SHA-256 and size by relative path: of every file but the manifest, or of some."""
+    names = sorted(_files_in(root) if only is None else only)
+    return {
+        name: {"sha256": sha256_file(root / name), "bytes": (root / name).stat().st_size}
+        for name in names
+    }
+
+
+def _files_in(root: Path) -> list[str]:
+    return [
+        path.relative_to(root).as_posix()
         for path in root.rglob("*")
         if path.is_file() and path != root / FILE_NAME and not path.name.startswith(".")
-    )
-    files = {
-        path.relative_to(root).as_posix(): {
-            "sha256": sha256_file(path),
-            "bytes": path.stat().st_size,
-        }
-        for path in paths
-    }
-    sealed = replace(manifest, files=files)
-    write_json(root / FILE_NAME, {"schema": SCHEMA, **asdict(sealed)})
-    return sealed
+    ]
 
 
 def damaged_files(root: Path, manifest: Manifest, *, prefix: str = "", quick: bool) -> list[str]:

@@ -13,7 +13,8 @@ import nibabel as nib
 import numpy as np
 
 from ictmri import __version__
-from ictmri.build.assemble import add_config, only_one, work_folder
+from ictmri.build.assemble import add_config
+from ictmri.build.change import alone_with, work_folder
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import write_bytes, write_json
@@ -35,7 +36,7 @@ def process_cohort(cohort: Cohort, *, jobs: int | None = None) -> Cohort:
     Finished cases are kept beside the cohort until all are done, so that an interrupted run goes on.
     """
     settings = {"settings": "light", "ictmri": __version__}
-    with only_one(cohort.root):
+    with alone_with(cohort.root):
         cohort = open_cohort(cohort.root)
         if _is_done(cohort, "process", settings):
             return cohort
@@ -65,7 +66,7 @@ def localize_cohort(
         "detector_version": DETECTORS[detector].version,
         "ictmri": __version__,
     }
-    with only_one(cohort.root):
+    with alone_with(cohort.root):
         cohort = open_cohort(cohort.root)
         if _is_done(cohort, "localize", settings):
             return cohort
@@ -73,7 +74,6 @@ def localize_cohort(
         columns = ["case_id", "image", "brain_mask", "scan_from_mni"]
         function = partial(_localize, work, detector)
         _each(cohort, "processed", columns, function, work, "localize", jobs)
-        _write_all_boxes(cohort, work, detector)
         stored = {row["case_id"]: row for row in cohort.rows("processed")}
         done = add_config(
             cohort,
@@ -82,6 +82,7 @@ def localize_cohort(
                 stored[row.case_id] | {"prior_coarse": _file(work / f"{row.case_id}.nii.gz")}
             ),
             steps=cohort.manifest.steps | {"localize": settings},
+            extra_files={f"boxes/{detector}.jsonl": _all_boxes(cohort, work)},
         )
         shutil.rmtree(work)
         return done
@@ -184,7 +185,5 @@ def _localize(work: Path, detector: DetectorName, row: dict[str, Any]) -> None:
     write_json(work / f"{case_id}.done.json", prior.summary)
 
 
-def _write_all_boxes(cohort: Cohort, work: Path, detector: DetectorName) -> None:
-    path = cohort.root / "boxes" / f"{detector}.jsonl"
-    cases = (work / f"{case_id}.jsonl" for case_id in cohort.folds().case_ids)
-    write_bytes(path, b"".join(case.read_bytes() for case in cases))
+def _all_boxes(cohort: Cohort, work: Path) -> bytes:
+    return b"".join((work / f"{case_id}.jsonl").read_bytes() for case_id in cohort.folds().case_ids)

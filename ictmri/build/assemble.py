@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ictmri.build.change import changing, work_folder
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import replacing, write_text
+from ictmri.files import replacing, write_bytes, write_text
 from ictmri.folds import FoldRow, write_folds
-from ictmri.manifest import FILE_NAME, Manifest, seal
+from ictmri.manifest import FILE_NAME, Manifest, fingerprints, write_manifest
 from ictmri.schema import Config, features
 
 RowOf = Callable[[FoldRow], dict[str, Any]]
@@ -41,21 +41,6 @@ class Plan:
     folds: Sequence[FoldRow]
     configs: dict[Config, RowOf]
     extra_files: dict[str, str] = field(default_factory=dict)
-
-
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Let one process at a time work on a cohort folder; others wait."""
-    from filelock import FileLock
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
-        yield
-
-
-def work_folder(out: Path, stage: str) -> Path:
-    """Return the folder beside a cohort that holds finished cases until a stage is complete."""
-    return out.parent / f".{out.name}.{stage}"
 
 
 def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
@@ -105,30 +90,45 @@ def assemble(out: Path, plan: Plan) -> Cohort:
     return open_cohort(out)
 
 
-def add_config(cohort: Cohort, config: Config, row_of: RowOf, *, steps: dict[str, Any]) -> Cohort:
-    """Add a config to a cohort folder, or replace it; the manifest that vouches for it comes last.
+def add_config(
+    cohort: Cohort,
+    config: Config,
+    row_of: RowOf,
+    *,
+    steps: dict[str, Any],
+    extra_files: dict[str, bytes] | None = None,
+) -> Cohort:
+    """Add a config to a cohort folder, or replace it, in one step.
 
     Args:
         cohort: the cohort.
         config: the config's name.
         row_of: gives a case's row.
         steps: what was done to the cohort after its build, all of it.
+        extra_files: further files of the folder, relative path -> content.
     """
-    write_config(cohort.root, config, cohort.folds().rows, row_of)
-    manifest = replace(cohort.manifest, steps=steps)
-    publish_documents(cohort.root, manifest)
+    with changing(cohort.root) as draft:
+        write_config(draft, config, cohort.folds().rows, row_of)
+        for name, content in (extra_files or {}).items():
+            write_bytes(draft / name, content)
+        publish_documents(draft, replace(cohort.manifest, steps=steps))
     return open_cohort(cohort.root)
 
 
 def publish_documents(root: Path, manifest: Manifest) -> None:
-    """Write the card and the Croissant file, then seal the folder."""
+    """Write the card, the Croissant file and, last, the manifest that vouches for every file."""
     from ictmri.card import render_card
     from ictmri.croissant import render_croissant
 
-    sealed = seal(root, manifest)
-    write_text(root / "README.md", render_card(root, sealed))
-    write_text(root / "croissant.json", render_croissant(sealed))
-    seal(root, sealed)
+    recorded = replace(manifest, files=fingerprints(root))
+    documents = {
+        "README.md": render_card(root, recorded),
+        "croissant.json": render_croissant(recorded),
+    }
+    for name, text in documents.items():
+        write_text(root / name, text)
+    files = recorded.files | fingerprints(root, only=documents)
+    write_manifest(root, replace(recorded, files=dict(sorted(files.items()))))
 
 
 def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: RowOf) -> None:

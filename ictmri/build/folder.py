@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri import __version__
-from ictmri.build.assemble import Plan, assemble, finished, only_one, work_folder
+from ictmri.build.assemble import Plan, assemble, finished
+from ictmri.build.change import alone_with, work_folder
 from ictmri.build.scans import ScanError, read_scan
 from ictmri.build.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
@@ -72,7 +73,7 @@ def build_folder(
     name = _checked_name(name or out.resolve().name)
     rows = read_table(table)
     ids = pseudonyms(name, rows, link_path(out))
-    with only_one(out):
+    with alone_with(out):
         generator = _generator(rows, ids, name, n_folds)
         folds = _folds(rows, ids, n_folds)
         done = finished(out, generator)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ictmri import __version__
-from ictmri.build.assemble import Plan, assemble, finished, only_one, work_folder
+from ictmri.build.assemble import Plan, assemble, finished
+from ictmri.build.change import alone_with, work_folder
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.files import write_bytes, write_json
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
@@ -70,7 +71,7 @@ def build_phantom(
         "spacing_mm": spacing,
         "ictmri": __version__,
     }
-    with only_one(out):
+    with alone_with(out):
         done = finished(out, generator)
         if done is not None:
             return done
