@@ -24,7 +24,7 @@ from ictmri.volumes import pack, unpack
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.boxes import write_boxes
 from ictmri_baselines.localizer.saliency import SaliencyDetector
-from ictmri_baselines.processor import Processed, process
+from ictmri_baselines.processor import Processed, ProcessingError, process
 
 DetectorName = Literal["saliency"]
 DETECTORS: Final = {"saliency": SaliencyDetector}
@@ -120,7 +120,7 @@ def _each(
     cohort: Cohort,
     config: str,
     columns: list[str],
-    function: Callable[[dict[str, Any]], None],
+    function: Callable[[dict[str, Any]], str | None],
     work: Path,
     title: str,
     jobs: int | None,
@@ -133,16 +133,27 @@ def _each(
                 yield row
 
     total = cohort.manifest.n_cases - len(done)
-    run_all(function, waiting(), total=total, title=title, jobs=jobs)
+    results = run_all(function, waiting(), total=total, title=title, jobs=jobs)
+    problems = [problem for problem in results if problem]
+    if problems:
+        raise InputError(
+            str(cohort.root),
+            problems,
+            "leave these cases out of the table and build the cohort again",
+        )
 
 
 def _file(path: Path) -> dict[str, Any]:
     return {"bytes": path.read_bytes(), "path": path.name}
 
 
-def _process(work: Path, row: dict[str, Any]) -> None:
+def _process(work: Path, row: dict[str, Any]) -> str | None:
+    """Process one case; return what was wrong with it."""
     case_id = row["case_id"]
-    processed = process(unpack(row["image"]))
+    try:
+        processed = process(unpack(row["image"]))
+    except ProcessingError as error:
+        return f"{case_id}: {error}"
     write_bytes(work / f"{case_id}.nii.gz", pack(processed.image, case_id)["bytes"])
     write_bytes(work / f"{case_id}_mask.nii.gz", pack(processed.brain_mask, "")["bytes"])
     facts = {
@@ -151,6 +162,7 @@ def _process(work: Path, row: dict[str, Any]) -> None:
         "parameters": processed.parameters,
     }
     write_json(work / f"{case_id}.done.json", facts)
+    return None
 
 
 def _processed_row(work: Path, cohort: Cohort, row: FoldRow) -> dict[str, Any]:
@@ -167,7 +179,7 @@ def _processed_row(work: Path, cohort: Cohort, row: FoldRow) -> dict[str, Any]:
     }
 
 
-def _localize(work: Path, detector: DetectorName, row: dict[str, Any]) -> None:
+def _localize(work: Path, detector: DetectorName, row: dict[str, Any]) -> str | None:
     """Localise one case; the row holds no label, so none can be looked at."""
     case_id = row["case_id"]
     processed = Processed(
@@ -183,6 +195,7 @@ def _localize(work: Path, detector: DetectorName, row: dict[str, Any]) -> None:
     write_bytes(work / f"{case_id}.nii.gz", pack(image, case_id)["bytes"])
     write_boxes(work / f"{case_id}.jsonl", case_id, prior.boxes)
     write_json(work / f"{case_id}.done.json", prior.summary)
+    return None
 
 
 def _all_boxes(cohort: Cohort, work: Path) -> bytes:

@@ -39,7 +39,13 @@ EXTRACTED_ML: Final = 2100.0
 STEPS: Final = 256
 """Stored levels a unit of standardised intensity."""
 RANGE: Final = (-6.0, 20.0)
+MIN_EXTENT_MM: Final = 60.0
+"""A field of view smaller than this in any direction cannot be matched to a head."""
 MAD_TO_SD: Final = 1.4826
+
+
+class ProcessingError(ValueError):
+    """A scan that cannot be processed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +76,25 @@ def process(image: nib.Nifti1Image) -> Processed:
     Returns:
         The brain on a 97 x 115 x 97 grid of 2 mm. The same scan gives the same bytes, whatever the
         number of threads.
+
+    Raises:
+        ProcessingError: it cannot be a head, or the alignment found nothing to hold on to.
     """
     voxels, affine = canonical(image)
+    _check(voxels, affine)
     support = _extracted_support(voxels, affine)
-    voxels = voxels - voxels.min() if support is None else np.where(support, voxels, 0)
-    if support is not None:
+    if support is None:
+        voxels = voxels - voxels.min()
+    else:
         voxels = np.where(support, voxels - voxels[support].min(), 0)
     world = orthogonal(affine)
     scan = shrink(to_itk(voxels.astype(np.float32), world), SPACING_MM)
     fine = shrink(scan, FINE_MM)
-    found = register(_reference(support is not None), shrink(fine, COARSE_MM), fine)
+    try:
+        found = register(_reference(support is not None), shrink(fine, COARSE_MM), fine)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ProcessingError(f"cannot be aligned to the template: {reason}") from None
     target = template()
     grid = to_itk(target.mask.astype(np.uint8), target.affine)
     moved = resample(scan, grid, found, outside=0.0)
@@ -96,6 +111,17 @@ def process(image: nib.Nifti1Image) -> Processed:
         qc=_qc(standard, mask, found, extracted=support is not None),
         parameters={"settings": "light", "spacing_mm": SPACING_MM, "transform": "affine"},
     )
+
+
+def _check(voxels: npt.NDArray[np.float32], affine: Affine) -> None:
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * voxels.shape
+    if extent.min() < MIN_EXTENT_MM:
+        shown = " x ".join(f"{edge:.0f}" for edge in extent)
+        raise ProcessingError(f"not a head: its field of view is {shown} mm")
+    if not np.isfinite(voxels).all():
+        raise ProcessingError("holds NaN or infinite voxels")
+    if voxels.min() == voxels.max():
+        raise ProcessingError("every voxel has the same value")
 
 
 @lru_cache(maxsize=2)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from ictmri_baselines.processor.geometry import Affine, itk_transform, to_itk, world_affine
+from ictmri_baselines.processor.geometry import Affine, to_itk, world_affine
 from ictmri_baselines.processor.template import template
 
 COARSE_MM: Final = 8
@@ -93,8 +93,6 @@ def register(fixed: Reference, coarse: sitk.Image, fine: sitk.Image) -> Affine:
     method.SetInitialTransform(pose, inPlace=True)
     _descend(method, step=4.0, steps=COARSE_STEPS)
     method.Execute(fixed.coarse, coarse)
-    affine = itk_transform(world_affine(pose))
-    affine.SetCenter(fixed.centre_mm.tolist())
     affine = _recentred(pose, fixed.centre_mm)
     method = _method(FINE_SAMPLING)
     method.SetMetricFixedMask(fixed.fine_mask)
@@ -116,6 +114,7 @@ def _recentred(pose: sitk.Transform, centre: npt.NDArray[np.float64]) -> sitk.Af
 def _method(sampling: float) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetInterpolator(sitk.sitkLinear)
     if sampling < 1.0:

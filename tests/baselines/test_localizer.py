@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.stats import norm
+
+from ictmri_baselines.localizer import coarse_prior, localize
+from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
+from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM
+from ictmri_baselines.localizer.saliency import SaliencyDetector, saliency
+from ictmri_baselines.processor import Processed
+from ictmri_baselines.processor.template import template
+
+CUBE = [SliceBoxes(z, (Box(20, 18, 30, 26, 1.0),), "test") for z in range(16, 24)]
+SHAPE = (48, 44, 40)
+
+
+def processed(voxels: np.ndarray) -> Processed:
+    target = template()
+    return Processed(
+        image=nib.Nifti1Image(np.where(target.mask, voxels, 0).astype(np.float32), target.affine),
+        brain_mask=nib.Nifti1Image(target.mask.astype(np.uint8), target.affine),
+        scan_from_mni=np.eye(4),
+        qc={},
+        parameters={},
+    )
+
+
+def standard_brain() -> np.ndarray:
+    target = template()
+    inside = target.brain[target.mask]
+    middle = np.median(inside)
+    return (target.brain - middle) / (1.4826 * np.median(np.abs(inside - middle)))
+
+
+def ball(centre_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:
+    target = template()
+    grid = np.stack(np.meshgrid(*map(np.arange, target.mask.shape), indexing="ij"), axis=-1)
+    world = nib.affines.apply_affine(target.affine, grid)
+    return np.linalg.norm(world - np.array(centre_mm), axis=-1) <= radius_mm
+
+
+def test_boxes_survive_the_file(tmp_path: Path) -> None:
+    rows = [*CUBE, SliceBoxes(30, (Box(1, 2, 3, 4, 0.5), Box(5, 6, 7, 8, 0.25)), "test")]
+    write_boxes(tmp_path / "boxes.jsonl", "case-1", rows)
+    assert read_boxes(tmp_path / "boxes.jsonl") == {"case-1": rows}
+
+
+def test_no_box_gives_an_empty_prior() -> None:
+    prior = coarse_prior([], SHAPE, np.eye(4))
+    assert prior.shape == SHAPE
+    assert not prior.any()
+    assert prior.dtype == np.float32
+
+
+def test_without_dilation_the_prior_is_a_blurred_cube() -> None:
+    """Against the closed form: the Gaussian's integral over an interval, axis by axis."""
+    spacing, sigma = np.array([1.0, 2.0, 1.5]), 4.0
+    affine = np.diag([*spacing, 1.0])
+    prior = coarse_prior(CUBE, SHAPE, affine, sigma_mm=sigma, dilation_mm=0)
+    expected = np.ones(())
+    for n, (low, high), step in zip(SHAPE, ((20, 30), (18, 26), (16, 24)), spacing, strict=True):
+        at = np.arange(n)
+        scale = sigma / step
+        axis = norm.cdf((high - 0.5 - at) / scale) - norm.cdf((low - 0.5 - at) / scale)
+        expected = np.multiply.outer(expected, axis)
+    np.testing.assert_allclose(prior, expected, atol=0.01)
+
+
+def test_the_prior_is_the_same_in_millimetres_on_any_grid() -> None:
+    """Twice the resolution, the same boxes in mm: the same prior where the grids meet."""
+    coarse = coarse_prior(CUBE, SHAPE, np.diag([2.0, 2, 2, 1]))
+    fine_boxes = [SliceBoxes(z, (Box(40, 36, 60, 52, 1.0),), "test") for z in range(32, 48)]
+    fine = coarse_prior(fine_boxes, tuple(2 * n for n in SHAPE), np.eye(4))
+    pooled = fine.reshape(48, 2, 44, 2, 40, 2).mean(axis=(1, 3, 5))
+    assert np.abs(pooled - coarse).mean() < 0.005
+    assert abs((fine > 0.5).sum() - 8 * (coarse > 0.5).sum()) < 0.15 * (fine > 0.5).sum()
+
+
+def test_dilation_is_a_maximum_over_a_ball_in_millimetres() -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    smooth = coarse_prior(CUBE, SHAPE, affine, dilation_mm=0)
+    ball_2mm = np.zeros((5, 5, 3), dtype=bool)
+    for x, y, z in np.ndindex(5, 5, 3):
+        ball_2mm[x, y, z] = (x - 2) ** 2 + (y - 2) ** 2 + (2 * (z - 1)) ** 2 <= 4
+    expected = ndimage.grey_dilation(smooth, footprint=ball_2mm)
+    np.testing.assert_array_equal(coarse_prior(CUBE, SHAPE, affine, dilation_mm=2.0), expected)
+    assert (SIGMA_MM, DILATION_MM) == (3.0, 2.0)
+
+
+def test_the_prior_stays_a_probability() -> None:
+    rows = [
+        SliceBoxes(z, (Box(0, 0, 48, 44, 1.0), Box(3, 3, 9, 9, 9.0)), "test") for z in range(40)
+    ]
+    prior = coarse_prior(rows, SHAPE, np.eye(4))
+    assert prior.min() >= 0
+    assert prior.max() == 1
+
+
+@pytest.mark.parametrize("contrast", [2.5, -2.5])
+@pytest.mark.parametrize("centre", [(12.0, -18.0, 8.0), (0.0, -28.0, 2.0), (-24.0, 4.0, 2.0)])
+def test_a_deep_lesion_is_found_bright_or_dark(
+    centre: tuple[float, float, float], contrast: float
+) -> None:
+    lesion = ball(centre, 11)
+    found = localize(processed(standard_brain() + contrast * lesion), SaliencyDetector())
+    prior = np.asarray(found.image.dataobj)
+    assert (prior[lesion] > 0.5).mean() > 0.5
+    place = np.array(ndimage.center_of_mass(prior > 0.5))
+    distance = nib.affines.apply_affine(found.image.affine, place) - np.array(centre)
+    assert np.linalg.norm(distance) < 8
+    assert found.summary["volume_ml"] == pytest.approx((prior > 0.5).sum() * 8 / 1000)
+    assert found.summary["slices"] == len(found.boxes)
+
+
+def test_what_lies_at_the_surface_is_not_taken_for_a_lesion() -> None:
+    evidence = saliency(processed(standard_brain() + 3 * ball((0, -95, 10), 9)))
+    deep = saliency(processed(standard_brain() + 3 * ball((12, -18, 8), 9)))
+    assert evidence.max() < 0.05 * deep.max()
+
+
+def test_the_template_itself_shows_nothing() -> None:
+    found = localize(processed(standard_brain()), SaliencyDetector())
+    assert found.boxes == []
+    assert not np.asarray(found.image.dataobj).any()
