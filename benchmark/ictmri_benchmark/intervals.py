@@ -35,9 +35,15 @@ def draws(cohort: FoldTable, n_draws: int = N_DRAWS) -> Iterator[NDArray[np.floa
         weights = np.zeros((count, len(labels)), dtype=np.float32)
         for cases in members:
             if len(cases):
-                shares = np.full(len(cases), 1 / len(cases))
-                weights[:, cases] = rng.multinomial(len(cases), shares, size=count)
+                weights[:, cases] = _counts(rng, count, len(cases))
         yield weights
+
+
+def _counts(rng: np.random.Generator, rows: int, n: int) -> NDArray[np.int64]:
+    """Return (rows, n): how often each of n cases is drawn in n draws with replacement."""
+    picks = rng.integers(0, n, size=(rows, n), dtype=np.uint32)
+    cells = picks + np.arange(rows)[:, None] * n
+    return np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
 
 
 def bootstrap(
