@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,6 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOG_SECONDS = 10.0
+"""Between two lines of progress where nobody watches it move, in a log file."""
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -55,7 +58,8 @@ def run_all(
             backend="loky" if jobs > 1 else "sequential",
             pre_dispatch=2 * jobs,
         )(delayed(function)(item) for item in items)
-        return list(tqdm(results, total=total, desc=title, unit=unit))
+        seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
+        return list(tqdm(results, total=total, desc=title, unit=unit, mininterval=seconds))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.build.phantom import build_phantom, phantom_name
+from ictmri.build.phantom import DEFAULT_SPACING, build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.loader import prime
@@ -36,7 +36,12 @@ class Demo:
 
 
 def run_demo(
-    out: Path, *, n_cases: int = N_CASES, profile: Profile = "cpu", jobs: int | None = None
+    out: Path,
+    *,
+    n_cases: int = N_CASES,
+    spacing: float = DEFAULT_SPACING,
+    profile: Profile = "cpu",
+    jobs: int | None = None,
 ) -> Demo:
     """Build the phantom, process and localize it, run every recipe, render the leaderboard.
 
@@ -45,7 +50,7 @@ def run_demo(
     from ictmri_benchmark.leaderboard import build_leaderboard, write_leaderboard
 
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)
-    cohort = build_phantom(out / name, n_cases=n_cases, jobs=jobs)
+    cohort = build_phantom(out / name, n_cases=n_cases, spacing=spacing, jobs=jobs)
     prime(cohort)
     cohort = localize_cohort(process_cohort(cohort, jobs=jobs), jobs=jobs)
     for recipe_id in RECIPES:

@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from ictmri_baselines.demo import RECIPES, run_demo
+
+N_CASES = 40
+
+
+@pytest.mark.slow
+def test_the_demo_goes_from_nothing_to_a_leaderboard(tmp_path: Path) -> None:
+    done = run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
+    board = json.loads((tmp_path / "demo" / "leaderboard.json").read_text())
+    assert board == done.leaderboard
+    rescored = [row for row in board["entries"] if row["level"] != "R0"]
+    assert len(rescored) == len(RECIPES) == 7
+    assert board["synthetic"] is True
+    for row in rescored:
+        score = row["report"]["pooled"]["macro_f1"]
+        assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+    page = done.page.read_text()
+    assert "synthetic" in page.lower()
+    kept = (tmp_path / "demo" / "leaderboard.json").read_bytes()
+    run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
+    assert (tmp_path / "demo" / "leaderboard.json").read_bytes() == kept

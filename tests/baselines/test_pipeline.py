@@ -1,0 +1,219 @@
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ictmri import load_dataset
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.volumes import unpack
+from ictmri_baselines.cases import load_cases
+from ictmri_baselines.localizer.boxes import read_boxes
+from ictmri_baselines.pipeline import ensure_priors, localize_cohort, process_cohort
+from ictmri_baselines.reproduce import reproduce
+
+COMMAND = [sys.executable, "-c", "from ictmri.cli.app import main; main()"]
+
+
+def copy_of(cohort: Cohort, folder: Path) -> Cohort:
+    """Copy a cohort folder, so that a test may change it."""
+    shutil.copytree(cohort.root, folder / "phantom")
+    return open_cohort(folder / "phantom")
+
+
+def truth_hidden(cohort: Cohort) -> None:
+    """Remove the truth from the folder: whoever needs it fails."""
+    shutil.rmtree(cohort.root / "data" / "truth")
+
+
+def predictions(cohort: Cohort, recipe: str, out: Path) -> bytes:
+    reproduce(recipe, cohort, out, profile="smoke", jobs=1)
+    return (out / "predictions.csv").read_bytes()
+
+
+def test_processed_cases_lie_on_one_grid(phantom: Cohort) -> None:
+    rows = list(phantom.rows("processed"))
+    assert [row["case_id"] for row in rows] == [
+        row["case_id"] for row in phantom.rows("default", ["case_id"])
+    ]
+    for row in rows:
+        image, prior = unpack(row["image"]), unpack(row["prior_coarse"])
+        assert image.shape == prior.shape == (97, 115, 97)
+        np.testing.assert_array_equal(image.affine, prior.affine)
+        levels = np.asarray(prior.dataobj)
+        assert levels.dtype == np.uint8
+        assert np.reshape(row["scan_from_mni"], (4, 4))[3].tolist() == [0, 0, 0, 1]
+        assert row["synthetic"] is True
+    boxes = read_boxes(phantom.root / "boxes" / "saliency.jsonl")
+    assert set(boxes) <= {row["case_id"] for row in rows}
+    phantom.check()
+
+
+def test_the_brain_of_the_phantom_is_found(raw_phantom: Cohort, phantom: Cohort) -> None:
+    """The way back to the scan leads into the head: the brain mask covers bright voxels only."""
+    scans = {row["case_id"]: row for row in raw_phantom.rows("default", ["case_id", "image"])}
+    for row in phantom.rows("processed", ["case_id", "brain_mask", "scan_from_mni"]):
+        mask, scan = unpack(row["brain_mask"]), unpack(scans[row["case_id"]]["image"])
+        voxels = np.argwhere(np.asarray(mask.dataobj) > 0)[::50]
+        to_scan = (
+            np.linalg.inv(scan.affine) @ np.reshape(row["scan_from_mni"], (4, 4)) @ mask.affine
+        )
+        places = np.round((to_scan[:3, :3] @ voxels.T).T + to_scan[:3, 3]).astype(int)
+        data = scan.get_fdata()
+        inside = ((places >= 0) & (places < data.shape)).all(axis=1)
+        assert inside.mean() > 0.95
+        values = data[tuple(places[inside].T)]
+        assert np.median(values) > 3 * np.percentile(data, 5)
+
+
+def test_the_loader_gives_the_prior_and_sound_labels(phantom: Cohort) -> None:
+    data = load_dataset(phantom.root, "processed", fold=0)
+    assert len(data["train"]) + len(data["test"]) == phantom.manifest.n_cases
+    assert {"image", "brain_mask", "prior_coarse", "label"} <= set(data["test"].features)
+
+
+def test_no_method_reads_the_truth(phantom: Cohort, raw_phantom: Cohort, tmp_path: Path) -> None:
+    """Without the truth on disk every step gives the same bytes as with it."""
+    blind = copy_of(raw_phantom, tmp_path)
+    truth_hidden(blind)
+    # A manifest that does not list the truth, or the copy would count as damaged.
+    manifest = json.loads((blind.root / "manifest.json").read_text())
+    manifest["files"] = {k: v for k, v in manifest["files"].items() if "/truth/" not in k}
+    (blind.root / "manifest.json").write_text(json.dumps(manifest))
+    blind = ensure_priors(open_cohort(blind.root), jobs=1)
+    assert "truth" not in blind.manifest.configs
+    assert blind.manifest.digest_of("processed") == phantom.manifest.digest_of("processed")
+    for recipe in ("controls/radiomics", "controls/location-size"):
+        name = recipe.split("/")[1]
+        assert predictions(blind, recipe, tmp_path / f"blind-{name}") == predictions(
+            phantom, recipe, tmp_path / f"seeing-{name}"
+        )
+
+
+def test_no_method_is_handed_labels_of_the_test_cases(phantom: Cohort) -> None:
+    cases = load_cases(phantom, with_volumes=True)
+    assert not {"label", "labels", "subtype"} & set(type(cases).__slots__)
+
+
+def test_doing_it_twice_does_nothing(phantom: Cohort) -> None:
+    before = (phantom.root / "manifest.json").stat().st_mtime_ns
+    again = localize_cohort(process_cohort(phantom, jobs=1), jobs=1)
+    assert (again.root / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_localizing_needs_processing(raw_phantom: Cohort) -> None:
+    with pytest.raises(InputError, match="not processed yet"):
+        localize_cohort(raw_phantom)
+
+
+def test_cases_that_cannot_be_processed_are_all_named(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    from ictmri.build.folder import build_folder
+
+    rng = np.random.default_rng(0)
+    lines = ["patient_id,image,label"]
+    for index in range(4):
+        thin = (40, 40, 4) if index < 3 else (40, 40, 40)
+        voxels = rng.normal(100, 10, thin).astype(np.float32)
+        nib.save(nib.Nifti1Image(voxels, np.diag([5.0, 5, 5, 1])), tmp_path / f"{index}.nii.gz")
+        lines.append(f"p{index},{index}.nii.gz,{'glioma' if index % 2 else 'pcnsl'}")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    cohort = build_folder(tmp_path / "table.csv", tmp_path / "out", n_folds=2).cohort
+    with pytest.raises(InputError, match="field of view") as caught:
+        process_cohort(cohort, jobs=1)
+    assert len(caught.value.problems) == 3
+    assert "processed" not in open_cohort(cohort.root).manifest.configs
+
+
+def test_a_run_resumes_and_refuses_another_one_in_its_folder(
+    phantom: Cohort, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    partial = reproduce("controls/radiomics", phantom, out, folds=[0, 2], jobs=1)
+    assert not partial.complete
+    kept = (out / "folds" / "seed0-fold2.csv").stat().st_mtime_ns
+    whole = reproduce("controls/radiomics", phantom, out, jobs=1)
+    assert whole.complete
+    assert (out / "folds" / "seed0-fold2.csv").stat().st_mtime_ns == kept
+    with pytest.raises(InputError, match="holds another run: recipe"):
+        reproduce("controls/age-sex", phantom, out, jobs=1)
+
+
+def test_seeds_are_run_and_scored_one_by_one(phantom: Cohort, tmp_path: Path) -> None:
+    run = reproduce(
+        "controls/stratified-random", phantom, tmp_path / "run", seeds=[0, 1, 2], jobs=1
+    )
+    assert run.report is not None
+    assert run.report.content["seeds"] == [0, 1, 2]
+    lines = (tmp_path / "run" / "predictions.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * phantom.manifest.n_cases
+
+
+def test_the_network_gives_the_same_bytes_twice(phantom: Cohort, tmp_path: Path) -> None:
+    first = predictions(phantom, "light/virtual-biopsy", tmp_path / "a")
+    assert first == predictions(phantom, "light/virtual-biopsy", tmp_path / "b")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill_seed", [1, 2])
+def test_killed_at_any_moment_the_same_command_finishes_the_work(
+    kill_seed: int, raw_phantom: Cohort, phantom: Cohort, tmp_path: Path
+) -> None:
+    """kill -9 at random moments; in the end every file is as if nothing had happened."""
+    rng = random.Random(kill_seed)
+    cohort = copy_of(raw_phantom, tmp_path)
+    commands = (["process", cohort.root, "--jobs", "1"], ["localize", cohort.root, "--jobs", "1"])
+    for command in commands:
+        for _ in range(2):
+            _kill_after(command, rng.uniform(1.5, 8.0))
+        _run(command)
+    done = open_cohort(cohort.root)
+    done.check()
+    assert done.manifest == phantom.manifest
+    left = [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"]
+    assert left == ["phantom"]
+
+
+def test_a_change_cut_off_half_way_is_finished_by_the_next_command(
+    raw_phantom: Cohort, phantom: Cohort, tmp_path: Path
+) -> None:
+    """The change was complete beside the folder and some of its files were in place already."""
+    cohort = copy_of(raw_phantom, tmp_path)
+    change = tmp_path / ".phantom.change"
+    shutil.copytree(phantom.root, change)
+    (change / "README.md").replace(cohort.root / "README.md")
+    done = process_cohort(open_cohort(cohort.root), jobs=1)
+    done.check()
+    assert done.manifest == phantom.manifest
+    assert not change.exists()
+
+
+def _run(command: list[object]) -> None:
+    done = subprocess.run(
+        [*COMMAND, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _kill_after(command: list[object], seconds: float) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, command)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
