@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import math
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -183,11 +185,11 @@ def _build(
     work.mkdir(parents=True)
     items = [(row, ids[row.patient_id]) for row in rows]
     outcomes = run_all(partial(_convert, work), items, total=len(items), title="scans", jobs=jobs)
-    problems = [f"row {row.number}: {text}" for row, text, _ in outcomes if text]
+    problems = [f"row {done.row.number}: {done.problem}" for done in outcomes if done.problem]
     if problems:
         shutil.rmtree(work)
         raise InputError("scans", problems, "correct or remove these rows; nothing was written")
-    findings = _findings(rows, {ids[row.patient_id]: odd for row, _, odd in outcomes}, folds)
+    findings = _findings({ids[done.row.patient_id]: done for done in outcomes}, folds)
     by_case = {ids[row.patient_id]: row for row in rows}
     plan = Plan(
         name=generator["name"],
@@ -203,26 +205,42 @@ def _build(
     return cohort
 
 
-def _convert(work: Path, item: tuple[TableRow, str]) -> tuple[TableRow, str, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a row: a problem that stops it, or how the scan lies and what is odd about it."""
+
+    row: TableRow
+    problem: str = ""
+    orientation: str = ""
+    oddities: tuple[str, ...] = ()
+
+
+def _convert(work: Path, item: tuple[TableRow, str]) -> _Outcome:
+    from nibabel.orientations import aff2axcodes
+
     row, case_id = item
     try:
         scan = read_scan(row.image)
     except ScanError as error:
-        return row, f"image {row.image.name!r} {error}", []
+        return _Outcome(row, f"image {row.image.name!r} {error}")
     write_bytes(work / f"{case_id}.nii.gz", pack(scan.image, case_id)["bytes"])
-    return row, "", scan.oddities
+    orientation = "".join(aff2axcodes(scan.image.affine))
+    return _Outcome(row, orientation=orientation, oddities=tuple(scan.oddities))
 
 
-def _findings(
-    rows: list[TableRow], oddities: dict[str, list[str]], folds: list[FoldRow]
-) -> list[Finding]:
+def _findings(outcomes: dict[str, _Outcome], folds: list[FoldRow]) -> list[Finding]:
     found = [
         Finding(case_id, "warning", text)
-        for case_id, texts in sorted(oddities.items())
-        for text in texts
+        for case_id, done in sorted(outcomes.items())
+        for text in done.oddities
     ]
+    rows = [done.row for done in outcomes.values()]
+    orientations = Counter(done.orientation for done in outcomes.values())
+    if len(orientations) > 1:
+        shown = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
+        found.append(Finding("", "warning", f"axes are stored in different orders: {shown}"))
     unknown = {
-        "age": sum(row.age != row.age for row in rows),
+        "age": sum(math.isnan(row.age) for row in rows),
         "sex": sum(not row.sex for row in rows),
         "subtype": sum(not row.subtype for row in rows),
     }
@@ -244,7 +262,7 @@ def _default_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
         "label": row.label,
         "subtype": source.subtype,
         "sex": source.sex or None,
-        "age": None if source.age != source.age else source.age,
+        "age": None if math.isnan(source.age) else source.age,
         "fold": row.fold,
         "synthetic": False,
     }

@@ -169,5 +169,6 @@ def test_real_scans_keep_their_voxels_and_places(real_table: Path, tmp_path: Pat
         "background is",
         "age is unknown in 6",
         "rare: 1 case for 2 folds",
+        "axes are stored in different orders: LAS 2, LPS 3, RAS 1",
     ):
         assert what in told
