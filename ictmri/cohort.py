@@ -129,7 +129,7 @@ def find_cohort(name: str | Path, *, token: str | None = None) -> Cohort:
     if local is not None:
         return local
     if str(name) == PHANTOM:
-        from ictmri.build.phantom import build_phantom
+        from ictmri.builders.phantom import build_phantom
 
         return build_phantom(user_cache() / PHANTOM)
     if str(name) == CLINICAL:

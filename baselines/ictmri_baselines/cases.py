@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from ictmri.build.change import only_one
+from ictmri.builders.change import only_one
 from ictmri.files import write_json
 from ictmri.resources import user_cache
 from ictmri.volumes import unpack

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.build.phantom import DEFAULT_SPACING, build_phantom, phantom_name
+from ictmri.builders.phantom import DEFAULT_SPACING, build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.loader import prime

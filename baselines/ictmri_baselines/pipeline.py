@@ -13,8 +13,8 @@ import nibabel as nib
 import numpy as np
 
 from ictmri import __version__
-from ictmri.build.assemble import add_config
-from ictmri.build.change import alone_with, work_folder
+from ictmri.builders.assemble import add_config
+from ictmri.builders.change import alone_with, work_folder
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import write_bytes, write_json

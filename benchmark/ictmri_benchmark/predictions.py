@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES, label_of
+from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
 from ictmri.files import sha256_bytes
 from ictmri.folds import FoldTable
@@ -21,15 +20,7 @@ from ictmri_benchmark.protocol import SUM_TOLERANCE
 
 PROBABILITIES: Final = tuple(f"p_{name}" for name in CLASSES)
 HEADERS: Final = (f"case_id,{','.join(PROBABILITIES)}", "case_id,prediction")
-_MAGIC: Final = {
-    b"PK\x03\x04": "an Excel or zip file saved under this name",
-    b"\xd0\xcf\x11\xe0": "an old Excel file saved under this name",
-    b"\x1f\x8b": "a gzip file",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-}
 _MAX_SEED: Final = 2**31
-_FIELD_LIMIT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +56,18 @@ def read_predictions(path: Path, cohort: FoldTable) -> Predictions:
     Raises:
         InputError: anything is wrong with it; every problem is named with its row.
     """
-    content = _content(path)
-    lines = _lines(path, content)
-    header = [cell.strip() for cell in lines[0]]
-    problems = _header_problems(header)
+    file = read_csv(path, HEADERS[0])
+    problems = _header_problems(file.header)
     if problems:
         raise InputError(str(path), problems, f"the header is {HEADERS[0]} or {HEADERS[1]}")
-    rows, problems = _rows(header, lines[1:])
+    rows, problems = _rows(file.header, file.lines)
     problems += _case_problems(rows, cohort, complete=not problems)
     if problems:
         raise InputError(str(path), problems, "correct these rows; nothing was scored")
-    return _predictions(rows, cohort, sha256_bytes(content))
-
-
-def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], "give a CSV file") from None
-    for magic, what in _MAGIC.items():
-        if content.startswith(magic):
-            raise InputError(str(path), [f"this is {what}, not a CSV"], "save it as CSV (UTF-8)")
-    if not content.strip():
-        raise InputError(str(path), ["the file is empty"], f"begin with the header {HEADERS[0]}")
-    return content
-
-
-def _lines(path: Path, content: bytes) -> list[list[str]]:
-    try:
-        text = content.decode("utf-8-sig")
-        if "\0" in text:
-            raise InputError(str(path), ["holds NUL bytes"], "save it as CSV (UTF-8)")
-        return list(csv.reader(io.StringIO(text, newline="")))
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8 text (byte {error.start})"
-    except csv.Error as error:
-        problem = f"not a CSV file ({error})"
-    raise InputError(str(path), [problem], "save it as CSV (UTF-8)")
+    return _predictions(rows, cohort, sha256_bytes(file.content))
 
 
 def _header_problems(header: list[str]) -> list[str]:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        return ["row 1: the columns are not separated by commas"]
     known = ("case_id", "seed", *PROBABILITIES, "prediction")
     problems = [
         f"row 1: unknown column {name!r}{nearest(name, known)}"

@@ -36,7 +36,7 @@ def build_phantom(
 
     Example: ictmri build phantom --out out/ictmri-phantom
     """
-    from ictmri.build import phantom
+    from ictmri.builders import phantom
     from ictmri.phantom import DEFAULT_SEED
 
     cohort = phantom.build_phantom(
@@ -67,7 +67,7 @@ def build_folder(
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
-    from ictmri.build import folder
+    from ictmri.builders import folder
 
     built = folder.build_folder(table, out, name=name, n_folds=n_folds, jobs=jobs)
     for finding in built.findings:
@@ -111,7 +111,7 @@ def info(
 
 def describe(cohort: Cohort) -> dict[str, Any]:
     """Return the facts that ``ictmri info`` shows."""
-    from ictmri.build.folder import read_findings
+    from ictmri.builders.folder import read_findings
     from ictmri.classes import CLASSES
 
     folds = cohort.folds()

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from ictmri.build.phantom import build_phantom
+from ictmri.builders.phantom import build_phantom
 from ictmri.cohort import Cohort, open_cohort
 from ictmri_baselines.pipeline import ensure_priors
 

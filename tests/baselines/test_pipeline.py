@@ -117,7 +117,7 @@ def test_localizing_needs_processing(raw_phantom: Cohort) -> None:
 def test_cases_that_cannot_be_processed_are_all_named(tmp_path: Path) -> None:
     import nibabel as nib
 
-    from ictmri.build.folder import build_folder
+    from ictmri.builders.folder import build_folder
 
     rng = np.random.default_rng(0)
     lines = ["patient_id,image,label"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import mlcroissant
 import yaml
 
-from ictmri.build.folder import build_folder
+from ictmri.builders.folder import build_folder
 
 
 def test_the_card_is_valid_and_computed(mini_table: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ictmri.build.folder import build_folder, link_path
+from ictmri.builders.folder import build_folder, link_path
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError
 from ictmri.loader import load_dataset
@@ -122,7 +122,7 @@ def test_every_problem_of_a_bad_table_in_one_message(tmp_path: Path) -> None:
     [
         (b"", "empty"),
         (b"PK\x03\x04rest", "an Excel or zip file"),
-        ("patient_id,image\n".encode("utf-16"), "not UTF-8"),
+        ("patient_id,image\n".encode("utf-16"), "UTF-16 text"),
         (b"patient_id;image;label\n", "not separated by commas"),
         (b"patient,image,label\n", "'patient'; did you mean 'patient_id'?"),
         (b"patient_id,image,label\n", "a header only"),

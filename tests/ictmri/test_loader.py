@@ -7,7 +7,7 @@ import datasets
 import nibabel as nib
 import pytest
 
-from ictmri.build.folder import build_folder
+from ictmri.builders.folder import build_folder
 from ictmri.cohort import find_cohort, find_folds
 from ictmri.errors import AccessError, InputError
 from ictmri.loader import load_dataset
@@ -80,7 +80,7 @@ def test_the_literal_call_works_afterwards_from_anywhere(cohort: Path, tmp_path:
 def test_the_literal_call_gets_the_default_config(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ictmri.build.assemble import add_config
+    from ictmri.builders.assemble import add_config
     from ictmri.cohort import open_cohort
 
     opened = open_cohort(cohort)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ictmri.build.scans import ScanError, read_scan
+from ictmri.builders.scans import ScanError, read_scan
 from ictmri.volumes import pack, unpack
 
 LPS = np.array([[-1.5, 0, 0, 10], [0, -1.2, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ictmri import __version__
-from ictmri.build.assemble import Plan, assemble, finished
-from ictmri.build.change import alone_with, work_folder
+from ictmri.builders.assemble import Plan, assemble, finished
+from ictmri.builders.change import alone_with, work_folder
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.files import write_bytes, write_json
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri import __version__
-from ictmri.build.assemble import Plan, assemble, finished
-from ictmri.build.change import alone_with, work_folder
-from ictmri.build.scans import ScanError, read_scan
-from ictmri.build.table import TableRow, read_table
+from ictmri.builders.assemble import Plan, assemble, finished
+from ictmri.builders.change import alone_with, work_folder
+from ictmri.builders.scans import ScanError, read_scan
+from ictmri.builders.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError
 from ictmri.files import canonical_json, replacing, sha256_bytes, sha256_file, write_bytes
@@ -63,7 +63,7 @@ def build_folder(
     stand in an existing link file keep their pseudonyms.
 
     Args:
-        table: CSV with the columns of :mod:`ictmri.build.table`.
+        table: CSV with the columns of :mod:`ictmri.builders.table`.
         out: the folder to write.
         name: dataset name; the name of ``out`` where None.
         n_folds: number of folds.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ictmri.build.change import changing, work_folder
+from ictmri.builders.change import changing, work_folder
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import replacing, write_bytes, write_text

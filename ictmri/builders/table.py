@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES
+from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
 
 REQUIRED: Final = ("patient_id", "image", "label")
@@ -18,7 +17,6 @@ OPTIONAL: Final = ("subtype", "age", "sex")
 SEX_WORDS: Final = {"": "", "f": "female", "female": "female", "m": "male", "male": "male"}
 MAX_AGE: Final = 120.0
 EXAMPLE: Final = "patient_id,image,label,subtype,age,sex"
-_MAGIC: Final = {b"PK\x03\x04": "an Excel or zip file", b"\xd0\xcf\x11\xe0": "an old Excel file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +38,13 @@ def read_table(path: Path) -> list[TableRow]:
     Raises:
         InputError: anything is wrong with it; every problem is named with its row.
     """
-    lines = list(csv.reader(io.StringIO(_text(path)), skipinitialspace=True))
-    header = [cell.strip() for cell in lines[0]] if lines else []
+    file = read_csv(path, EXAMPLE)
+    header = file.header
     problems = _header_problems(header)
     if problems:
         raise InputError(str(path), problems, f"the header is: {EXAMPLE}")
     rows: list[TableRow] = []
-    for number, cells in enumerate(lines[1:], start=2):
+    for number, cells in enumerate(file.lines, start=2):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -57,7 +55,7 @@ def read_table(path: Path) -> list[TableRow]:
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
             rows.append(_row(number, values, path.parent))
-    problems += _repeated(lines, header)
+    problems += _repeated(file.lines, header)
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
     if problems:
@@ -65,32 +63,8 @@ def read_table(path: Path) -> list[TableRow]:
     return rows
 
 
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], "give a CSV file") from None
-    for magic, what in _MAGIC.items():
-        if content.startswith(magic):
-            raise InputError(
-                str(path), [f"this is {what}, not a CSV"], "save the sheet as CSV (UTF-8)"
-            )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8 text (byte {error.start})"
-        raise InputError(str(path), [problem], "save the table as CSV (UTF-8)") from None
-    if "\0" in text:
-        raise InputError(str(path), ["holds NUL bytes"], "save the table as CSV (UTF-8)")
-    if not text.strip():
-        raise InputError(str(path), ["the file is empty"], f"begin with the header: {EXAMPLE}")
-    return text
-
-
 def _header_problems(header: list[str]) -> list[str]:
     known = (*REQUIRED, *OPTIONAL)
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        return ["the columns are not separated by commas"]
     problems = [f"column {name!r} is missing" for name in REQUIRED if name not in header]
     problems += [
         f"unknown column {name!r}{nearest(name, known)}" for name in header if name not in known
@@ -146,7 +120,7 @@ def _repeated(lines: list[list[str]], header: list[str]) -> list[str]:
     for column in ("patient_id", "image"):
         place = header.index(column)
         rows: dict[str, list[int]] = {}
-        for number, cells in enumerate(lines[1:], start=2):
+        for number, cells in enumerate(lines, start=2):
             if place < len(cells) and cells[place].strip():
                 rows.setdefault(cells[place].strip(), []).append(number)
         problems += [
