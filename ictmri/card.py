@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
+from ictmri.cohort import CLINICAL, PHANTOM
 from ictmri.folds import FoldTable, read_folds
 from ictmri.manifest import Manifest
 from ictmri.resources import shipped
@@ -46,9 +47,11 @@ def render_card(root: Path, manifest: Manifest) -> str:
 
 def _context(manifest: Manifest, folds: FoldTable) -> dict[str, Any]:
     kind = "synthetic phantom" if manifest.synthetic else "cohort"
+    known_by_name = manifest.name in (CLINICAL, PHANTOM)
     return {
         "name": manifest.name,
         "title": f"{manifest.name} ({kind})",
+        "place": manifest.name if known_by_name else f"path/to/{manifest.name}",
         "synthetic": manifest.synthetic,
         "summary": (
             f"{manifest.n_cases} cases, one T1 contrast-enhanced (T1-CE) volume each, four classes of "

@@ -51,9 +51,7 @@ def demo(
     typer.echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
 
 
-def process(
-    folder: Annotated[Path, typer.Argument(help="A cohort folder.")], *, jobs: Jobs = None
-) -> None:
+def process(cohort: CohortArgument, *, jobs: Jobs = None) -> None:
     """Add the processed config, light settings: brain mask, MNI152 at 2 mm, intensities.
 
     One affine alignment to the ICBM152 template gives both the mask and the space. No HD-BET, no N4 and
@@ -62,17 +60,17 @@ def process(
     Example: ictmri process out/mine
     """
     _need_baselines()
-    from ictmri.cohort import open_cohort
+    from ictmri.cohort import find_cohort
     from ictmri_baselines.pipeline import process_cohort
 
-    done = process_cohort(open_cohort(folder), jobs=jobs)
+    done = process_cohort(find_cohort(cohort), jobs=jobs)
     typer.echo(
-        f"{done.name}: {done.manifest.n_cases} cases processed. Next: ictmri localize {folder}"
+        f"{done.name}: {done.manifest.n_cases} cases processed. Next: ictmri localize {cohort}"
     )
 
 
 def localize(
-    folder: Annotated[Path, typer.Argument(help="A processed cohort folder.")],
+    cohort: CohortArgument,
     *,
     detector: Annotated[Detector, typer.Option(help="What proposes boxes.")] = Detector.SALIENCY,
     jobs: Jobs = None,
@@ -82,10 +80,10 @@ def localize(
     Example: ictmri localize out/mine --detector saliency
     """
     _need_baselines()
-    from ictmri.cohort import open_cohort
+    from ictmri.cohort import find_cohort
     from ictmri_baselines.pipeline import localize_cohort
 
-    done = localize_cohort(open_cohort(folder), detector=detector.value, jobs=jobs)
+    done = localize_cohort(find_cohort(cohort), detector=detector.value, jobs=jobs)
     typer.echo(f"{done.name}: {done.manifest.n_cases} cases localized with {detector.value}")
 
 
