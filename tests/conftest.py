@@ -1,10 +1,13 @@
 """Shared fixtures: private caches, a small made-up cohort, the real scans where they are at hand."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 _CACHES = Path(tempfile.mkdtemp(prefix="ictmri-tests-"))
+atexit.register(shutil.rmtree, _CACHES, ignore_errors=True)
 # datasets reads these when it is imported, so they are set before any test module is.
 os.environ["HF_HOME"] = str(_CACHES / "hf")
 os.environ["ICTMRI_CACHE"] = str(_CACHES / "ictmri")
