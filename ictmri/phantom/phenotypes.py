@@ -15,7 +15,7 @@ from typing import Final
 
 Range = tuple[float, float]
 
-ATYPICAL: Final = 0.10
+ATYPICAL: Final = 0.04
 """Share of cases that take the look of another class: no method can be right about all of them."""
 
 
@@ -72,7 +72,7 @@ LOOKS: Final[Mapping[str, Look]] = {
         several=(0.86, 0.12, 0.02),
     ),
     "solid": Look(
-        volume=(8.5, 0.6), level=(1.45, 2.0), infiltration=(0.0, 0.08), texture=(0.02, 0.05),
+        volume=(10.0, 0.5), level=(1.45, 2.0), infiltration=(0.0, 0.08), texture=(0.02, 0.05),
         mottle=(0.01, 0.05), irregularity=(0.1, 0.22), edge=(0.6, 1.6), rim=(0.0, 0.0),
         cysts=(0.0, 0.02), cavity_level=(0.3, 0.52), patches=(0.0, 0.0), patch_level=(1.2, 1.6),
         calcified=(0.0, 0.0), nodule=0.0, oedema=(4.0, 12.0), push=(0.25, 0.65),
@@ -93,7 +93,7 @@ LOOKS: Final[Mapping[str, Look]] = {
         several=(0.97, 0.03, 0.0),
     ),
     "germ": Look(
-        volume=(6.5, 0.55), level=(1.06, 1.4), infiltration=(0.0, 0.12), texture=(0.04, 0.08),
+        volume=(8.0, 0.5), level=(1.06, 1.4), infiltration=(0.0, 0.12), texture=(0.04, 0.08),
         mottle=(0.04, 0.1), irregularity=(0.09, 0.2), edge=(0.5, 1.2), rim=(0.0, 0.0),
         cysts=(0.05, 0.2), cavity_level=(0.3, 0.52), patches=(0.0, 0.0), patch_level=(1.2, 1.5),
         calcified=(0.0, 0.015), nodule=0.0, oedema=(0.0, 2.5), push=(0.4, 0.8),
