@@ -61,20 +61,29 @@ def build_folder(
         str | None, typer.Option(help="Dataset name [default: the folder's name].")
     ] = None,
     n_folds: Folds = 5,
+    keep_faces: Annotated[
+        bool,
+        typer.Option("--keep-faces", help="For this machine only: publishing will be refused."),
+    ] = False,
     jobs: Jobs = None,
 ) -> None:
-    """Build a cohort from your own scans (NIfTI, NRRD, MHA or DICOM series folders).
+    """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
+
+    Voxels and geometry stay as they are. Faces are removed when the cohort is published.
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
     from ictmri.builders import folder
+    from ictmri.builders.pseudonyms import link_path
 
-    built = folder.build_folder(table, out, name=name, n_folds=n_folds, jobs=jobs)
+    built = folder.build_folder(table, out, name=name, n_folds=n_folds, local=keep_faces, jobs=jobs)
+    for line in built.details:
+        typer.echo(f"not in the cohort: {line}", err=True)
     for finding in built.findings:
         typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
     typer.echo(built.folds[0])
     _after_build(built.cohort)
-    typer.echo(f"Source ids -> case ids (keep this file private): {folder.link_path(out)}")
+    typer.echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
 
 
 def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
@@ -111,7 +120,7 @@ def info(
 
 def describe(cohort: Cohort) -> dict[str, Any]:
     """Return the facts that ``ictmri info`` shows."""
-    from ictmri.builders.folder import read_findings
+    from ictmri.builders.findings import read_findings
     from ictmri.classes import CLASSES
 
     folds = cohort.folds()
