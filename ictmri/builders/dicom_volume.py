@@ -76,7 +76,7 @@ def read_dicom(path: Path) -> DicomScan:
         frames = int(header.get("NumberOfFrames") or 1)
         series, doubts, aside = Series("", header, [path], frames), [], []
     _check_size(series)
-    datasets: list[Dataset] = [pydicom.dcmread(file) for file in series.paths]
+    datasets = [decoded(file) for file in series.paths]
     acquisition = _acquisition(datasets[0])
     if len(datasets) == 1 and int(datasets[0].get("NumberOfFrames") or 1) > 1:
         image = _from_multiframe(datasets[0])
@@ -85,6 +85,37 @@ def read_dicom(path: Path) -> DicomScan:
         datasets, told = _one_a_place(datasets)
         image = _from_slices(datasets)
     return DicomScan(image, aside + doubts + told, acquisition)
+
+
+def decoded(path: Path) -> Dataset:
+    """Read a file and decompress its pixels.
+
+    Raises:
+        RuntimeError: no decoder can.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return dataset
+    try:
+        dataset.decompress()
+    except RuntimeError:
+        # pydicom hands no 12-bit lossy JPEG to GDCM, which ITK does.
+        _decode_by_itk(path, dataset)
+    return dataset
+
+
+def _decode_by_itk(path: Path, dataset: Dataset) -> None:
+    import SimpleITK as sitk
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    slope, intercept = _scaling(dataset)
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float64)
+    kind = np.int16 if dataset.PixelRepresentation else np.uint16
+    dataset.PixelData = np.round((values - intercept) / slope).astype(kind).tobytes()
+    dataset.BitsAllocated = 16
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
 def _check_size(series: Series) -> None:
