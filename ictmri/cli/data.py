@@ -69,7 +69,7 @@ def build_folder(
 ) -> None:
     """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
 
-    Voxels and geometry stay as they are. Faces are removed when the cohort is published.
+    Voxels and geometry stay as they are, faces included: the folder is as private as the scans.
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
@@ -87,11 +87,13 @@ def build_folder(
 
 
 def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
-    """Check every file of a cohort against its manifest, and its folds against the published ones.
+    """Check every file of a cohort against its manifest, its folds, and the privacy allow-list.
 
     Example: ictmri verify out/ictmri-phantom
     """
     from ictmri.cohort import open_cohort
+    from ictmri.errors import InputError
+    from ictmri.privacy import leaks
     from ictmri.verify import check_rows
 
     cohort = open_cohort(folder)
@@ -99,6 +101,9 @@ def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> 
     cohort.check()
     for config in cohort.manifest.configs:
         check_rows(cohort, config)
+    found = leaks(cohort)
+    if found:
+        raise InputError(str(folder), found, "build the cohort again; do not pass this one on")
     files = len(cohort.manifest.files)
     typer.echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
 
