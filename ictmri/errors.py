@@ -37,6 +37,20 @@ class InputError(IctmriError):
         return "\n".join([head, *lines, *tail])
 
 
+class ScanError(Exception):
+    """A scan that cannot be used.
+
+    Args:
+        reason: why; free of names, paths and words of the source, so that it may be published.
+        detail: what the reading library said; for the owner's eyes only.
+    """
+
+    def __init__(self, reason: str, *, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason} [{detail}]" if detail else reason)
+
+
 class AccessError(IctmriError):
     """Data exist but cannot be reached from here."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import nibabel as nib
 
+SYNTHETIC_MARK: Final = b"SYNTHETIC phantom, not a patient"
+"""The ``descrip`` field of every phantom volume; it is empty in all others."""
 _LEVEL: Final = 4
 """gzip level: on noisy volumes higher levels cost twice the time for 1 % of the size."""
 

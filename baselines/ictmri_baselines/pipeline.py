@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from ictmri import __version__
+from ictmri.atlas.alignment import AlignmentError
 from ictmri.builders.assemble import add_config
 from ictmri.builders.change import alone_with, work_folder
 from ictmri.cohort import Cohort, open_cohort
@@ -24,7 +25,7 @@ from ictmri.volumes import pack, unpack
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.boxes import write_boxes
 from ictmri_baselines.localizer.saliency import SaliencyDetector
-from ictmri_baselines.processor import Processed, ProcessingError, process
+from ictmri_baselines.processor import Processed, process
 
 DetectorName = Literal["saliency"]
 DETECTORS: Final = {"saliency": SaliencyDetector}
@@ -152,7 +153,7 @@ def _process(work: Path, row: dict[str, Any]) -> str | None:
     case_id = row["case_id"]
     try:
         processed = process(unpack(row["image"]))
-    except ProcessingError as error:
+    except AlignmentError as error:
         return f"{case_id}: {error}"
     write_bytes(work / f"{case_id}.nii.gz", pack(processed.image, case_id)["bytes"])
     write_bytes(work / f"{case_id}_mask.nii.gz", pack(processed.brain_mask, "")["bytes"])

@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
 import shutil
-from collections import Counter
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ictmri import __version__
 from ictmri.builders.assemble import Plan, assemble, finished
 from ictmri.builders.change import alone_with, work_folder
-from ictmri.builders.scans import ScanError, read_scan
+from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS
+from ictmri.builders.findings import FILE_NAME as FINDINGS
+from ictmri.builders.findings import Finding, findings_text, read_findings
+from ictmri.builders.ingest import findings_of, ingest, outcomes, volume_path
+from ictmri.builders.pseudonyms import link_path, patient_pseudonym, pseudonyms, write_link
 from ictmri.builders.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, replacing, sha256_bytes, sha256_file, write_bytes
+from ictmri.files import sha256_bytes, sha256_file
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
-from ictmri.parallel import run_all
-from ictmri.volumes import pack
 
 VERSION: Final = "1.0.0"
-LINK_COLUMNS: Final = ("patient_id", "case_id", "image")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something odd about a case or, where ``case_id`` is empty, about the cohort."""
-
-    case_id: str
-    severity: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class FolderBuild:
-    """A finished build: the cohort, what was odd, and what the fold rule did."""
+    """A finished build.
+
+    Attributes:
+        cohort: the cohort.
+        findings: what was odd, and which cases are not in it.
+        folds: what the fold rule did.
+        details: what libraries said of the scans that could not be read; for the owner alone.
+    """
 
     cohort: Cohort
     findings: list[Finding]
     folds: list[str]
+    details: list[str]
 
 
 def build_folder(
@@ -54,65 +51,42 @@ def build_folder(
     *,
     name: str | None = None,
     n_folds: int = DEFAULT_N_FOLDS,
+    local: bool = False,
     jobs: int | None = None,
 ) -> FolderBuild:
     """Build a cohort folder from an owner's table.
 
-    The source's patient ids and file names do not enter the folder; the link from them to the
-    pseudonyms is written beside it, to ``<out>.link.csv``, readable by the owner alone. Patients that
-    stand in an existing link file keep their pseudonyms.
+    Scans that cannot be used are named in the findings and left out; the rest is built. Patient ids and
+    file names do not enter the folder: cases get pseudonyms, and the link between ids and pseudonyms is
+    written beside it, to ``<out>.link.csv``, readable by the owner alone. Patients that stand in an
+    existing link file keep their pseudonyms.
 
     Args:
         table: CSV with the columns of :mod:`ictmri.builders.table`.
         out: the folder to write.
         name: dataset name; the name of ``out`` where None.
         n_folds: number of folds.
+        local: the cohort is never to be published, its faces stay.
         jobs: worker processes; all usable cores where None.
 
     Raises:
-        InputError: the table, the scans or the arguments are wrong; every problem is named.
+        InputError: the table or the arguments are wrong, every problem is named; or no scan can be used.
     """
     name = _checked_name(name or out.resolve().name)
     rows = read_table(table)
-    ids = pseudonyms(name, rows, link_path(out))
     with alone_with(out):
-        generator = _generator(rows, ids, name, n_folds)
-        folds = _folds(rows, ids, n_folds)
+        digests = {row.patient_id: _digest(row.image) for row in rows}
+        ids = pseudonyms(name, rows, digests, link_path(out))
+        generator = _generator(rows, ids, digests, name, n_folds, local=local)
         done = finished(out, generator)
+        details: list[str] = []
         if done is None:
-            done = _build(rows, ids, out, generator, folds, jobs)
-        _write_link(out, rows, ids)
-    return FolderBuild(done, read_findings(done.root), describe_folds(folds))
-
-
-def link_path(out: Path) -> Path:
-    """Return where the link between source ids and pseudonyms is kept: beside the cohort."""
-    return out.with_name(out.name + ".link.csv")
-
-
-def pseudonyms(name: str, rows: list[TableRow], link: Path) -> dict[str, str]:
-    """Return case ids by patient id.
-
-    New ids are dealt in an order keyed by the bytes of the scans, so that they carry neither the
-    table's order nor anything that can be worked out from a list of patient ids.
-    """
-    known = _read_link(link)
-    patients = {row.patient_id: row for row in rows}
-    kept = {p: case_id for p, case_id in known.items() if p in patients}
-    key = sha256_bytes("\n".join(sorted(_digest(row.image) for row in rows)).encode())
-    new = sorted(
-        (p for p in patients if p not in kept),
-        key=lambda p: hashlib.sha256(f"{key}\n{p}".encode()).digest(),
-    )
-    taken = [int(case_id.rsplit("-", 1)[1]) for case_id in known.values()]
-    first = max(taken, default=0) + 1
-    return kept | {p: f"{name}-{number:04d}" for number, p in enumerate(new, start=first)}
-
-
-def read_findings(root: Path) -> list[Finding]:
-    """Return the findings that a build left in a cohort folder."""
-    path = root / "findings.json"
-    return [Finding(**item) for item in json.loads(path.read_text())] if path.is_file() else []
+            # Written first: a build that is cut off deals the same pseudonyms again.
+            write_link(link_path(out), rows, ids)
+            done, details = _build(rows, ids, out, generator, jobs)
+        return FolderBuild(
+            done, read_findings(done.root), describe_folds(done.folds().rows), details
+        )
 
 
 def _checked_name(name: str) -> str:
@@ -135,10 +109,16 @@ def _digest(image: Path) -> str:
 
 
 def _generator(
-    rows: list[TableRow], ids: dict[str, str], name: str, n_folds: int
+    rows: list[TableRow],
+    ids: Mapping[str, str],
+    digests: Mapping[str, str],
+    name: str,
+    n_folds: int,
+    *,
+    local: bool,
 ) -> dict[str, Any]:
     source = [
-        f"{ids[r.patient_id]} {_digest(r.image)} {r.label} {r.subtype} {r.age} {r.sex}"
+        f"{ids[r.patient_id]} {digests[r.patient_id]} {r.label} {r.subtype} {r.age} {r.sex}"
         for r in rows
     ]
     return {
@@ -147,114 +127,108 @@ def _generator(
         "name": name,
         "n_folds": n_folds,
         "ictmri": __version__,
-    }
-
-
-def _folds(rows: list[TableRow], ids: dict[str, str], n_folds: int) -> list[FoldRow]:
-    return assign_folds(
-        [
-            Candidate(
-                case_id=ids[row.patient_id],
-                patient_id=_patient_pseudonym(ids[row.patient_id]),
-                label=row.label,
-                subtype=row.subtype,
-                sex=row.sex,
-                age=row.age,
-            )
-            for row in rows
-        ],
-        n_folds,
-    )
-
-
-def _patient_pseudonym(case_id: str) -> str:
-    stem, number = case_id.rsplit("-", 1)
-    return f"{stem}-p{number}"
+    } | ({"local": True} if local else {})
 
 
 def _build(
     rows: list[TableRow],
-    ids: dict[str, str],
+    ids: Mapping[str, str],
     out: Path,
     generator: dict[str, Any],
-    folds: list[FoldRow],
     jobs: int | None,
-) -> Cohort:
+) -> tuple[Cohort, list[str]]:
     work = work_folder(out, "cases")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    items = [(row, ids[row.patient_id]) for row in rows]
-    outcomes = run_all(partial(_convert, work), items, total=len(items), title="scans", jobs=jobs)
-    problems = [f"row {done.row.number}: {done.problem}" for done in outcomes if done.problem]
-    if problems:
-        shutil.rmtree(work)
-        raise InputError("scans", problems, "correct or remove these rows; nothing was written")
-    findings = _findings({ids[done.row.patient_id]: done for done in outcomes}, folds)
-    by_case = {ids[row.patient_id]: row for row in rows}
+    ingest(rows, ids, work, generator, jobs)
+    case_ids = sorted(ids.values())
+    findings = findings_of(work, case_ids)
+    details = _details(rows, ids, work, findings)
+    lost = {found.case_id for found in findings if found.severity == "error"}
+    kept = {ids[r.patient_id]: r for r in rows if ids[r.patient_id] not in lost}
+    if not kept:
+        raise InputError("scans", details, "correct these rows; nothing was written")
+    folds = _folds(kept, generator["n_folds"])
+    findings += _cohort_findings(kept, folds, len(lost))
     plan = Plan(
         name=generator["name"],
         version=VERSION,
         synthetic=False,
         generator=generator,
         folds=folds,
-        configs={"default": lambda row: _default_row(work, row, by_case[row.case_id])},
-        extra_files={"findings.json": canonical_json([asdict(finding) for finding in findings])},
+        configs={"default": lambda row: _default_row(work, row, kept[row.case_id])},
+        extra_files={
+            FINDINGS: findings_text(findings),
+            **_acquisition_file(work, sorted(kept)),
+        },
     )
     cohort = assemble(out, plan)
     shutil.rmtree(work)
-    return cohort
+    return cohort, details
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of a row: a problem that stops it, or how the scan lies and what is odd about it."""
-
-    row: TableRow
-    problem: str = ""
-    orientation: str = ""
-    oddities: tuple[str, ...] = ()
-
-
-def _convert(work: Path, item: tuple[TableRow, str]) -> _Outcome:
-    from nibabel.orientations import aff2axcodes
-
-    row, case_id = item
-    try:
-        scan = read_scan(row.image)
-    except ScanError as error:
-        return _Outcome(row, f"image {row.image.name!r} {error}")
-    write_bytes(work / f"{case_id}.nii.gz", pack(scan.image, case_id)["bytes"])
-    orientation = "".join(aff2axcodes(scan.image.affine))
-    return _Outcome(row, orientation=orientation, oddities=tuple(scan.oddities))
-
-
-def _findings(outcomes: dict[str, _Outcome], folds: list[FoldRow]) -> list[Finding]:
-    found = [
-        Finding(case_id, "warning", text)
-        for case_id, done in sorted(outcomes.items())
-        for text in done.oddities
+def _details(
+    rows: list[TableRow], ids: Mapping[str, str], work: Path, findings: list[Finding]
+) -> list[str]:
+    """Return a line for each scan that was lost, in the owner's words: row, file name, library."""
+    errors = {found.case_id: found.text for found in findings if found.severity == "error"}
+    said = {done.case_id: done.detail for done in outcomes(work, errors)}
+    return [
+        f"row {row.number}: image {row.image.name!r} {errors[case_id]}"
+        + (f" [{said[case_id]}]" if said[case_id] else "")
+        for row in rows
+        if (case_id := ids[row.patient_id]) in errors
     ]
-    rows = [done.row for done in outcomes.values()]
-    orientations = Counter(done.orientation for done in outcomes.values())
-    if len(orientations) > 1:
-        shown = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
-        found.append(Finding("", "warning", f"axes are stored in different orders: {shown}"))
+
+
+def _folds(kept: Mapping[str, TableRow], n_folds: int) -> list[FoldRow]:
+    return assign_folds(
+        [
+            Candidate(
+                case_id=case_id,
+                patient_id=patient_pseudonym(case_id),
+                label=row.label,
+                subtype=row.subtype,
+                sex=row.sex,
+                age=row.age,
+            )
+            for case_id, row in kept.items()
+        ],
+        n_folds,
+    )
+
+
+def _cohort_findings(
+    kept: Mapping[str, TableRow], folds: list[FoldRow], lost: int
+) -> list[Finding]:
+    rows = kept.values()
     unknown = {
         "age": sum(math.isnan(row.age) for row in rows),
         "sex": sum(not row.sex for row in rows),
         "subtype": sum(not row.subtype for row in rows),
     }
-    found += [
-        Finding("", "warning", f"{column} is unknown in {count} of {len(rows)} cases")
+    texts = [f"{lost} of {lost + len(rows)} cases are not in the cohort"] if lost else []
+    texts += [
+        f"{column} is unknown in {count} of {len(rows)} cases"
         for column, count in unknown.items()
         if count
     ]
-    small = describe_folds(folds)[1:]
-    return found + [Finding("", "warning", text) for text in small]
+    return [Finding("", "warning", text) for text in texts + describe_folds(folds)[1:]]
+
+
+def _acquisition_file(work: Path, case_ids: list[str]) -> dict[str, str]:
+    """Return ``acquisition.csv`` where at least one scan told how it was made."""
+    known = {done.case_id: done.acquisition for done in outcomes(work, case_ids)}
+    if not any(known.values()):
+        return {}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("case_id", *ACQUISITION_COLUMNS))
+    for case_id, facts in known.items():
+        writer.writerow((case_id, *(facts.get(column, "") for column in ACQUISITION_COLUMNS)))
+    return {"acquisition.csv": stream.getvalue()}
 
 
 def _default_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
-    path = work / f"{row.case_id}.nii.gz"
+    path = volume_path(work, row.case_id)
     return {
         "case_id": row.case_id,
         "patient_id": row.patient_id,
@@ -266,21 +240,3 @@ def _default_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
         "fold": row.fold,
         "synthetic": False,
     }
-
-
-def _read_link(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as stream:
-        return {row["patient_id"]: row["case_id"] for row in csv.DictReader(stream)}
-
-
-def _write_link(out: Path, rows: list[TableRow], ids: dict[str, str]) -> None:
-    earlier = _read_link(link_path(out))
-    images = {row.patient_id: row.image.name for row in rows}
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(LINK_COLUMNS)
-    writer.writerows((p, c, images.get(p, "")) for p, c in sorted((earlier | ids).items()))
-    with replacing(link_path(out), mode=0o600) as part:
-        part.write_text(stream.getvalue())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from ictmri.builders.dicom_volume import read_dicom
+from ictmri.builders.limits import check_size
+from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -14,17 +18,14 @@ if TYPE_CHECKING:
 
 NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 ITK_ENDINGS: Final = (".nrrd", ".nhdr", ".mha", ".mhd")
+DICOM_ENDINGS: Final = (".dcm", ".dicom", ".ima")
 GEOMETRY_FIELDS: Final = (
     *("qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
 """What is copied from a NIfTI header; everything else could hold a name or a date."""
-MAX_VOXELS: Final = 2**29
-"""Largest volume that is read (an 800^3 cube): more is a damaged header, not a head."""
-
-
-class ScanError(Exception):
-    """A scan that cannot be used; the text says why."""
+MAX_OFFSET: Final = 2**20
+"""Largest vox_offset: where the voxels begin, after 352 bytes of header and the extensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,12 @@ class Scan:
     Attributes:
         image: the volume; voxels, data type, scaling and affine are the source's.
         oddities: one line each, without any name of the source.
+        acquisition: how a DICOM scan was made, see :mod:`ictmri.builders.dicom_volume`.
     """
 
     image: nib.Nifti1Image
     oddities: list[str]
+    acquisition: dict[str, str] = field(default_factory=dict)
 
 
 def read_scan(path: Path) -> Scan:
@@ -48,23 +51,29 @@ def read_scan(path: Path) -> Scan:
     """
     lower = path.name.lower()
     try:
-        if path.is_dir() or lower.endswith(ITK_ENDINGS):
+        if path.is_dir() or lower.endswith(DICOM_ENDINGS):
+            found = read_dicom(path)
+            return _checked(found.image, found.oddities, found.acquisition)
+        if lower.endswith(ITK_ENDINGS):
             return _checked(_read_itk(path), [])
         if lower.endswith(NIFTI_ENDINGS):
             return _checked(*_read_nifti(path))
-    except (ScanError, MemoryError):
+    except ScanError:
         raise
+    except MemoryError:
+        raise ScanError("needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001
         # Each library has exceptions of its own for damaged files; all mean the same to the owner.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ScanError(f"cannot be read: {first}") from None
-    known = ", ".join((*NIFTI_ENDINGS, *ITK_ENDINGS))
-    raise ScanError(f"unknown format; known are {known} and a folder with one DICOM series")
+        raise ScanError(f"cannot be read ({type(error).__name__})", detail=first) from None
+    known = ", ".join((*NIFTI_ENDINGS, *ITK_ENDINGS, *DICOM_ENDINGS))
+    raise ScanError(f"unknown format; known are {known} and a folder of DICOM files")
 
 
 def _read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
     import nibabel as nib
 
+    _check_offset(path)
     source = nib.load(path)
     if not isinstance(source, nib.Nifti1Image | nib.Nifti2Image):
         raise ScanError(f"not a NIfTI file but {type(source).__name__}")
@@ -73,7 +82,7 @@ def _read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
         shape = shape[:3]
     if len(shape) != 3:
         raise ScanError(f"not one volume: its shape is {' x '.join(map(str, source.shape))}")
-    _check_size(shape)
+    check_size(shape)
     oddities = []
     qform, sform = (int(source.header[code]) for code in ("qform_code", "sform_code"))
     if qform == 0 and sform == 0:
@@ -84,6 +93,24 @@ def _read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
         oddities.append("qform code 0: some readers will ignore the orientation")
     stored = np.asanyarray(source.dataobj.get_unscaled()).reshape(shape)
     return _clean_copy(stored, source), oddities
+
+
+def _check_offset(path: Path) -> None:
+    """Refuse a header that sends the reader far into a compressed stream, or to huge extensions."""
+    import gzip
+    import struct
+
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        head = stream.read(176)
+    for order in "<>":
+        if len(head) >= 112 and struct.unpack_from(f"{order}i", head)[0] == 348:
+            offset = struct.unpack_from(f"{order}f", head, 108)[0]
+        elif len(head) >= 176 and struct.unpack_from(f"{order}i", head)[0] == 540:
+            offset = float(struct.unpack_from(f"{order}q", head, 168)[0])
+        else:
+            continue
+        if not 0 <= offset <= MAX_OFFSET:
+            raise ScanError("its header is damaged: the voxels cannot begin where it says")
 
 
 def _clean_copy(stored: NDArray[Any], source: nib.Nifti1Image) -> nib.Nifti1Image:
@@ -108,14 +135,11 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
     import nibabel as nib
     import SimpleITK as sitk
 
-    if path.is_dir():
-        source = _read_series(path)
-    else:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        _check_size(reader.GetSize())
-        source = reader.Execute()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    check_size(reader.GetSize())
+    source = reader.Execute()
     if source.GetDimension() != 3 or source.GetNumberOfComponentsPerPixel() != 1:
         raise ScanError(f"not one volume: {source.GetDimension()} dimensions")
     voxels = _storable(sitk.GetArrayFromImage(source).transpose(2, 1, 0))
@@ -131,17 +155,6 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _read_series(folder: Path) -> Any:
-    import SimpleITK as sitk
-
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        raise ScanError(f"the folder holds {len(series) or 'no'} DICOM series, one is needed")
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    return reader.Execute()
-
-
 def _storable(voxels: NDArray[Any]) -> NDArray[Any]:
     """Return 64-bit integers as 32-bit ones, since NIfTI readers do not agree on the former."""
     if voxels.dtype not in (np.int64, np.uint64):
@@ -152,12 +165,9 @@ def _storable(voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels.astype(np.int32)
 
 
-def _check_size(shape: tuple[int, ...]) -> None:
-    if min(shape) < 2 or np.prod([float(n) for n in shape]) > MAX_VOXELS:
-        raise ScanError(f"implausible size {' x '.join(map(str, shape))}")
-
-
-def _checked(image: nib.Nifti1Image, oddities: list[str]) -> Scan:
+def _checked(
+    image: nib.Nifti1Image, oddities: list[str], acquisition: dict[str, str] | None = None
+) -> Scan:
     stored = np.asanyarray(image.dataobj)
     if stored.dtype.kind not in "iuf":
         raise ScanError(f"voxels of type {stored.dtype}, not numbers")
@@ -167,22 +177,4 @@ def _checked(image: nib.Nifti1Image, oddities: list[str]) -> Scan:
         raise ScanError("every voxel has the same value")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-6:
         raise ScanError("its affine is not a placement in space")
-    return Scan(image, oddities + _oddities(image))
-
-
-def _oddities(image: nib.Nifti1Image) -> list[str]:
-    from nibabel.affines import voxel_sizes
-
-    found = []
-    spacing = voxel_sizes(image.affine)
-    if max(spacing) > 3.0 or max(spacing) > 3 * min(spacing):
-        shown = " x ".join(f"{size:.2f}" for size in spacing)
-        found.append(f"thick slices: voxels of {shown} mm")
-    voxels = np.asanyarray(image.dataobj)
-    corners = voxels[np.ix_(*[(0, -1)] * 3)].ravel()
-    background = float(np.median(corners))
-    if background != 0 and (corners == corners[0]).all():
-        found.append(f"the background is {background:.4g}, not 0")
-    if (voxels == corners[0]).mean() > 0.6:
-        found.append("most voxels are background: the brain was probably extracted already")
-    return found
+    return Scan(image, oddities, acquisition or {})

@@ -11,6 +11,7 @@ from typing import Final
 from ictmri.classes import CLASSES
 from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
+from ictmri.privacy import is_plain_subtype
 
 REQUIRED: Final = ("patient_id", "image", "label")
 OPTIONAL: Final = ("subtype", "age", "sex")
@@ -88,6 +89,11 @@ def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
         problems.append(f"age {values['age']!r} is not a number of years from 0 to {MAX_AGE:.0f}")
     if values.get("sex", "").lower() not in SEX_WORDS:
         problems.append(f"sex {values['sex']!r} is not female, male or empty")
+    subtype = values.get("subtype", "")
+    if subtype and not is_plain_subtype(subtype):
+        problems.append(f"subtype {subtype!r} is not the short name of a diagnosis")
+    elif values["patient_id"] and values["patient_id"].lower() in subtype.lower():
+        problems.append("subtype holds the patient_id")
     return problems
 
 

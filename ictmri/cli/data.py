@@ -61,28 +61,39 @@ def build_folder(
         str | None, typer.Option(help="Dataset name [default: the folder's name].")
     ] = None,
     n_folds: Folds = 5,
+    keep_faces: Annotated[
+        bool,
+        typer.Option("--keep-faces", help="For this machine only: publishing will be refused."),
+    ] = False,
     jobs: Jobs = None,
 ) -> None:
-    """Build a cohort from your own scans (NIfTI, NRRD, MHA or DICOM series folders).
+    """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
+
+    Voxels and geometry stay as they are, faces included: the folder is as private as the scans.
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
     from ictmri.builders import folder
+    from ictmri.builders.pseudonyms import link_path
 
-    built = folder.build_folder(table, out, name=name, n_folds=n_folds, jobs=jobs)
+    built = folder.build_folder(table, out, name=name, n_folds=n_folds, local=keep_faces, jobs=jobs)
+    for line in built.details:
+        typer.echo(f"not in the cohort: {line}", err=True)
     for finding in built.findings:
         typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
     typer.echo(built.folds[0])
     _after_build(built.cohort)
-    typer.echo(f"Source ids -> case ids (keep this file private): {folder.link_path(out)}")
+    typer.echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
 
 
 def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
-    """Check every file of a cohort against its manifest, and its folds against the published ones.
+    """Check every file of a cohort against its manifest, its folds, and the privacy allow-list.
 
     Example: ictmri verify out/ictmri-phantom
     """
     from ictmri.cohort import open_cohort
+    from ictmri.errors import InputError
+    from ictmri.privacy import leaks
     from ictmri.verify import check_rows
 
     cohort = open_cohort(folder)
@@ -90,6 +101,9 @@ def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> 
     cohort.check()
     for config in cohort.manifest.configs:
         check_rows(cohort, config)
+    found = leaks(cohort)
+    if found:
+        raise InputError(str(folder), found, "build the cohort again; do not pass this one on")
     files = len(cohort.manifest.files)
     typer.echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
 
@@ -111,7 +125,7 @@ def info(
 
 def describe(cohort: Cohort) -> dict[str, Any]:
     """Return the facts that ``ictmri info`` shows."""
-    from ictmri.builders.folder import read_findings
+    from ictmri.builders.findings import read_findings
     from ictmri.classes import CLASSES
 
     folds = cohort.folds()

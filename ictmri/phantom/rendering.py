@@ -19,9 +19,7 @@ from ictmri.phantom.anatomy import TISSUE_SCALE, Template, template
 from ictmri.phantom.fields import Array, resample_axes
 from ictmri.phantom.lesions import Lesion
 from ictmri.phantom.roster import PhantomCase
-
-DESCRIPTION: Final = b"SYNTHETIC phantom, not a patient"
-"""The ``descrip`` field of every header."""
+from ictmri.volumes import SYNTHETIC_MARK
 
 MIN_CORE_ML: Final = 0.5
 """Every tumour has at least this much core (labels 1 and 2) inside the brain, after warping."""
@@ -206,7 +204,7 @@ def _image(voxels: npt.NDArray[Any], axes: Sequence[Array], spacing: float) -> n
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = DESCRIPTION
+    image.header["descrip"] = SYNTHETIC_MARK
     return image
 
 

@@ -6,12 +6,12 @@ import pytest
 from scipy import ndimage
 from scipy.stats import norm
 
+from ictmri.atlas.template import template
 from ictmri_baselines.localizer import coarse_prior, localize
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM
 from ictmri_baselines.localizer.saliency import SaliencyDetector, saliency
 from ictmri_baselines.processor import Processed
-from ictmri_baselines.processor.template import template
 
 CUBE = [SliceBoxes(z, (Box(20, 18, 30, 26, 1.0),), "test") for z in range(16, 24)]
 SHAPE = (48, 44, 40)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ictmri_baselines.processor import ProcessingError, process
-from ictmri_baselines.processor.geometry import canonical, orthogonal, to_itk, world_affine
-from ictmri_baselines.processor.template import DEEP_LABELS, VENTRICLE_LABELS, template
+from ictmri.atlas.alignment import AlignmentError
+from ictmri.atlas.geometry import canonical, orthogonal, to_itk, world_affine
+from ictmri.atlas.template import DEEP_LABELS, VENTRICLE_LABELS, template
+from ictmri_baselines.processor import process
 
 NOT_DEEP = {5, 56}
 CORNERS = np.array([[x, y, z, 1.0] for x in (-50, 50) for y in (-80, 50) for z in (-20, 60)]).T
@@ -128,7 +129,7 @@ def test_itk_sees_the_same_place_as_nibabel() -> None:
 
 
 def test_world_affines_survive_the_way_to_itk_and_back() -> None:
-    from ictmri_baselines.processor.geometry import itk_transform
+    from ictmri.atlas.geometry import itk_transform
 
     affine = moved(pitch=20, yaw=30, scale=1.1, shift=(5, 6, 7))
     np.testing.assert_allclose(world_affine(itk_transform(affine)), affine, atol=1e-12)
@@ -156,7 +157,7 @@ def test_canonical_keeps_every_voxel_in_its_place() -> None:
     ],
 )
 def test_what_is_no_head_is_refused_with_the_reason(voxels: np.ndarray, message: str) -> None:
-    with pytest.raises(ProcessingError, match=message):
+    with pytest.raises(AlignmentError, match=message):
         process(nib.Nifti1Image(voxels.astype(np.float32), np.diag([4.0, 4, 4, 1])))
 
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ictmri.builders.folder import build_folder, link_path
+from ictmri.builders.folder import build_folder
+from ictmri.builders.pseudonyms import link_path
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError
 from ictmri.loader import load_dataset
 from ictmri.verify import check_rows
 from ictmri.volumes import unpack
+
+N_MINI = 15
 
 
 def all_bytes(root: Path) -> bytes:
@@ -134,14 +137,27 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: bytes, problem: str) 
         build_folder(tmp_path / "t.csv", tmp_path / "out")
 
 
-def test_unreadable_scans_are_all_named_and_nothing_is_written(
+def test_unreadable_scans_are_named_and_the_others_are_built(
     mini_table: Path, tmp_path: Path
 ) -> None:
     for index in (2, 5):
         (tmp_path / "scans" / f"scan_{index}.nii.gz").write_bytes(b"junk")
+    built = build_folder(mini_table, tmp_path / "mini", n_folds=3)
+    assert [line.split(":")[0] for line in built.details] == ["row 4", "row 7"]
+    lost = [found for found in built.findings if found.severity == "error"]
+    assert len(lost) == 2
+    assert not any("scan_" in found.text for found in built.findings)
+    ids = {row["case_id"] for row in built.cohort.rows("default", ["case_id"])}
+    assert len(ids) == N_MINI - 2
+    assert not ids & {found.case_id for found in lost}
+
+
+def test_without_one_readable_scan_nothing_is_written(mini_table: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "scans").iterdir():
+        path.write_bytes(b"junk")
     with pytest.raises(InputError) as caught:
         build_folder(mini_table, tmp_path / "mini", n_folds=3)
-    assert [problem.split(":")[0] for problem in caught.value.problems] == ["row 4", "row 7"]
+    assert len(caught.value.problems) == N_MINI
     assert not (tmp_path / "mini").exists()
 
 

@@ -14,8 +14,9 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from ictmri.atlas.files import atlas_file
 from ictmri.errors import InputError, MissingDependencyError
-from ictmri.phantom import PhantomCase, PhantomVolume, anatomy, render, roster
+from ictmri.phantom import PhantomCase, PhantomVolume, render, roster
 from ictmri.phantom.rendering import MIN_CORE_ML
 
 CASES = roster()
@@ -86,7 +87,7 @@ def test_lesions_are_there_and_inside_the_brain(index: int) -> None:
 
 @lru_cache(maxsize=1)
 def atlas_brain() -> nib.Nifti1Image:
-    path = anatomy.atlas_folder() / "icbm152" / "mni_icbm152_t1_tal_nlin_sym_09c_mask.nii"
+    path = atlas_file("mask")
     brain = nib.load(path)
     wide = ndimage.binary_dilation(brain.get_fdata() > 0.5, iterations=7)
     return nib.Nifti1Image(wide.astype(np.uint8), brain.affine)
@@ -193,4 +194,4 @@ def test_wrong_spacing_is_refused(spacing: float) -> None:
 def test_missing_atlas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"ictmri\[phantom\]"):
-        anatomy.atlas_folder()
+        atlas_file("t1")

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ictmri.builders.scans import ScanError, read_scan
+from ictmri.builders.checks import examine
+from ictmri.builders.scans import read_scan
+from ictmri.errors import ScanError
 from ictmri.volumes import pack, unpack
 
 LPS = np.array([[-1.5, 0, 0, 10], [0, -1.2, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
@@ -128,6 +130,9 @@ def test_oddities_are_told(tmp_path: Path) -> None:
     voxels[6:14, 6:14, 6:14] = 1
     source = nib.Nifti1Image(voxels, np.diag([1.0, 1, 6.5, 1]))
     nib.save(source, tmp_path / "a.nii.gz")
-    told = "\n".join(read_scan(tmp_path / "a.nii.gz").oddities)
+    scan = read_scan(tmp_path / "a.nii.gz")
+    errors, warnings = examine(scan.image)
+    assert errors == []
+    told = "\n".join(scan.oddities + warnings)
     for what in ("qform code 0", "1.00 x 1.00 x 6.50", "background is -2.5", "extracted already"):
         assert what in told

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ictmri.atlas.template import SPACING_MM, template
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
 from ictmri_baselines.processor import Processed
-from ictmri_baselines.processor.template import SPACING_MM, template
 
 Field = npt.NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from ictmri_baselines.processor.geometry import Affine, to_itk, world_affine
-from ictmri_baselines.processor.template import template
+from ictmri.atlas.geometry import Affine, to_itk, world_affine
+from ictmri.atlas.template import template
 
 COARSE_MM: Final = 8
 FINE_MM: Final = 4

