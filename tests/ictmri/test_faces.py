@@ -31,7 +31,7 @@ def test_the_face_goes_and_the_tumour_stays(head: nib.Nifti1Image) -> None:
     top = np.argwhere(tissue.any(axis=(0, 1))).max()
     front_low[:, int(before.shape[1] * 0.72) :, : top // 3] = True
     (fill,) = np.unique(after[changed])
-    assert (after[front_low & tissue] == fill).mean() > 0.95
+    assert (after[front_low & tissue] == fill).mean() > 0.8
     np.testing.assert_array_equal(done.image.affine, head.affine)
     assert done.image.get_data_dtype() == head.get_data_dtype()
     assert not done.extracted
