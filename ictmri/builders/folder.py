@@ -19,9 +19,10 @@ from ictmri.builders.findings import FILE_NAME as FINDINGS
 from ictmri.builders.findings import Finding, findings_text, read_findings
 from ictmri.builders.ingest import findings_of, ingest, outcomes, volume_path
 from ictmri.builders.pseudonyms import link_path, patient_pseudonym, pseudonyms, write_link
+from ictmri.builders.scans import DICOM_ENDINGS
 from ictmri.builders.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
-from ictmri.errors import InputError
+from ictmri.errors import InputError, MissingDependencyError
 from ictmri.files import sha256_bytes, sha256_file
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
 
@@ -74,6 +75,7 @@ def build_folder(
     """
     name = _checked_name(name or out.resolve().name)
     rows = read_table(table)
+    _need_dicom(rows)
     with alone_with(out):
         digests = {row.patient_id: _digest(row.image) for row in rows}
         ids = pseudonyms(name, rows, digests, link_path(out))
@@ -87,6 +89,16 @@ def build_folder(
         return FolderBuild(
             done, read_findings(done.root), describe_folds(done.folds().rows), details
         )
+
+
+def _need_dicom(rows: list[TableRow]) -> None:
+    """Ask for the DICOM libraries before a scan is taken for damaged because they are missing."""
+    from importlib.util import find_spec
+
+    if any(
+        row.image.is_dir() or row.image.name.lower().endswith(DICOM_ENDINGS) for row in rows
+    ) and any(find_spec(module) is None for module in ("pydicom", "highdicom", "dicomanonymizer")):
+        raise MissingDependencyError("Reading DICOM", "build")
 
 
 def _checked_name(name: str) -> str:

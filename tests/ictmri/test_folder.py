@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ictmri.builders.folder import build_folder
 from ictmri.builders.pseudonyms import link_path
 from ictmri.cohort import open_cohort
-from ictmri.errors import InputError
+from ictmri.errors import InputError, MissingDependencyError
 from ictmri.loader import load_dataset
 from ictmri.verify import check_rows
 from ictmri.volumes import unpack
@@ -188,3 +188,13 @@ def test_real_scans_keep_their_voxels_and_places(real_table: Path, tmp_path: Pat
         "axes are stored in different orders: LAS 2, LPS 3, RAS 1",
     ):
         assert what in told
+
+
+def test_dicom_without_its_libraries_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "t.csv").write_text("patient_id,image,label\na,series,glioma\n")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"ictmri\[build\]"):
+        build_folder(tmp_path / "t.csv", tmp_path / "out")
