@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +12,9 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.builder import Key
+from datasets.exceptions import DatasetGenerationError
 
+from ictmri.builders.change import only_one
 from ictmri.cohort import Cohort, find_cohort
 from ictmri.errors import InputError
 from ictmri.schema import features
@@ -36,19 +39,24 @@ def load_dataset(
     streaming: bool = False,
     cache_dir: str | Path | None = None,
     token: str | None = None,
+    revision: str | None = None,
 ) -> Loaded:
     """Load a cohort.
 
     Args:
-        path: dataset name (``"ictmri"``, ``"ictmri-phantom"``) or a cohort folder. A name is looked up
-            in the working directory, ``$ICTMRI_HOME``, the user cache and the Hub, in this order.
+        path: dataset name (``"ictmri"``, ``"ictmri-phantom"``), a cohort folder, or ``ORG/NAME``, a
+            repository on the Hub. A name is looked up in the working directory, ``$ICTMRI_HOME``, the
+            user cache and the Hub, in this order.
         name: config: ``default`` (own space), ``processed`` (MNI152 space) or ``truth`` (phantom only).
         split: as in ``datasets.load_dataset``: ``"fold0"``, ``"fold1+fold2"``, ``"fold0[:10]"``; with
             ``fold`` it is ``"train"`` or ``"test"``.
         fold: return the split of this fold: test = cases with this fold, train = all others.
         streaming: read row by row and copy nothing into the datasets cache.
         cache_dir: datasets cache; its own default where None.
-        token: Hugging Face token for the gated clinical cohort.
+        token: Hugging Face token for the gated clinical cohort; the one of ``hf auth login`` or
+            ``$HF_TOKEN`` where None.
+        revision: release on the Hub (``"v1.0.0"``, a branch, a commit). Releases are kept side by side;
+            without it the newest, as it stood when it was first fetched.
 
     Returns:
         What ``datasets.load_dataset`` returns: a DatasetDict with ``fold0`` .. ``fold4``, a DatasetDict
@@ -56,10 +64,10 @@ def load_dataset(
         their iterable counterparts when streaming. Volumes are ``Nifti`` features.
 
     Raises:
-        AccessError: the clinical cohort is neither here nor can it be fetched.
-        InputError: unknown name, config, split or fold, or damaged files.
+        AccessError: the cohort is neither here nor can it be fetched.
+        InputError: unknown name, config, split or fold, damaged files, or no space in the cache.
     """
-    cohort = find_cohort(path, token=token)
+    cohort = find_cohort(path, token=token, revision=revision)
     folds = cohort.folds()
     builder = CohortBuilder(cohort, name, cache_dir=cache_dir)
     wanted = _splits(fold, folds.n_folds, split)
@@ -104,11 +112,28 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """Fill the cache, unless that was done before; the files are verified first."""
         if not Path(self.cache_dir).is_dir():
             self.cohort.check(prefix=f"data/{self.config.name}/")
-            self.download_and_prepare()
+            self._fill_cache()
         # A bare literal load takes the newest entry of the cache: that must be the default config.
         default = CohortBuilder(self.cohort, "default", cache_dir=self._cache_dir_root)
         if Path(default.cache_dir).is_dir():
             os.utime(default.cache_dir)
+
+    def _fill_cache(self) -> None:
+        try:
+            with only_one(Path(self.cache_dir)):
+                # What a killed process left there would be taken along.
+                shutil.rmtree(f"{self.cache_dir}.incomplete", ignore_errors=True)
+                self.download_and_prepare()
+        except (OSError, DatasetGenerationError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            raise InputError(
+                str(self.cache_dir),
+                [f"cannot be written: {cause.strerror or cause}"],
+                f"free space there, or set HF_HOME to another disk, and run the same command again; "
+                f"the cohort in {self.cohort.root} is whole",
+            ) from error
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=features(self.config.name))
