@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,11 +41,13 @@ class FoldTable:
         name: the cohort's dataset name.
         rows: one row a case, in the order of the file.
         sha256: digest of the file's bytes.
+        groups: by kind (``sex``, ``age``) the group of each row, empty where unknown; not in the file.
     """
 
     name: str
     rows: tuple[FoldRow, ...]
     sha256: str
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
 
     @property
     def case_ids(self) -> list[str]:
@@ -177,12 +179,20 @@ class Candidate:
     age: float = float("nan")
 
 
-def assign_folds(candidates: Sequence[Candidate], n_folds: int) -> list[FoldRow]:
+def assign_folds(
+    candidates: Sequence[Candidate], n_folds: int, *, earlier: Mapping[str, int] | None = None
+) -> list[FoldRow]:
     """Deal a cohort into folds, class by class.
 
     Inside a class the cases are sorted by subtype, sex and age and dealt in turn, so that each fold
     gets its share of all three; the next class goes on where the last one stopped, so that fold sizes
     differ by at most one. A class with fewer cases than folds is missing from some of them.
+
+    Args:
+        candidates: all cases.
+        n_folds: number of folds.
+        earlier: folds of an earlier version by case id; they stay, and only new cases are dealt, each to
+            the fold that has fewest of its class, then fewest cases.
 
     Raises:
         InputError: fewer than 2 folds, or more folds than cases.
@@ -193,13 +203,29 @@ def assign_folds(candidates: Sequence[Candidate], n_folds: int) -> list[FoldRow]
             [f"{n_folds} folds for {len(candidates)} cases"],
             f"choose 2 to {len(candidates)} folds",
         )
-    fold_of: dict[str, int] = {}
-    for position, candidate in enumerate(sorted(candidates, key=_dealing_order)):
-        fold_of[candidate.case_id] = position % n_folds
+    order = sorted(candidates, key=_dealing_order)
+    fold_of = (
+        _added(order, n_folds, earlier)
+        if earlier
+        else {candidate.case_id: position % n_folds for position, candidate in enumerate(order)}
+    )
     return [
         FoldRow(c.case_id, c.patient_id, c.label, fold_of[c.case_id])
         for c in sorted(candidates, key=lambda c: c.case_id)
     ]
+
+
+def _added(order: Sequence[Candidate], n_folds: int, earlier: Mapping[str, int]) -> dict[str, int]:
+    fold_of = {c.case_id: earlier[c.case_id] for c in order if c.case_id in earlier}
+    sizes = Counter(fold_of.values())
+    of_class = Counter((c.label, fold_of[c.case_id]) for c in order if c.case_id in fold_of)
+    for new in order:
+        if new.case_id not in fold_of:
+            fold = min(range(n_folds), key=lambda k: (of_class[new.label, k], sizes[k], k))
+            fold_of[new.case_id] = fold
+            of_class[new.label, fold] += 1
+            sizes[fold] += 1
+    return fold_of
 
 
 def _dealing_order(candidate: Candidate) -> tuple[int, str, str, float, str]:

@@ -28,6 +28,7 @@ class Manifest:
         n_folds: number of folds.
         folds_sha256: digest of ``folds.csv``.
         steps: what was done after the build, by config (settings of the processor, of the localizer).
+        history: versions before this one and what changed, oldest first, see :mod:`ictmri.versions`.
         files: sha256 and size in bytes by path relative to the folder.
     """
 
@@ -39,6 +40,7 @@ class Manifest:
     n_folds: int
     folds_sha256: str
     steps: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property

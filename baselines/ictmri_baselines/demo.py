@@ -56,6 +56,6 @@ def run_demo(
     for recipe_id in RECIPES:
         recipe = load_recipe(recipe_id)
         reproduce(recipe, cohort, out / "entries" / recipe.slug, profile=profile, jobs=jobs)
-    board = build_leaderboard(out / "entries", cohort.folds(), synthetic=True)
+    board = build_leaderboard(out / "entries", cohort.scored_folds(), synthetic=True)
     write_leaderboard(out, board)
     return Demo(cohort, board, out / "leaderboard.html")

@@ -86,7 +86,7 @@ def reproduce(
     """
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     find_method(recipe.method)
-    table = cohort.folds()
+    table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
     if recipe.needs == "priors":
         cohort = ensure_priors(cohort, jobs=jobs)

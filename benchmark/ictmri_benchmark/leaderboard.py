@@ -15,12 +15,22 @@ from ictmri.folds import FoldTable
 from ictmri.resources import shipped
 from ictmri_benchmark import protocol
 from ictmri_benchmark.entry import Entry, load_entry
-from ictmri_benchmark.intervals import bootstrap, percentile_interval
+from ictmri_benchmark.intervals import bootstrap
 from ictmri_benchmark.predictions import Predictions, read_predictions
+from ictmri_benchmark.ranking import (
+    PAIR_COLUMNS,
+    Contender,
+    Pair,
+    compare_pairs,
+    rank,
+    resolution,
+)
 from ictmri_benchmark.report import Report, score
 from ictmri_benchmark.submission import binding_problems
 
 _UNRANKED: Final = "test-fold"
+SHOWN_MISSED: Final = 20
+"""Cases listed as the hardest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +67,8 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
     loaded, refused = _load(entries, cohort)
     if not loaded and not refused:
         raise InputError(str(entries), ["no entry in this folder"], "ictmri reproduce --help")
-    drawn = bootstrap(cohort, [p.labels for _, p in loaded]) if loaded else {}
-    scored = [
-        _Scored(e, p, score(p, cohort, drawn, synthetic=synthetic, entry=place))
-        for place, (e, p) in enumerate(loaded)
-    ]
+    scored, ranked = _scored(cohort, loaded, synthetic=synthetic)
     _compare_with_stored(entries, scored)
-    ranks = _ranks(scored, drawn)
     shown = sorted(scored, key=lambda s: (not s.ranked, -s.value, s.entry.slug))
     return {
         "schema": protocol.LEADERBOARD_SCHEMA,
@@ -73,9 +78,56 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         "n_cases": len(cohort.rows),
         "rank_key": protocol.RANK_KEY,
         "digests": {"splits": cohort.sha256, "labels": cohort.labels_sha256},
-        "entries": [_row(s, ranks) for s in shown] + _reported(),
+        "entries": [_row(s, ranked.places) for s in shown] + _reported(),
+        "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
+        "resolution": resolution(len(cohort.rows), ranked.draws),
+        "missed": _missed(cohort, scored),
         "refused": refused,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    places: dict[str, Any]
+    pairs: list[Pair]
+    draws: NDArray[np.float64] | None
+
+
+def _scored(
+    cohort: FoldTable, loaded: list[tuple[Entry, Predictions]], *, synthetic: bool
+) -> tuple[list[_Scored], _Ranked]:
+    if not loaded:
+        return [], _Ranked({}, [], None)
+    drawn = bootstrap(cohort, [p.labels for _, p in loaded])
+    scored = [
+        _Scored(e, p, score(p, cohort, drawn, synthetic=synthetic, entry=place))
+        for place, (e, p) in enumerate(loaded)
+    ]
+    columns = [place for place, item in enumerate(scored) if item.ranked]
+    if not columns:
+        return scored, _Ranked({}, [], None)
+    draws = drawn.headline[protocol.RANK_KEY][:, columns]
+    contenders = [
+        Contender(scored[c].entry.slug, scored[c].value, scored[c].predictions.labels)
+        for c in columns
+    ]
+    pairs = compare_pairs(cohort, contenders, draws)
+    return scored, _Ranked(rank(contenders, pairs, draws), pairs, draws)
+
+
+def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
+    """Return the cases that most entries have wrong, with the share that do, the hardest first."""
+    entries = [item for item in scored if item.ranked]
+    if not entries:
+        return []
+    truth = np.array(cohort.labels)
+    shares = np.mean([(item.predictions.labels != truth).mean(axis=0) for item in entries], axis=0)
+    hardest = sorted(range(len(truth)), key=lambda i: (-shares[i], cohort.case_ids[i]))
+    return [
+        {"case_id": cohort.case_ids[i], "label": cohort.rows[i].label, "wrong": float(shares[i])}
+        for i in hardest[:SHOWN_MISSED]
+        if shares[i] > 0
+    ]
 
 
 def write_leaderboard(out: Path, board: dict[str, Any]) -> None:
@@ -140,40 +192,6 @@ def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
 
 
-def _ranks(
-    scored: list[_Scored], drawn: dict[str, NDArray[np.float64]]
-) -> dict[str, dict[str, Any]]:
-    """Return by slug the rank, its interval over the draws, and the gap to the first entry.
-
-    Ties share the best rank. The interval holds the central 95 % of the draws.
-    """
-    columns = [place for place, item in enumerate(scored) if item.ranked]
-    if not columns:
-        return {}
-    values = np.array([scored[c].value for c in columns])
-    draws = drawn[protocol.RANK_KEY][:, columns]
-    drawn_ranks = 1 + (draws[:, None, :] > draws[:, :, None]).sum(axis=2)
-    tail = (1 - protocol.CONFIDENCE) / 2
-    low, high = np.quantile(drawn_ranks, [tail, 1 - tail], axis=0, method="inverted_cdf")
-    first = int(values.argmax())
-    ranks = {}
-    for place, column in enumerate(columns):
-        gap = percentile_interval(draws[:, first] - draws[:, place])
-        ranks[scored[column].entry.slug] = {
-            "rank": {
-                "value": int(1 + (values > values[place]).sum()),
-                "low": int(low[place]),
-                "high": int(high[place]),
-            },
-            "behind_first": {
-                "value": float(values[first] - values[place]),
-                "low": gap[0],
-                "high": gap[1],
-            },
-        }
-    return ranks
-
-
 def _row(item: _Scored, ranks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     entry = item.entry
     place = ranks.get(entry.slug, {})
@@ -183,6 +201,8 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "level": entry.level,
         "ranked": item.ranked,
         "rank": place.get("rank"),
+        "tier": place.get("tier"),
+        "first_share": place.get("first_share"),
         "behind_first": place.get("behind_first"),
         "summary": entry.method.summary,
         "authors": list(entry.method.authors),

@@ -39,7 +39,11 @@ def headline(matrices: NDArray[np.generic]) -> dict[str, Floats]:
     Macro means run over all four classes, a class that is absent counts as 0; macro-F1 is the mean of
     the classes' F1 (not the harmonic mean of macro precision and recall; arXiv:1911.03347).
     """
-    classes = per_class(matrices)
+    return macro(per_class(matrices), matrices)
+
+
+def macro(classes: dict[str, Floats], matrices: NDArray[np.generic]) -> dict[str, Floats]:
+    """Return the headline metrics where those by class are known already."""
     counts = matrices.astype(np.float64)
     hits = np.trace(counts, axis1=-2, axis2=-1)
     return {
@@ -48,17 +52,6 @@ def headline(matrices: NDArray[np.generic]) -> dict[str, Floats]:
         "macro_f1": classes["f1"].mean(axis=-1),
         "accuracy": _ratio(hits, counts.sum(axis=(-2, -1))),
     }
-
-
-def log_loss(truth: Ints, probabilities: Floats) -> float:
-    """Return the mean negative log probability of the true class, in nats."""
-    chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).eps)).mean())
-
-
-def brier(truth: Ints, probabilities: Floats) -> float:
-    """Return the mean squared distance to the one-hot truth, 0 to 2."""
-    return float(((probabilities - np.eye(len(CLASSES))[truth]) ** 2).sum(axis=1).mean())
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

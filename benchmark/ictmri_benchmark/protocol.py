@@ -1,4 +1,7 @@
-"""The protocol: every constant that a score depends on, in one place."""
+"""The protocol: every constant that a score depends on, in one place.
+
+Whatever is changed here changes scores: it needs a new :data:`VERSION`, which scores every entry anew.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,24 @@ ENTRY_SCHEMA: Final = "ictmri/submission/1"
 HEADLINE: Final = ("macro_precision", "macro_recall", "macro_f1", "accuracy")
 RANK_KEY: Final = "macro_f1"
 ZERO_DIVISION: Final = 0.0
-N_DRAWS: Final = 10_000
-CONFIDENCE: Final = 0.95
+"""A class that is absent, or never predicted: leaving it out would raise the score."""
 SUM_TOLERANCE: Final = 1e-4
 """How far the probabilities of a case may sum from 1: four classes rounded to five decimals."""
+
+N_DRAWS: Final = 10_000
+CONFIDENCE: Final = 0.95
+MAX_PAIRED_CASES: Final = 20_000
+"""Larger cohorts are drawn by cells of the confusion matrix: the same law, not paired between entries."""
+
+N_PERMUTATIONS: Final = 10_000
+ALPHA: Final = 0.05
+"""Level of the tests that part entries into tiers, after Holm's correction."""
+
+CALIBRATION_BINS: Final = 10
+COVERAGES: Final = (80, 90)
+"""Percent of the cases, the most certain ones, on which accuracy is shown."""
+SMALLEST_GROUP: Final = 20
+"""Scores of fewer cases are not shown: their intervals would span half the scale."""
 
 Level = Literal["R0", "R1", "R2", "R3", "R4"]
 LEVELS: Final[dict[Level, str]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,20 @@ from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.files import canonical_json
 from ictmri.folds import FoldTable
 from ictmri_benchmark import protocol
-from ictmri_benchmark.intervals import bootstrap, percentile_interval
-from ictmri_benchmark.metrics import brier, confusion, headline, log_loss, per_class
+from ictmri_benchmark.costs import cost_report
+from ictmri_benchmark.intervals import (
+    BY_CLASS,
+    Drawn,
+    bca_interval,
+    bootstrap,
+    percentile_interval,
+    percentile_intervals,
+)
+from ictmri_benchmark.metrics import confusion, headline, per_class
 from ictmri_benchmark.predictions import Predictions, read_predictions
+from ictmri_benchmark.probabilistic import probability_report
+from ictmri_benchmark.selective import selective_report
+from ictmri_benchmark.subgroups import subgroup_report
 
 METRIC_TITLES = {
     "macro_precision": "macro precision",
@@ -41,12 +52,16 @@ class Report:
         return "\n".join(_rendered(self.content))
 
 
+Interval = Literal["percentile", "bca"]
+
+
 def evaluate(
     predictions: Path,
     cohort: FoldTable,
     *,
     synthetic: bool = False,
     n_draws: int = protocol.N_DRAWS,
+    interval: Interval = "percentile",
 ) -> Report:
     """Score a predictions file on a cohort. The labels are the cohort's, never the caller's.
 
@@ -55,25 +70,29 @@ def evaluate(
         cohort: the fold table that holds the labels.
         synthetic: marks the report of a phantom.
         n_draws: bootstrap draws.
+        interval: of the headline metrics; the board shows ``percentile``.
 
     Raises:
         InputError: the file is not a valid and complete set of predictions.
     """
     read = read_predictions(predictions, cohort)
-    return score(read, cohort, bootstrap(cohort, [read.labels], n_draws), synthetic=synthetic)
+    drawn = bootstrap(cohort, [read.labels], n_draws)
+    return score(read, cohort, drawn, synthetic=synthetic, interval=interval)
 
 
 def score(
     predictions: Predictions,
     cohort: FoldTable,
-    drawn: dict[str, NDArray[np.float64]],
+    drawn: Drawn,
     *,
     synthetic: bool,
     entry: int = 0,
+    interval: Interval = "percentile",
 ) -> Report:
     """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``."""
     truth = np.array(cohort.labels, dtype=np.int64)
     matrices = np.array([confusion(truth, labels) for labels in predictions.labels])
+    every, folds = predictions.probabilities, np.array(cohort.folds)
     content = {
         "schema": protocol.REPORT_SCHEMA,
         "benchmark": {
@@ -83,13 +102,18 @@ def score(
             "synthetic": synthetic,
         },
         "n_cases": len(truth),
-        "n_draws": len(drawn[protocol.RANK_KEY]),
+        "n_draws": drawn.n_draws,
+        "interval": interval,
         "seeds": list(predictions.seeds),
-        "pooled": _pooled(matrices, {name: values[:, entry] for name, values in drawn.items()}),
+        "pooled": _pooled(matrices, predictions, truth, drawn, entry, interval),
+        "seed_sd": _seed_sd(matrices),
         "fold_mean": _fold_mean(predictions, cohort, truth),
-        "per_class": _per_class(matrices),
+        "per_class": _per_class(matrices, drawn, entry),
         "confusion": matrices.sum(axis=0).tolist(),
-        "probabilistic": _probabilistic(predictions, truth),
+        "probabilistic": None if every is None else probability_report(truth, every, folds),
+        "selective": None if every is None else selective_report(truth, every),
+        "cost": cost_report(matrices),
+        "subgroups": subgroup_report(cohort, predictions.labels),
         "digests": {
             "splits": cohort.sha256,
             "labels": cohort.labels_sha256,
@@ -101,14 +125,31 @@ def score(
 
 
 def _pooled(
-    matrices: NDArray[np.int64], drawn: dict[str, NDArray[np.float64]]
+    matrices: NDArray[np.int64],
+    predictions: Predictions,
+    truth: NDArray[np.int64],
+    drawn: Drawn,
+    entry: int,
+    interval: Interval,
 ) -> dict[str, dict[str, float]]:
-    values = headline(matrices)
+    values = {name: float(found.mean()) for name, found in headline(matrices).items()}
     pooled = {}
     for name in protocol.HEADLINE:
-        low, high = percentile_interval(drawn[name])
-        pooled[name] = {"value": float(values[name].mean()), "low": low, "high": high}
+        draws = drawn.headline[name][:, entry]
+        low, high = (
+            percentile_interval(draws)
+            if interval == "percentile"
+            else bca_interval(draws, values[name], truth, predictions.labels, name)
+        )
+        pooled[name] = {"value": values[name], "low": low, "high": high}
     return pooled
+
+
+def _seed_sd(matrices: NDArray[np.int64]) -> dict[str, float] | None:
+    """Return the sd (ddof 1) of each headline metric over the seeds, None where there is one seed."""
+    if len(matrices) == 1:
+        return None
+    return {name: float(values.std(ddof=1)) for name, values in headline(matrices).items()}
 
 
 def _fold_mean(
@@ -126,25 +167,20 @@ def _fold_mean(
     return {n: {"mean": float(v.mean()), "sd": float(v.std(ddof=1))} for n, v in means.items()}
 
 
-def _per_class(matrices: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[str, dict[str, Any]]:
     values = per_class(matrices)
     support = matrices[0].sum(axis=1)
+    intervals = {n: percentile_intervals(drawn.by_class[n][:, entry]) for n in BY_CLASS}
     return {
         name: {
             **{metric: float(values[metric][:, label].mean()) for metric in values},
             "support": int(support[label]),
+            "intervals": {
+                metric: [float(low[label]), float(high[label])]
+                for metric, (low, high) in intervals.items()
+            },
         }
         for label, name in enumerate(CLASSES)
-    }
-
-
-def _probabilistic(predictions: Predictions, truth: NDArray[np.int64]) -> dict[str, float] | None:
-    if predictions.probabilities is None:
-        return None
-    every = predictions.probabilities
-    return {
-        "log_loss": float(np.mean([log_loss(truth, p) for p in every])),
-        "brier": float(np.mean([brier(truth, p) for p in every])),
     }
 
 
@@ -183,4 +219,34 @@ def _rendered(content: dict[str, Any]) -> list[str]:
             f"{CLASS_TITLES[name]:<12}{scores['precision']:>10.3f}{scores['recall']:>9.3f}"
             f"{scores['f1']:>8.3f}{scores['support']:>8}   {counts}"
         )
+    lines += [*_rendered_probabilities(content), *_rendered_subgroups(content["subgroups"])]
     return lines + [f"note: {warning}" for warning in content["warnings"]]
+
+
+def _rendered_probabilities(content: dict[str, Any]) -> list[str]:
+    given, selective = content["probabilistic"], content["selective"]
+    if given is None:
+        return []
+    ranking = given["auroc"].get("macro")
+    shown = "" if ranking is None else f", AUROC {ranking:.3f} (mean within folds)"
+    at = ", ".join(f"{v:.3f} at {share} %" for share, v in selective["accuracy_at"].items())
+    return [
+        "",
+        f"probabilities: log-loss {given['log_loss']:.3f}, Brier {given['brier']:.3f}, "
+        f"calibration error {given['calibration_error']['macro']:.3f}{shown}",
+        f"accuracy on the most certain cases: {at} coverage",
+    ]
+
+
+def _rendered_subgroups(subgroups: dict[str, Any] | None) -> list[str]:
+    lines = []
+    for kind, groups in (subgroups or {}).items():
+        cells = [
+            f"{name} {group['accuracy']['value']:.3f} "
+            f"[{group['accuracy']['low']:.3f}, {group['accuracy']['high']:.3f}] n={group['n']}"
+            if "accuracy" in group
+            else f"{name} n={group['n']} (too few)"
+            for name, group in groups.items()
+        ]
+        lines.append(f"accuracy by {kind}: {'; '.join(cells)}")
+    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,13 @@ Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.
 CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
 
 
+class Interval(StrEnum):
+    """Kinds of bootstrap intervals."""
+
+    PERCENTILE = "percentile"
+    BCA = "bca"
+
+
 def evaluate(
     predictions: Predictions,
     *,
@@ -18,6 +26,9 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report there.", dir_okay=False)
     ] = None,
+    interval: Annotated[
+        Interval, typer.Option(help="Bootstrap interval; the board shows percentile.")
+    ] = Interval.PERCENTILE,
 ) -> None:
     """Score a predictions file: headline metrics with intervals, per class, by fold.
 
@@ -30,7 +41,7 @@ def evaluate(
     from ictmri_benchmark import evaluate as score
 
     table, synthetic = find_folds(cohort)
-    report = score(predictions, table, synthetic=synthetic)
+    report = score(predictions, table, synthetic=synthetic, interval=interval.value)
     typer.echo(report.render())
     if json_file is not None:
         write_text(json_file, report.to_json())

@@ -16,7 +16,8 @@ from sklearn import metrics
 from ictmri.folds import FoldTable
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.intervals import bootstrap, draws
-from ictmri_benchmark.metrics import brier, confusion, headline, log_loss, per_class
+from ictmri_benchmark.metrics import confusion, headline, per_class
+from ictmri_benchmark.probabilistic import brier, log_loss
 
 from .conftest import probabilities, write_predictions
 
@@ -96,7 +97,7 @@ def test_intervals_agree_with_scipys_stratified_bootstrap(cohort: FoldTable) -> 
     theirs = stats.bootstrap(
         groups, macro_recall, method="percentile", n_resamples=10_000, vectorized=True, rng=0
     ).confidence_interval
-    drawn = bootstrap(cohort, [predicted[None]])["macro_recall"][:, 0]
+    drawn = bootstrap(cohort, [predicted[None]]).headline["macro_recall"][:, 0]
     np.testing.assert_allclose(np.quantile(drawn, [0.025, 0.975]), theirs, atol=0.003)
 
 
@@ -111,7 +112,7 @@ def test_draws_are_stratified_and_the_same_every_time(cohort: FoldTable) -> None
 def test_bootstrap_values_are_scikit_learns_on_the_drawn_cases(cohort: FoldTable) -> None:
     truth = np.array(cohort.labels)
     predicted = probabilities(cohort, 0.3).argmax(axis=1)
-    drawn = bootstrap(cohort, [predicted[None]], n_draws=20)
+    drawn = bootstrap(cohort, [predicted[None]], n_draws=20).headline
     weights = next(draws(cohort, 20)).astype(int)
     for place, counts in enumerate(weights):
         cases = np.repeat(np.arange(len(truth)), counts)
@@ -248,7 +249,7 @@ def test_the_interval_covers_what_it_says() -> None:
     for simulation in range(300):
         table = FoldTable("sim", rows, sha256=str(simulation))
         predicted = np.array([rng.choice(4, p=transition[k]) for k in labels])
-        drawn = bootstrap(table, [predicted[None]], n_draws=1000)["macro_recall"][:, 0]
+        drawn = bootstrap(table, [predicted[None]], n_draws=1000).headline["macro_recall"][:, 0]
         low, high = np.quantile(drawn, [0.025, 0.975])
         covered += low <= expected <= high
     assert 0.91 <= covered / 300 <= 0.975

@@ -62,6 +62,20 @@ def test_folds_balance_age_within_a_class() -> None:
     assert np.ptp(means) < np.percentile(spreads, 5)
 
 
+@given(st.lists(st.sampled_from(CLASSES), min_size=12, max_size=60), st.integers(2, 10))
+def test_added_cases_leave_the_others_where_they_are(labels: list[str], n_new: int) -> None:
+    cases = candidates(labels)
+    first = assign_folds(cases[:-n_new], 2)
+    earlier = {row.case_id: row.fold for row in first}
+    second = assign_folds(cases, 2, earlier=earlier)
+    assert {row.case_id: row.fold for row in second} | earlier == {
+        row.case_id: row.fold for row in second
+    }
+    for name in CLASSES:
+        sizes = [sum(r.fold == k and r.label == name for r in second) for k in range(2)]
+        assert abs(sizes[0] - sizes[1]) <= 1
+
+
 def test_a_class_of_one_is_told() -> None:
     rows = assign_folds(candidates(["glioma"] * 5 + ["rare"]), 2)
     told = "\n".join(describe_folds(rows))
