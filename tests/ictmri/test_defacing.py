@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ictmri.atlas.alignment import AlignmentError
-from ictmri.builders.faces import remove_face
+from ictmri.release.defacing import remove_face
 from ictmri.builders.scans import read_scan
 from ictmri.phantom import render, roster
 from ictmri.volumes import pack, unpack

@@ -1,0 +1,131 @@
+"""Commands that publish a cohort and make new versions of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ictmri.cli.data import Jobs
+
+Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
+
+
+class Gate(StrEnum):
+    """Who may read the files of a published cohort."""
+
+    MANUAL = "manual"
+    AUTO = "auto"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """Why a case leaves."""
+
+    CONSENT = "consent"
+    DUPLICATE = "duplicate"
+    DIAGNOSIS = "diagnosis"
+    QUALITY = "quality"
+    OTHER = "other"
+
+
+def publish(
+    folder: Folder,
+    repo_id: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")] = "",
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make the release, show everything, send nothing.")
+    ] = False,
+    gate: Annotated[
+        Gate | None,
+        typer.Option(help="Who may read the files [default: manual; none for a phantom]."),
+    ] = None,
+    visible: Annotated[
+        bool, typer.Option("--visible", help="List the repository for everyone at the end.")
+    ] = False,
+    facts: Annotated[
+        Path | None, typer.Option(help="Your answers: ictmri facts DIR prints the questions.")
+    ] = None,
+    faces_checked: Annotated[
+        bool, typer.Option("--faces-checked", help="You looked at the cases that were named.")
+    ] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Publish a cohort on the Hugging Face Hub: faces removed, documented, gated, tagged.
+
+    What is sent is made as DIR.release beside the cohort first: look at it. A new repository is private
+    until you make it visible.
+
+    Example: ictmri publish out/mine --repo-id clinic/mine --dry-run
+    """
+    from ictmri.cohort import open_cohort
+    from ictmri.errors import InputError
+    from ictmri.release.publish import Order, plan_lines, prepare
+    from ictmri.release.publish import publish as send
+
+    cohort = open_cohort(folder)
+    if not repo_id:
+        raise InputError("--repo-id", ["is missing"], "give ORG/NAME, e.g. --repo-id clinic/mine")
+    chosen = gate.value if gate else "none" if cohort.synthetic else "manual"
+    order = Order(repo_id, chosen, visible, faces_checked, facts)  # type: ignore[arg-type]
+    prepared = prepare(cohort, order, jobs=jobs)
+    for line in plan_lines(prepared, order):
+        typer.echo(line)
+    if dry_run:
+        typer.echo("Dry run: nothing was sent.")
+        return
+    done = send(prepared, order)
+    typer.echo(f"{'Published' if done.new else 'Published before'}: {done.url} at {done.tag}")
+    if not visible:
+        typer.echo("It is private. To list it for everyone, run again with --visible.")
+
+
+def facts(folder: Folder) -> None:
+    """Print the questions about a cohort that its card, datasheet and checklists ask, with what is known.
+
+    Example: ictmri facts out/mine > facts.yaml
+    """
+    from ictmri.cohort import open_cohort
+    from ictmri.release.facts import template_text
+
+    typer.echo(template_text(open_cohort(folder).manifest), nl=False)
+
+
+def withdraw(
+    folder: Folder,
+    cases: Annotated[list[str], typer.Argument(help="Case ids that leave.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new version.")],
+    *,
+    reason: Annotated[Reason, typer.Option(help="Why; published with the new version.")],
+) -> None:
+    """Make the next version of a cohort without some cases; all other folds stay as they are.
+
+    Example: ictmri withdraw out/mine mine-0007 --reason consent --out out/mine-v2
+    """
+    from ictmri.builders.withdraw import withdraw as leave
+    from ictmri.cohort import open_cohort
+
+    done = leave(open_cohort(folder), cases, reason.value, out)
+    typer.echo(f"{done.name} {done.manifest.version}: {done.manifest.n_cases} cases in {done.root}")
+    typer.echo(
+        f"The version before stays in {folder}. Next: ictmri publish {out} --repo-id ORG/NAME"
+    )
+
+
+def erratum(
+    folder: Folder,
+    text: Annotated[str, typer.Argument(help="What readers must know; published as it is.")],
+    *,
+    case: Annotated[list[str] | None, typer.Option(help="A case that it concerns.")] = None,
+) -> None:
+    """Add an erratum to a cohort: same data, next patch version.
+
+    Example: ictmri erratum out/mine "Age of one case corrected in the card." --case mine-0007
+    """
+    from ictmri.builders.withdraw import add_erratum
+    from ictmri.cohort import open_cohort
+
+    done = add_erratum(open_cohort(folder), text, case or [])
+    typer.echo(f"{done.name} {done.manifest.version}: see {done.root / 'CHANGES.md'}")

@@ -1,0 +1,1 @@
+"""Publishing: what leaves the owner's machine, in which form, and on which conditions."""

@@ -1,0 +1,137 @@
+"""The faces of a whole cohort: removed case by case, resumable, with the figures to judge it by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri.files import write_bytes, write_json
+from ictmri.parallel import run_all
+from ictmri.volumes import pack, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOutcome:
+    """What was done to one case.
+
+    Attributes:
+        case_id: the case.
+        extracted: its brain was extracted before; there is no face.
+        removed_ml: volume of what was removed.
+        overlap: of its head with the template's; the face is where it is expected when this is high.
+        error: why the face could not be looked for; empty where it was.
+    """
+
+    case_id: str
+    extracted: bool = False
+    removed_ml: float = 0.0
+    overlap: float = 0.0
+    error: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """True where nobody has to look."""
+        from ictmri.release.defacing import SURE
+
+        return not self.error and (self.extracted or self.overlap >= SURE)
+
+
+def remove_faces(cohort: Cohort, work: Path, jobs: int | None) -> list[FaceOutcome]:
+    """Remove the faces of a cohort's default volumes; results are kept in ``work``.
+
+    Raises:
+        MissingDependencyError: the template is not installed.
+    """
+    from ictmri.atlas.files import read_atlas
+
+    read_atlas("mask")
+    waiting = (
+        (row["case_id"], row["image"]) for row in cohort.rows("default", ["case_id", "image"])
+    )
+    todo = [i for i in cohort.folds().case_ids if not _outcome_path(work, i).is_file()]
+    wanted = set(todo)
+    run_all(
+        partial(_remove, work),
+        (item for item in waiting if item[0] in wanted),
+        total=len(todo),
+        title="faces",
+        jobs=jobs,
+    )
+    return [read_outcome(work, case_id) for case_id in cohort.folds().case_ids]
+
+
+def defaced(work: Path, case_id: str, stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the stored volume of a case without its face; the same bytes where it had none."""
+    path = _volume_path(work, case_id)
+    return {"bytes": path.read_bytes(), "path": stored["path"]} if path.is_file() else stored
+
+
+def read_outcome(work: Path, case_id: str) -> FaceOutcome:
+    """Return what was done to a case."""
+    return FaceOutcome(**json.loads(_outcome_path(work, case_id).read_text()))
+
+
+def refuse_unfound(outcomes: list[FaceOutcome]) -> None:
+    """Refuse to go on where a face could not be looked for.
+
+    Raises:
+        InputError: naming every such case.
+    """
+    lost = [f"case {done.case_id}: {done.error}" for done in outcomes if done.error]
+    if lost:
+        raise InputError(
+            "faces",
+            lost,
+            "withdraw these cases (ictmri withdraw), or look at them and pass --faces-checked",
+        )
+
+
+def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
+    from ictmri.atlas.alignment import AlignmentError
+    from ictmri.release.defacing import remove_face
+
+    case_id, stored = item
+    try:
+        done = remove_face(unpack(stored))
+    except AlignmentError as error:
+        outcome = FaceOutcome(case_id, error=str(error))
+    else:
+        outcome = FaceOutcome(
+            case_id, done.extracted, round(done.removed_ml, 1), round(done.overlap, 3)
+        )
+        if not done.extracted:
+            write_bytes(_volume_path(work, case_id), pack(done.image, case_id)["bytes"])
+    write_json(_outcome_path(work, case_id), asdict(outcome))
+
+
+def summary(outcomes: list[FaceOutcome]) -> dict[str, Any]:
+    """Return the figures that a release records about its faces."""
+    found = [done for done in outcomes if not done.extracted and not done.error]
+    return {
+        "extracted_before": sum(done.extracted for done in outcomes),
+        "removed": len(found),
+        "smallest_overlap": min((done.overlap for done in found), default=None),
+        "looked_at": sum(not done.sure for done in outcomes),
+    }
+
+
+def unsure(outcomes: list[FaceOutcome]) -> Iterator[str]:
+    """Yield a line for each case that a person should look at before it is published."""
+    for done in outcomes:
+        if not done.sure:
+            what = done.error or f"its head covers the template's by {done.overlap:.2f} only"
+            yield f"case {done.case_id}: {what}"
+
+
+def _volume_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.nii.gz"
+
+
+def _outcome_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.json"

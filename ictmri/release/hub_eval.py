@@ -1,0 +1,35 @@
+"""``eval.yaml``: what the Hugging Face Hub reads to show a dataset as a benchmark.
+
+The Hub shows one number a task and lists only frameworks that it knows, so this file announces the
+benchmark; its leaderboard is the authority. Format: https://huggingface.co/docs/hub/eval-results.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import yaml
+
+from ictmri.manifest import Manifest
+
+FRAMEWORK: Final = "ictmri"
+"""Not yet on the Hub's list; until it is, the Hub keeps the file and shows no board."""
+TASKS: Final = ("macro_f1", "macro_recall", "macro_precision", "accuracy")
+"""Headline metrics of the benchmark, its rank key first; each is one board with one number."""
+
+
+def render_eval(manifest: Manifest) -> str:
+    """Return the text of ``eval.yaml``."""
+    splits = "+".join(manifest.files_of("default"))
+    synthetic = "SYNTHETIC, no result says anything about patients. " if manifest.synthetic else ""
+    content = {
+        "name": manifest.name,
+        "description": (
+            f"{synthetic}Diagnosis of deep intracranial tumours on T1-CE MRI, four classes: pooled "
+            f"out-of-fold predictions of {manifest.n_cases} cases in {manifest.n_folds} fixed folds, "
+            "rescored by ictmri evaluate. Rank key: macro_f1."
+        ),
+        "evaluation_framework": FRAMEWORK,
+        "tasks": [{"id": task, "config": "default", "split": splits} for task in TASKS],
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=108)

@@ -1,0 +1,179 @@
+"""``ictmri publish``: everything that is checked, shown and done before a cohort leaves the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri.privacy import leaks
+from ictmri.release.faces import unsure
+from ictmri.release.hunt import found_identifiers, identifiers
+from ictmri.release.stage import Release, Settings, stage
+from ictmri.verify import check_rows
+
+if TYPE_CHECKING:
+    from ictmri.release.facts import Facts
+    from ictmri.release.upload import Uploaded
+
+Gate = Literal["manual", "auto", "none"]
+_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the owner asked for.
+
+    Attributes:
+        repo_id: ``ORG/NAME`` on the Hub.
+        gate: who may read the files: those whom the owner lets in (``manual``), everyone who accepts the
+            conditions (``auto``), everyone (``none``).
+        visible: show the repository to everyone at the end; the gate stays.
+        faces_checked: the owner has looked at the cases whose face may not have been found.
+        facts_file: the owner's answers.
+    """
+
+    repo_id: str
+    gate: Gate
+    visible: bool = False
+    faces_checked: bool = False
+    facts_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A release that is ready, and what stands in its way.
+
+    Attributes:
+        release: the release.
+        facts: what is known about the cohort.
+        to_confirm: cases that a person must look at first.
+        words: how many of the owner's identifiers were hunted for.
+    """
+
+    release: Release
+    facts: Facts
+    to_confirm: list[str]
+    words: int
+
+
+def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepared:
+    """Check a cohort, make its release, and check that byte by byte.
+
+    Raises:
+        InputError: it may not be published; every reason is named.
+    """
+    from ictmri.release.facts import load_facts
+
+    _check_order(cohort, order)
+    facts = load_facts(cohort.manifest, order.facts_file)
+    cohort.check()
+    settings = Settings(
+        ages="none" if order.gate == "none" else "years", faces_checked=order.faces_checked
+    )
+    release = stage(cohort, settings, facts, jobs=jobs)
+    words = identifiers(cohort)
+    _check_release(release, words)
+    to_confirm = [] if order.faces_checked else list(unsure(release.faces))
+    return Prepared(release, facts, to_confirm, len(words))
+
+
+def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Uploaded:
+    """Upload a release.
+
+    Raises:
+        InputError: something is still to be confirmed, or the version stands there with other data.
+        AccessError: the Hub cannot be reached, or this account may not write there.
+    """
+    from ictmri.release.upload import upload
+
+    if prepared.to_confirm:
+        raise InputError(
+            "faces",
+            prepared.to_confirm,
+            "look at these cases; if no face can be recognised, run again with --faces-checked",
+        )
+    gated = False if order.gate == "none" else order.gate
+    return upload(
+        prepared.release.cohort, order.repo_id, gated=gated, visible=order.visible, token=token
+    )
+
+
+def _check_order(cohort: Cohort, order: Order) -> None:
+    problems = []
+    if cohort.manifest.generator.get("local"):
+        problems.append("it was built with --keep-faces, for this machine only")
+    if "release" in cohort.manifest.steps:
+        problems.append("it is a release already; give the cohort that it was made from")
+    if order.repo_id.count("/") != 1 or not all(order.repo_id.split("/")):
+        problems.append(f"--repo-id {order.repo_id!r} is not ORG/NAME")
+    if problems:
+        raise InputError(str(cohort.root), problems, "nothing was written and nothing was sent")
+
+
+def _check_release(release: Release, words: list[str]) -> None:
+    cohort = release.cohort
+    for config in cohort.manifest.configs:
+        check_rows(cohort, config)
+    found = [*leaks(cohort), *found_identifiers(cohort, words)]
+    if found:
+        raise InputError(str(cohort.root), found, "do not pass this folder on; nothing was sent")
+
+
+def plan_lines(prepared: Prepared, order: Order) -> Iterator[str]:
+    """Yield what would be published, line by line, for the owner to read."""
+    cohort, public = prepared.release.cohort, prepared.release.public
+    kind = "SYNTHETIC phantom, no patient in it" if cohort.synthetic else "patients"
+    yield f"{cohort.name} {cohort.manifest.version} ({kind}): {cohort.manifest.n_cases} cases"
+    yield f"  release    {cohort.root}"
+    yield f"  to         https://huggingface.co/datasets/{order.repo_id}, tag v{cohort.manifest.version}"
+    yield f"  access     {_access(order)}"
+    if order.gate == "none" and not cohort.synthetic:
+        yield "             ages are left out: they belong behind a gate"
+    files = sorted(cohort.manifest.files.items())
+    total = sum(known["bytes"] for _, known in files)
+    yield f"  files      {len(files) + 1}, {total / 1e6:.1f} MB"
+    yield from (f"             {known['bytes']:>12,}  {name}" for name, known in files)
+    yield f"  folds      sha256 {cohort.manifest.folds_sha256}"
+    yield from _privacy_lines(prepared)
+    if not cohort.synthetic:
+        yield (
+            f"  public     k = {public.k} over class, sex and age band; {public.widened} wider bands, "
+            f"{sum(public.withheld.values())} values withheld (privacy.json)"
+        )
+    yield from _question_lines(prepared)
+
+
+def _access(order: Order) -> str:
+    gates = {
+        "manual": "gated, you let in each person",
+        "auto": "gated, everyone who accepts the conditions",
+        "none": "not gated",
+    }
+    seen = "listed for everyone" if order.visible else "private until you make it visible"
+    return f"{gates[order.gate]}; {seen}"
+
+
+def _privacy_lines(prepared: Prepared) -> Iterator[str]:
+    cohort, faces = prepared.release.cohort, prepared.release.faces
+    if cohort.synthetic:
+        yield "  faces      nobody's"
+        return
+    extracted = sum(done.extracted for done in faces)
+    yield (
+        f"  faces      {len(faces) - extracted} removed, {extracted} scans had their brain extracted"
+    )
+    yield from (f"             look at {line}" for line in prepared.to_confirm)
+    yield f"  hunted     {prepared.words} identifiers of the source, none found; allow-list: nothing else"
+
+
+def _question_lines(prepared: Prepared) -> Iterator[str]:
+    unknown = prepared.facts.unknown()
+    if unknown:
+        yield f"  unknown    {len(unknown)} questions only you can answer (--facts FILE):"
+        yield from (f"             {question}" for question in unknown[:_SHOWN])
+        if len(unknown) > _SHOWN:
+            yield f"             ... and {len(unknown) - _SHOWN} more (ictmri facts prints all)"

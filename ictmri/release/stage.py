@@ -1,0 +1,210 @@
+"""The release: the folder that is published, made beside the owner's cohort and never in it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ictmri.builders.assemble import publish_documents, write_config
+from ictmri.builders.change import alone_with, opened_work, work_folder
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.files import sha256_bytes, sha256_file, write_json, write_text
+from ictmri.folds import FoldRow
+from ictmri.manifest import FILE_NAME as MANIFEST
+from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
+from ictmri.release.public import PublicTable, public_rows, public_table
+from ictmri.versions import FILE_NAME as CHANGES
+from ictmri.versions import changes_text
+
+if TYPE_CHECKING:
+    from ictmri.release.facts import Facts
+
+OLDEST_EXACT: Final = 90.0
+"""Ages from here on are merged even under the gate (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
+FACES: Final = "faces"
+"""Stage of a release in which the faces are removed one by one."""
+DEIDENTIFICATION: Final = (
+    {"code": "113100", "meaning": "Basic Application Confidentiality Profile"},
+    {"code": "113102", "meaning": "Clean Recognizable Visual Features Option"},
+    {"code": "113108", "meaning": "Retain Patient Characteristics Option"},
+)
+"""What was done, in the words of DICOM (PS3.16, CID 7050); characteristics are age and sex as tabled."""
+Ages = Literal["years", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a cohort is released.
+
+    Attributes:
+        ages: ``years`` (whole years, for a gated repository) or ``none`` (bands in the public table only).
+        faces_checked: the owner has looked at the cases whose face may not have been found.
+    """
+
+    ages: Ages = "years"
+    faces_checked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A finished release folder.
+
+    Attributes:
+        cohort: the release, itself a cohort folder.
+        public: its public table.
+        faces: what was done to each face; empty for a phantom, which has nobody's.
+    """
+
+    cohort: Cohort
+    public: PublicTable
+    faces: list[FaceOutcome]
+
+
+def release_path(root: Path) -> Path:
+    """Return where the release of a cohort folder is made."""
+    return root.with_name(root.name + ".release")
+
+
+def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None = None) -> Release:
+    """Make the release of a cohort; what is finished already is kept.
+
+    Patients' faces are removed, ages become whole years or go, and every document is added. The data of a
+    phantom are taken as they are.
+
+    Args:
+        cohort: what to release; it is only read.
+        settings: how.
+        facts: what is known about the cohort.
+        jobs: worker processes.
+
+    Raises:
+        InputError: the cohort may not be released, or something else lies where the release goes.
+    """
+    out = release_path(cohort.root)
+    public = _public(cohort)
+    with alone_with(out):
+        faces = _faces(cohort, jobs) if not cohort.synthetic else []
+        if not settings.faces_checked:
+            refuse_unfound(faces)
+        step = _step(cohort, settings, facts, public, faces)
+        if _made_by(out, step):
+            return Release(open_cohort(out), public, faces)
+        part = work_folder(out, "part")
+        try:
+            _write(cohort, settings, facts, public, part, step)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        if out.exists():
+            out.rename(work_folder(out, "draft"))
+        part.rename(out)
+        shutil.rmtree(work_folder(out, "draft"), ignore_errors=True)
+        return Release(open_cohort(out), public, faces)
+
+
+def _public(cohort: Cohort) -> PublicTable:
+    rows = public_rows(cohort)
+    if cohort.synthetic:
+        return PublicTable(tuple(rows), widened=0, withheld={"sex": 0, "age_band": 0})
+    return public_table(rows)
+
+
+def _faces(cohort: Cohort, jobs: int | None) -> list[FaceOutcome]:
+    """Remove the faces into a folder that belongs to these volumes and no others."""
+    stamp = {"data_sha256": cohort.manifest.digest_of("default")}
+    work = opened_work(release_path(cohort.root), FACES, stamp)
+    return remove_faces(cohort, work, jobs)
+
+
+def _step(
+    cohort: Cohort,
+    settings: Settings,
+    facts: Facts,
+    public: PublicTable,
+    faces: list[FaceOutcome],
+) -> dict[str, Any]:
+    """Return what the release records about itself; equal records mean equal folders."""
+    from ictmri import __version__
+
+    return {
+        "ages": "as generated" if cohort.synthetic else settings.ages,
+        "faces": "nobody's" if cohort.synthetic else summary(faces),
+        "k": public.k,
+        "ictmri": __version__,
+        "cohort_sha256": sha256_file(cohort.root / MANIFEST),
+        "facts_sha256": sha256_bytes(repr(facts).encode()),
+    }
+
+
+def _made_by(out: Path, step: dict[str, Any]) -> bool:
+    """Return True where the release is there already.
+
+    Raises:
+        InputError: something that is no release lies there.
+    """
+    if not out.exists():
+        return False
+    if not (out / MANIFEST).is_file() or "release" not in open_cohort(out).manifest.steps:
+        raise InputError(
+            str(out), ["this path is taken and is no release of ours"], "move it away first"
+        )
+    done = open_cohort(out)
+    if done.manifest.steps["release"] != step:
+        return False
+    done.check()
+    return True
+
+
+def _write(
+    cohort: Cohort,
+    settings: Settings,
+    facts: Facts,
+    public: PublicTable,
+    part: Path,
+    step: dict[str, Any],
+) -> None:
+    from ictmri.release.documents import release_documents
+
+    for name in cohort.manifest.files:
+        if cohort.synthetic or not name.startswith("data/default/"):
+            _copy(cohort.root / name, part / name)
+    if not cohort.synthetic:
+        write_config(part, "default", cohort.folds().rows, _released_rows(cohort, settings))
+    manifest = replace(cohort.manifest, steps=cohort.manifest.steps | {"release": step})
+    write_text(part / "participants.csv", public.to_csv())
+    if not cohort.synthetic:
+        write_json(part / "privacy.json", public.report() | {"deidentification": DEIDENTIFICATION})
+    write_text(part / CHANGES, changes_text(manifest))
+    for name, text in release_documents(part, manifest, facts).items():
+        write_text(part / name, text)
+    publish_documents(part, manifest, facts)
+
+
+def _released_rows(cohort: Cohort, settings: Settings) -> Callable[[FoldRow], dict[str, Any]]:
+    """Return a function that gives each case's row, in the order of the stored ones."""
+    stored = _changed_rows(cohort, settings)
+    return lambda row: next(found for found in stored if found["case_id"] == row.case_id)
+
+
+def _changed_rows(cohort: Cohort, settings: Settings) -> Iterator[dict[str, Any]]:
+    work = work_folder(release_path(cohort.root), FACES)
+    for row in cohort.rows("default"):
+        yield row | {
+            "image": defaced(work, row["case_id"], row["image"]),
+            "age": released_age(row["age"]) if settings.ages == "years" else None,
+        }
+
+
+def released_age(age: float | None) -> float | None:
+    """Return an age as it is given to those behind the gate: whole years, 90 and over merged."""
+    return None if age is None else min(float(math.floor(age)), OLDEST_EXACT)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
