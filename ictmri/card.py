@@ -1,91 +1,164 @@
-"""The dataset card of a cohort folder, made from its manifest, its folds and the schema."""
+"""The dataset card of a cohort folder, drawn from its manifest, its data, its folds and the facts."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.classes import CLASS_TITLES, CLASSES
+import yaml
+
+from ictmri.builders.findings import read_findings
+from ictmri.classes import CLASSES
 from ictmri.cohort import CLINICAL, PHANTOM
-from ictmri.folds import FoldTable, read_folds
+from ictmri.evenness import N_DRAWS, evenness, evenness_table
+from ictmri.folds import describe_folds, read_folds
 from ictmri.manifest import Manifest
+from ictmri.release.facts import Fact, Facts, load_facts
+from ictmri.release.header import CONDITIONS, card_header, pretty_name
+from ictmri.release.informed import informed
+from ictmri.release.licences import spdx_id
 from ictmri.resources import shipped
-from ictmri.schema import COLUMNS, CONFIG_TITLES, Config
-
-PHANTOM_LICENCE: Final = {
-    "id": "other",
-    "name": "mni-icbm152-notice",
-    "link": "https://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009",
-}
-PHANTOM_FACTS: Final = (
-    ("known", "number of cases, sexes, range, mean and sd of age: the paper's (arXiv:2602.21613)"),
-    ("known", "anatomy: warped from the ICBM152 2009c symmetric template with CerebrA labels"),
-    ("assumed", "class counts 120/60/40/29: the paper's Table 1 is a picture, its counts unknown"),
-    ("assumed", "ages, sexes, sites and looks of each class: after the literature, not after data"),
-    ("unknown", "how hard the real cohort is: the difficulty here was chosen"),
-)
-OWN_FACTS: Final = (
-    ("known", "volumes, classes and folds: as the source table gave them"),
-    ("unknown", "how the classes were established, consent, scanners, annotators: ask the owner"),
+from ictmri.schema import COLUMNS, CONFIG_TITLES
+from ictmri.summary import (
+    NOTE,
+    Person,
+    Table,
+    cell,
+    fold_table,
+    read_people,
+    subtype_table,
+    table_one,
 )
 
+_HUB_DATASET: Final = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?")
 
-def render_card(root: Path, manifest: Manifest) -> str:
-    """Return the card's Markdown with its YAML header."""
+
+def render_card(root: Path, manifest: Manifest, facts: Facts | None = None) -> str:
+    """Return the card's Markdown with its YAML header.
+
+    Args:
+        root: the cohort folder; of its data only the columns without volumes are read.
+        manifest: its manifest, with all files.
+        facts: what is known about the cohort; what ships with the package where None.
+    """
     import jinja2
 
+    told = informed(facts or load_facts(manifest), root, manifest)
     template = jinja2.Template(
-        shipped("card.md.j2").read_text(),
+        shipped("card.md.j2").read_text(encoding="utf-8"),
         keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    folds = read_folds(root / "folds.csv", manifest.name)
-    return str(template.render(**_context(manifest, folds)))
+    return str(template.render(**_context(root, manifest, told)))
 
 
-def _context(manifest: Manifest, folds: FoldTable) -> dict[str, Any]:
-    kind = "synthetic phantom" if manifest.synthetic else "cohort"
-    known_by_name = manifest.name in (CLINICAL, PHANTOM)
+def _context(root: Path, manifest: Manifest, facts: Facts) -> dict[str, Any]:
+    people = read_people(root, manifest)
+    header = card_header(manifest, facts)
     return {
-        "name": manifest.name,
-        "title": f"{manifest.name} ({kind})",
-        "place": manifest.name if known_by_name else f"path/to/{manifest.name}",
-        "synthetic": manifest.synthetic,
-        "summary": (
-            f"{manifest.n_cases} cases, one T1 contrast-enhanced (T1-CE) volume each, four classes of "
-            f"deep intracranial tumours, {manifest.n_folds} fixed folds. Version {manifest.version}."
-        ),
-        "licence": PHANTOM_LICENCE if manifest.synthetic else {"id": "unknown", "name": ""},
-        "size": "n<1K" if manifest.n_cases < 1000 else "1K<n<10K",
-        "configs": [_config(manifest, config) for config in COLUMNS if config in manifest.configs],
-        "splits": list(manifest.files_of("default")),
-        "folds_sha256": manifest.folds_sha256,
-        "fold_names": [f"fold {k}" for k in range(manifest.n_folds)],
-        "fold_table": _fold_table(folds),
-        "classes": CLASSES,
-        "facts": PHANTOM_FACTS if manifest.synthetic else OWN_FACTS,
+        "header": yaml.safe_dump(
+            header.content(), sort_keys=False, allow_unicode=True, width=108
+        ).rstrip(),
+        "title": cell(pretty_name(manifest, facts)),
+        "manifest": manifest,
+        "said": lambda question_id: cell(facts.text(question_id)),
+        "place": _place(manifest),
+        "hub_id": _hub_id(facts),
+        "licence": _licence(facts),
+        "splits": ", ".join(manifest.files_of("default")),
+        "classes": ", ".join(f"{number} = {name}" for number, name in enumerate(CLASSES)),
+        "configs": [
+            {"name": config, "title": CONFIG_TITLES[config], "table": _columns_table(config)}
+            for config in COLUMNS
+            if config in manifest.configs
+        ],
+        "limits": _limits(root, manifest, facts),
+        "conditions": () if manifest.synthetic else CONDITIONS,
         "generator": json.dumps(manifest.generator | manifest.steps, indent=1),
+        **_tables(people, manifest),
+        **_fact_tables(facts),
     }
 
 
-def _config(manifest: Manifest, config: Config) -> dict[str, Any]:
+def _tables(people: Sequence[Person], manifest: Manifest) -> dict[str, Any]:
+    subtypes = subtype_table(people)
     return {
-        "name": config,
-        "title": CONFIG_TITLES[config],
-        "files": manifest.files_of(config),
-        "columns": COLUMNS[config],
+        "table_one": table_one(people).markdown(),
+        "subtypes": subtypes.markdown() if subtypes.rows else "",
+        "note": NOTE,
+        "fold_table": fold_table(people).markdown(),
+        "evenness": evenness_table(evenness(people, seed_of(manifest))).markdown(),
+        "n_draws": N_DRAWS,
     }
 
 
-def _fold_table(folds: FoldTable) -> list[dict[str, Any]]:
-    counts = Counter((row.label, row.fold) for row in folds.rows)
-    return [
-        {
-            "title": CLASS_TITLES[name],
-            "counts": [counts[name, fold] for fold in range(folds.n_folds)],
-            "total": sum(counts[name, fold] for fold in range(folds.n_folds)),
-        }
-        for name in CLASSES
+def seed_of(manifest: Manifest) -> int:
+    """Return the seed of a cohort's random deals, from the digest of its folds."""
+    return int(manifest.folds_sha256[:12], 16)
+
+
+def _place(manifest: Manifest) -> str:
+    known = manifest.name in (CLINICAL, PHANTOM)
+    return manifest.name if known else f"path/to/{manifest.name}"
+
+
+def _hub_id(facts: Facts) -> str:
+    """Return ``ORG/NAME`` of an owner's cohort; the clinical source's own repository is another layout."""
+    found = _HUB_DATASET.fullmatch(facts.text("homepage"))
+    return found[1] if found and facts.kind == "own" else ""
+
+
+def _licence(facts: Facts) -> str:
+    name = facts.text("licence")
+    if not name:
+        return "not stated: ask the owner before any use"
+    if facts.text("licence_link") and spdx_id(name) is None:
+        return f"[{facts.text('licence_name')}]({facts.text('licence_link')})"
+    return spdx_id(name) or name
+
+
+def _columns_table(config: Any) -> str:
+    rows = [(f"`{column.name}`", column.kind, column.meaning) for column in COLUMNS[config]]
+    return Table(("column", "type", "meaning"), tuple(rows), names=3).markdown()
+
+
+def _limits(root: Path, manifest: Manifest, facts: Facts) -> list[str]:
+    """Return what a user must know before trusting a number, from the facts, the folds and the build."""
+    told = [facts.text(name) for name in ("missing_people", "biases", "limitations")]
+    folds = describe_folds(read_folds(root / "folds.csv", manifest.name).rows)[1:]
+    lost = [
+        found.text
+        for found in read_findings(root)
+        if not found.case_id and found.text.endswith("are not in the cohort")
     ]
+    lines = map(cell, (*filter(None, told), *lost, *folds))
+    return [f"{text[0].upper()}{text[1:]}." for text in lines]
+
+
+def _fact_tables(facts: Facts) -> dict[str, Any]:
+    known = [fact for fact in facts.of("known") if fact.applies]
+    return {
+        "known": _answers_table(known),
+        "n_known": len(known),
+        "assumed": _answers_table(facts.of("assumed")),
+        "not_applicable": [fact for fact in facts.of("known") if not fact.applies],
+        "unknown": Table(
+            ("Question", "Who can answer"),
+            tuple((fact.asked.question, fact.who) for fact in facts.of("unknown")),
+            names=2,
+        ).markdown(),
+        "n_unknown": len(facts.of("unknown")),
+    }
+
+
+def _answers_table(rows: Sequence[Fact]) -> str:
+    if not rows:
+        return ""
+    head = ("Question", "Answer", "Source")
+    lines = tuple((fact.asked.question, fact.answer, fact.source) for fact in rows)
+    return Table(head, lines, names=3).markdown()

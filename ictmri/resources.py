@@ -13,6 +13,9 @@ _IN_CHECKOUT: Final = {
     "reported.yaml": "benchmark/reported.yaml",
     "entries": "benchmark/entries",
     "card.md.j2": "dataset_card/card.md.j2",
+    "datasheet.md.j2": "dataset_card/datasheet.md.j2",
+    "facts": "dataset_card/facts",
+    "checklists": "dataset_card/checklists",
 }
 
 
