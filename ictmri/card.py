@@ -103,6 +103,8 @@ def seed_of(manifest: Manifest) -> int:
 
 
 def _place(manifest: Manifest) -> str:
+    if "release" in manifest.steps:
+        return str(manifest.steps["release"]["repo_id"])
     known = manifest.name in (CLINICAL, PHANTOM)
     return manifest.name if known else f"path/to/{manifest.name}"
 

@@ -94,11 +94,14 @@ def refuse_unfound(outcomes: list[FaceOutcome]) -> None:
 
 def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
     from ictmri.atlas.alignment import AlignmentError
+    from ictmri.builders.montage import montage
     from ictmri.release.defacing import remove_face
 
     case_id, stored = item
+    image = unpack(stored)
+    write_bytes(picture_path(work, case_id, "before"), montage(image))
     try:
-        done = remove_face(unpack(stored))
+        done = remove_face(image)
     except AlignmentError as error:
         outcome = FaceOutcome(case_id, error=str(error))
     else:
@@ -107,6 +110,7 @@ def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
         )
         if not done.extracted:
             write_bytes(_volume_path(work, case_id), pack(done.image, case_id)["bytes"])
+            write_bytes(picture_path(work, case_id, "after"), montage(done.image))
     write_json(_outcome_path(work, case_id), asdict(outcome))
 
 
@@ -127,6 +131,11 @@ def unsure(outcomes: list[FaceOutcome]) -> Iterator[str]:
         if not done.sure:
             what = done.error or f"its head covers the template's by {done.overlap:.2f} only"
             yield f"case {done.case_id}: {what}"
+
+
+def picture_path(work: Path, case_id: str, when: str) -> Path:
+    """Return where the picture of a case lies, ``before`` or ``after``."""
+    return work / f"{case_id}.{when}.webp"
 
 
 def _volume_path(work: Path, case_id: str) -> Path:

@@ -246,7 +246,7 @@ def read_answers(path: Path) -> dict[str, _Answer]:
     return answers
 
 
-_NEXT: Final = "correct these lines; `ictmri publish --facts-template` prints every id"
+_NEXT: Final = "correct these lines; `ictmri facts DIR` prints every id"
 
 
 def _checked(content: Mapping[Any, Any]) -> tuple[dict[str, _Answer], list[str]]:

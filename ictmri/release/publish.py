@@ -11,6 +11,7 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.privacy import leaks
 from ictmri.release.faces import unsure
+from ictmri.release.faces_page import faces_page_path
 from ictmri.release.hunt import found_identifiers, identifiers
 from ictmri.release.stage import Release, Settings, stage
 from ictmri.verify import check_rows
@@ -52,12 +53,14 @@ class Prepared:
         facts: what is known about the cohort.
         to_confirm: cases that a person must look at first.
         words: how many of the owner's identifiers were hunted for.
+        faces_page: pictures of every scan before and after.
     """
 
     release: Release
     facts: Facts
     to_confirm: list[str]
     words: int
+    faces_page: Path
 
 
 def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepared:
@@ -72,13 +75,15 @@ def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepare
     facts = load_facts(cohort.manifest, order.facts_file)
     cohort.check()
     settings = Settings(
-        ages="none" if order.gate == "none" else "years", faces_checked=order.faces_checked
+        order.repo_id,
+        ages="none" if order.gate == "none" else "years",
+        faces_checked=order.faces_checked,
     )
     release = stage(cohort, settings, facts, jobs=jobs)
     words = identifiers(cohort)
     _check_release(release, words)
     to_confirm = [] if order.faces_checked else list(unsure(release.faces))
-    return Prepared(release, facts, to_confirm, len(words))
+    return Prepared(release, facts, to_confirm, len(words), faces_page_path(cohort.root))
 
 
 def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Uploaded:
@@ -167,6 +172,7 @@ def _privacy_lines(prepared: Prepared) -> Iterator[str]:
         f"  faces      {len(faces) - extracted} removed, {extracted} scans had their brain extracted"
     )
     yield from (f"             look at {line}" for line in prepared.to_confirm)
+    yield f"             pictures of all, for you alone: {prepared.faces_page}"
     yield f"  hunted     {prepared.words} identifiers of the source, none found; allow-list: nothing else"
 
 

@@ -17,6 +17,7 @@ from ictmri.files import sha256_bytes, sha256_file, write_json, write_text
 from ictmri.folds import FoldRow
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
+from ictmri.release.faces_page import faces_page_path, write_faces_page
 from ictmri.release.public import PublicTable, public_rows, public_table
 from ictmri.versions import FILE_NAME as CHANGES
 from ictmri.versions import changes_text
@@ -42,10 +43,12 @@ class Settings:
     """How a cohort is released.
 
     Attributes:
+        repo_id: ``ORG/NAME`` on the Hub, named in the documents.
         ages: ``years`` (whole years, for a gated repository) or ``none`` (bands in the public table only).
         faces_checked: the owner has looked at the cases whose face may not have been found.
     """
 
+    repo_id: str
     ages: Ages = "years"
     faces_checked: bool = False
 
@@ -118,7 +121,9 @@ def _faces(cohort: Cohort, jobs: int | None) -> list[FaceOutcome]:
     """Remove the faces into a folder that belongs to these volumes and no others."""
     stamp = {"data_sha256": cohort.manifest.digest_of("default")}
     work = opened_work(release_path(cohort.root), FACES, stamp)
-    return remove_faces(cohort, work, jobs)
+    outcomes = remove_faces(cohort, work, jobs)
+    write_faces_page(faces_page_path(cohort.root), cohort.name, outcomes, work)
+    return outcomes
 
 
 def _step(
@@ -132,6 +137,7 @@ def _step(
     from ictmri import __version__
 
     return {
+        "repo_id": settings.repo_id,
         "ages": "as generated" if cohort.synthetic else settings.ages,
         "faces": "nobody's" if cohort.synthetic else summary(faces),
         "k": public.k,

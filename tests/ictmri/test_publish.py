@@ -165,11 +165,11 @@ def test_the_same_release_is_made_twice_byte_for_byte(heads: Cohort) -> None:
     facts = load_facts(heads.manifest, None)
 
     def made() -> dict[str, bytes]:
-        root = stage(heads, Settings(), facts, jobs=2).cohort.root
+        root = stage(heads, Settings("a/b"), facts, jobs=2).cohort.root
         return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
     first = made()
-    stage(heads, Settings(ages="none"), facts, jobs=2)
+    stage(heads, Settings("a/b", ages="none"), facts, jobs=2)
     assert made() == first
 
 
