@@ -2,41 +2,81 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import InputError
 from ictmri.files import write_text
+from ictmri.yamlfile import dump_yaml, read_yaml
 from ictmri_benchmark.protocol import BENCHMARK, ENTRY_SCHEMA, VERSION, Level, Selection
 
 SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_EXAMPLE: Final = "benchmark/RULES.md shows a whole entry.yaml"
+_TURNING: Final = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\ufeff") | {
+    chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""Characters that are not seen, break lines, or turn the reading direction."""
+
+
+def _is_plain(text: str) -> str:
+    odd = [c for c in text if (unicodedata.category(c) == "Cc" and c != "\n") or c in _TURNING]
+    if odd:
+        raise ValueError(f"holds U+{ord(odd[0]):04X}: a control character, or one that is not seen")
+    return text
+
+
+def _is_title(text: str) -> str:
+    if not text.strip() or "\n" in text:
+        raise ValueError("one line of text is needed")
+    return text
+
+
+def _is_link(text: str) -> str:
+    if text and not text.startswith(("https://", "http://", "doi:", "arXiv:")):
+        raise ValueError("is no https:// address, doi: or arXiv: number")
+    if any(c.isspace() for c in text):
+        raise ValueError("holds a blank")
+    return text
+
+
+Text = Annotated[str, Field(max_length=400), AfterValidator(_is_plain)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=80),
+    AfterValidator(_is_plain),
+    AfterValidator(_is_title),
+]
+Link = Annotated[str, Field(max_length=300), AfterValidator(_is_plain), AfterValidator(_is_link)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class BenchmarkRef(_Strict):
     """The benchmark that the entry was made for."""
 
     name: Literal["ictmri-cv"] = BENCHMARK
-    version: str = VERSION
-    cohort: str
+    version: str = Field(default=VERSION, max_length=20)
+    cohort: Name
     splits_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class MethodInfo(_Strict):
     """What was done, in words and links."""
 
-    name: str = Field(min_length=1, max_length=80)
-    summary: str = Field(min_length=1, max_length=400)
-    authors: tuple[str, ...] = Field(min_length=1)
-    licence: str
-    paper: str = ""
-    code: str = ""
-    command: str = ""
+    name: Name
+    summary: Annotated[Text, Field(min_length=1)]
+    authors: tuple[Name, ...] = Field(min_length=1, max_length=50)
+    licence: Name
+    paper: Link = ""
+    code: Link = ""
+    command: Text = ""
 
 
 class InputsUsed(_Strict):
@@ -53,6 +93,8 @@ class Entry(_Strict):
     Attributes:
         selection: how the model was chosen; ``test-fold`` is shown, never ranked.
         seeds: the seeds in predictions.csv.
+        ensemble: what was averaged inside each prediction; an ensemble is an entry of its own.
+        test_evaluations: how often the test folds were looked at, as far as the submitter knows.
         external: pretrained weights and extra data, empty where none.
         compute: hardware and size, free keys.
         claimed: metrics that the submitter expects, compared with the recomputed ones.
@@ -65,45 +107,52 @@ class Entry(_Strict):
     synthetic: bool
     method: MethodInfo
     selection: Selection
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, max_length=1000)
+    ensemble: Literal["none", "seeds", "test-time augmentation", "models"] = "none"
+    test_evaluations: int | None = Field(default=None, ge=1, lt=10**6)
     inputs: InputsUsed
-    external: tuple[str, ...] = ()
-    compute: dict[str, str | int | float] = Field(default_factory=dict)
-    claimed: dict[str, float] = Field(default_factory=dict)
+    external: tuple[Text, ...] = Field(default=(), max_length=50)
+    compute: dict[Name, Text | int | float] = Field(default_factory=dict, max_length=50)
+    claimed: dict[Name, float] = Field(default_factory=dict, max_length=20)
     level: Level = "R1"
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """What sets the entry apart from those that see the image alone; entries compare within a track."""
+        tags: tuple[str, ...] = () if self.inputs.image else ("no image",)
+        tags += ("demographics",) if self.inputs.demographics else ()
+        tags += ("manual ROI at test",) if self.inputs.prior == "manual-test" else ()
+        tags += ("external data",) if self.external else ()
+        return tags or ("image only",)
 
 
 def load_entry(path: Path) -> Entry:
     """Read an entry.yaml.
 
     Raises:
-        InputError: it is missing or not valid; every problem is named with its dotted path.
+        InputError: it is missing or not valid; every problem is named with its dotted path or its line.
     """
-    import yaml
-
+    content = read_yaml(path, _EXAMPLE)
+    if not isinstance(content, dict):
+        raise InputError(str(path), ["entry: a mapping is needed, key: value"], _EXAMPLE)
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], _EXAMPLE) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(str(path), [f"not valid YAML: {first}"], _EXAMPLE) from None
-    try:
-        return Entry.model_validate(content)
+        # As JSON, a list passes for a tuple while everything else is taken as it is.
+        return Entry.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc'])) or 'entry'}: {item['msg']}"
-            for item in error.errors()
-        ]
+        problems = [_told(item) for item in error.errors(include_url=False)]
         raise InputError(str(path), problems, _EXAMPLE) from None
+
+
+def _told(item: Any) -> str:
+    place = ".".join(str(part)[:50] for part in item["loc"]) or "entry"
+    return f"{place}: {item['msg'].removeprefix('Value error, ')}"
 
 
 def write_entry(path: Path, entry: Entry) -> None:
     """Write an entry.yaml."""
-    import yaml
-
-    content = entry.model_dump(mode="json", by_alias=True)
-    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+    write_text(path, dump_yaml(entry.model_dump(mode="json", by_alias=True)))
 
 
-_EXAMPLE: Final = "benchmark/RULES.md shows a whole entry.yaml"
+def json_schema() -> str:
+    """Return the JSON Schema (2020-12) of entry.yaml, as published in benchmark/schema."""
+    return json.dumps(Entry.model_json_schema(by_alias=True), indent=1, ensure_ascii=False) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, write_text
+from ictmri.files import canonical_json, sha256_file, write_text
 from ictmri.folds import FoldTable
 from ictmri.resources import shipped
 from ictmri_benchmark import protocol
 from ictmri_benchmark.entry import Entry, load_entry
+from ictmri_benchmark.flags import review_flags
 from ictmri_benchmark.intervals import bootstrap
+from ictmri_benchmark.ledger import Event, ledger_path, ledger_problems, read_ledger
 from ictmri_benchmark.predictions import Predictions, read_predictions
 from ictmri_benchmark.ranking import (
     PAIR_COLUMNS,
@@ -67,6 +69,9 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
     loaded, refused = _load(entries, cohort)
     if not loaded and not refused:
         raise InputError(str(entries), ["no entry in this folder"], "ictmri reproduce --help")
+    events = read_ledger(ledger_path(entries))
+    if events:
+        _compare_with_ledger(entries, loaded, refused, events)
     scored, ranked = _scored(cohort, loaded, synthetic=synthetic)
     _compare_with_stored(entries, scored)
     shown = sorted(scored, key=lambda s: (not s.ranked, -s.value, s.entry.slug))
@@ -78,11 +83,12 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         "n_cases": len(cohort.rows),
         "rank_key": protocol.RANK_KEY,
         "digests": {"splits": cohort.sha256, "labels": cohort.labels_sha256},
-        "entries": [_row(s, ranked.places) for s in shown] + _reported(),
+        "entries": [_row(s, ranked.places, _flags(s, scored, cohort)) for s in shown] + _reported(),
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
         "resolution": resolution(len(cohort.rows), ranked.draws),
         "missed": _missed(cohort, scored),
         "refused": refused,
+        "ledger": [asdict(event) for event in events],
     }
 
 
@@ -165,6 +171,11 @@ def _load(
     problems: list[str] = []
     for path in sorted(folder.glob("*/entry.yaml")):
         slug = path.parent.name
+        if slug.startswith("."):
+            continue
+        if any(part.is_symlink() for part in (path.parent, *path.parent.iterdir())):
+            problems.append(f"{slug}: holds a link, which could lead anywhere")
+            continue
         try:
             entry = load_entry(path)
             if entry.slug != slug:
@@ -192,7 +203,26 @@ def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
 
 
-def _row(item: _Scored, ranks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _compare_with_ledger(
+    folder: Path,
+    loaded: list[tuple[Entry, Predictions]],
+    refused: list[dict[str, str]],
+    events: list[Event],
+) -> None:
+    digests = {entry.slug: predictions.sha256 for entry, predictions in loaded}
+    digests |= {r["slug"]: sha256_file(folder / r["slug"] / "predictions.csv") for r in refused}
+    problems = ledger_problems(events, digests)
+    if problems:
+        step = "ictmri submit and ictmri entry withdraw keep entries and ledger together"
+        raise InputError(str(folder), problems, step)
+
+
+def _flags(item: _Scored, scored: list[_Scored], cohort: FoldTable) -> list[str]:
+    others = {o.entry.slug: o.predictions for o in scored if o is not item}
+    return review_flags(item.predictions, cohort, others)
+
+
+def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> dict[str, Any]:
     entry = item.entry
     place = ranks.get(entry.slug, {})
     return {
@@ -207,8 +237,16 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "summary": entry.method.summary,
         "authors": list(entry.method.authors),
         "selection": entry.selection,
+        "tracks": list(entry.tracks),
+        "flags": flags,
         "inputs": entry.inputs.model_dump(mode="json"),
         "command": entry.method.command,
+        "licence": entry.method.licence,
+        "paper": entry.method.paper,
+        "code": entry.method.code,
+        "external": list(entry.external),
+        "compute": entry.compute,
+        "claimed": entry.claimed,
         "report": item.report.content,
     }
 

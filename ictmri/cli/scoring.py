@@ -55,8 +55,13 @@ def submit(
     entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
         "benchmark/entries"
     ),
+    correct: Annotated[
+        str, typer.Option(help="Why the entry of this slug is replaced; stands in the ledger.")
+    ] = "",
 ) -> None:
     """Check a submission as a whole, score it, and write it as an entry.
+
+    Its row is added to ledger.csv beside the entries folder.
 
     Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
     """
@@ -64,8 +69,10 @@ def submit(
     from ictmri_benchmark.submission import submit as take
 
     table, synthetic = find_folds(cohort)
-    done = take(predictions, entry, table, entries, synthetic=synthetic)
+    done = take(predictions, entry, table, entries, synthetic=synthetic, correcting=correct)
     typer.echo(done.report.render())
+    for flag in done.flags:
+        typer.echo(f"to look at: {flag}")
     typer.echo(f"\nEntry written: {done.folder}")
 
 

@@ -1,0 +1,104 @@
+"""What a person should look at before an entry is taken: questions, never accusations.
+
+Each flag has an innocent explanation, and none changes a score or a rank.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.folds import FoldTable
+from ictmri_benchmark.predictions import Predictions
+
+NEAR_AGREEMENT: Final = 0.97
+"""Share of cases with the same prediction from which two entries are called near-duplicates."""
+SURE: Final = 0.999
+HIGH_ACCURACY: Final = 0.95
+UNLIKELY: Final = 0.001
+"""Chance, over all folds, of one fold being that far from the others."""
+FEWEST_IN_FOLD: Final = 10
+
+
+def review_flags(
+    predictions: Predictions, cohort: FoldTable, others: Mapping[str, Predictions]
+) -> list[str]:
+    """Return what to look at.
+
+    Args:
+        predictions: of the entry.
+        cohort: labels and folds.
+        others: predictions of the other entries by slug.
+    """
+    truth, folds = np.array(cohort.labels), np.array(cohort.folds)
+    right = predictions.labels == truth
+    return [
+        *_duplicates(predictions, others),
+        *_one_hot(predictions),
+        *_folds(right, folds),
+        *_high(right),
+    ]
+
+
+def _duplicates(predictions: Predictions, others: Mapping[str, Predictions]) -> list[str]:
+    found = []
+    for slug, other in sorted(others.items()):
+        if other.sha256 == predictions.sha256:
+            found.append(f"the same predictions file as entry {slug}")
+            continue
+        share = max(
+            float((one == two).mean()) for one in predictions.labels for two in other.labels
+        )
+        if share >= NEAR_AGREEMENT:
+            found.append(f"{share:.1%} of the predictions are those of entry {slug}")
+    return found
+
+
+def _one_hot(predictions: Predictions) -> list[str]:
+    every = predictions.probabilities
+    if every is None or (every.max(axis=-1) < SURE).any():
+        return []
+    return ["every probability is 0 or 1: calibration and log-loss say nothing"]
+
+
+def _folds(right: NDArray[np.bool_], folds: NDArray[np.int64]) -> list[str]:
+    """Look for a fold that is further from the others than chance allows, and for none that differs."""
+    shares = right.mean(axis=0)
+    sizes = np.bincount(folds)
+    if len(sizes) < 2 or sizes.min() < FEWEST_IN_FOLD:
+        return []
+    n, hits = len(folds), round(float(shares.sum()))
+    found = []
+    for fold, size in enumerate(sizes):
+        inside = round(float(shares[folds == fold].sum()))
+        chance = min(1.0, len(sizes) * hypergeometric_tail(n, hits, int(size), inside))
+        if chance < UNLIKELY:
+            found.append(
+                f"fold {fold}: {inside} of {size} right, {hits - inside} of {n - size} elsewhere; "
+                f"by chance alone one in {1 / chance:,.0f} entries would show that"
+            )
+    return found
+
+
+def hypergeometric_tail(n: int, hits: int, size: int, inside: int) -> float:
+    """Return Fisher's exact two-sided p-value of ``inside`` hits among ``size`` of ``n`` cases.
+
+    Outcomes that are no more likely than the observed one count, as in ``scipy.stats.fisher_exact``.
+    """
+    weights = {
+        k: math.comb(hits, k) * math.comb(n - hits, size - k)
+        for k in range(max(0, size - (n - hits)), min(hits, size) + 1)
+    }
+    total = math.comb(n, size)
+    return sum(weight for weight in weights.values() if weight <= weights[inside]) / total
+
+
+def _high(right: NDArray[np.bool_]) -> list[str]:
+    accuracy = float(right.mean())
+    if accuracy <= HIGH_ACCURACY:
+        return []
+    return [f"accuracy {accuracy:.1%}: above 95 % the way to it should be public"]

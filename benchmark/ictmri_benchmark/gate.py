@@ -1,0 +1,248 @@
+"""The gate for contributed entries: data of a pull request, scored by the code of the base branch.
+
+Nothing of the contribution is checked out, imported or run. Its files are read out of git as bytes, only
+those that an entry consists of are looked at, and the ledger must be the base's with rows added.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ictmri.errors import InputError
+from ictmri.files import write_bytes
+from ictmri.folds import FoldTable
+from ictmri_benchmark import ledger
+from ictmri_benchmark.entry import SLUG
+from ictmri_benchmark.flags import review_flags
+from ictmri_benchmark.predictions import Predictions, read_predictions
+from ictmri_benchmark.submission import Checked, check
+
+ENTRIES: Final = "benchmark/entries"
+LEDGER: Final = "benchmark/ledger.csv"
+_FILE: Final = re.compile(
+    rf"{ENTRIES}/({SLUG[1:-1]})/(entry\.yaml|predictions\.csv|report\.json)", re.ASCII
+)
+MAX_BYTES: Final = 64 * 2**20
+_NEXT: Final = "a contribution of entries holds entries and their ledger rows, nothing else"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A contribution that passed.
+
+    Attributes:
+        entries: what it adds or corrects.
+        flags: by slug, what a person should look at.
+        withdrawn: slugs that it withdraws.
+    """
+
+    entries: list[Checked]
+    flags: dict[str, list[str]]
+    withdrawn: list[str]
+
+    def markdown(self) -> str:
+        """Return a comment for the pull request."""
+        lines = ["| entry | macro F1 | accuracy | tracks |", "|---|---|---|---|"]
+        for done in self.entries:
+            pooled = done.report.content["pooled"]
+            cells = [
+                f"{pooled[name]['value']:.3f} [{pooled[name]['low']:.3f}, {pooled[name]['high']:.3f}]"
+                for name in ("macro_f1", "accuracy")
+            ]
+            row = [f"`{done.entry.slug}`", *cells, ", ".join(done.entry.tracks)]
+            lines.append(f"| {' | '.join(row)} |")
+        lines += [f"- withdrawn: `{slug}`" for slug in self.withdrawn]
+        lines += [
+            f"- `{slug}`, to look at: {flag}"
+            for slug, flags in self.flags.items()
+            for flag in flags
+        ]
+        return "\n".join(lines)
+
+
+def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic: bool) -> Verdict:
+    """Check and score what a branch would add to the entries.
+
+    Args:
+        repository: a git checkout of the base; its working tree is not touched.
+        base: commit of the base branch.
+        head: commit of the contribution.
+        cohort: the fold table that holds the labels.
+        synthetic: the cohort is a phantom.
+
+    Raises:
+        InputError: it changes anything else, or an entry is not valid; every problem is named.
+    """
+    git = _Git(repository)
+    fork = git.text("merge-base", base, head).strip()
+    changed = git.changed(fork, head)
+    problems = [problem for change in changed for problem in _change_problems(git, head, change)]
+    if not changed:
+        problems.append("it changes nothing")
+    if problems:
+        raise InputError(head, problems, _NEXT)
+    added = ledger.appended(_ledger_at(git, fork), _ledger_at(git, head))
+    touched = sorted({match[1] for c in changed if (match := _FILE.fullmatch(c.path))})
+    gone = [slug for slug in touched if not git.exists(head, f"{ENTRIES}/{slug}/entry.yaml")]
+    with tempfile.TemporaryDirectory() as folder:
+        done, problems = _scored(
+            git, head, [s for s in touched if s not in gone], cohort, Path(folder), synthetic
+        )
+        others = _others(git, fork, touched, cohort, Path(folder))
+    problems += _ledger_problems(added, done, gone)
+    if problems:
+        raise InputError(head, problems, "correct these; nothing was taken")
+    flags = {item.entry.slug: review_flags(item.predictions, cohort, others) for item in done}
+    return Verdict(done, {slug: found for slug, found in flags.items() if found}, gone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    status: str
+    mode: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Git:
+    """Reads out of a repository; never writes, and never runs a hook, a filter or a pager."""
+
+    repository: Path
+
+    def text(self, *arguments: str) -> str:
+        return self.run(*arguments).decode("utf-8", "replace")
+
+    def run(self, *arguments: str) -> bytes:
+        done = subprocess.run(
+            ["git", "-C", str(self.repository), "-c", "core.quotePath=false", *arguments],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+            raise InputError("git", [said[0]], "give commits that this repository has")
+        return done.stdout
+
+    def exists(self, commit: str, path: str) -> bool:
+        return bool(self.run("ls-tree", commit, "--", path))
+
+    def size(self, commit: str, path: str) -> int:
+        return int(self.text("cat-file", "-s", f"{commit}:{path}"))
+
+    def content(self, commit: str, path: str) -> bytes:
+        return self.run("cat-file", "blob", f"{commit}:{path}")
+
+    def changed(self, base: str, head: str) -> list[_Change]:
+        raw = self.run("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
+        found = []
+        for meta, path in zip(raw[0::2], raw[1::2], strict=False):
+            _, mode, _, _, status = meta.decode().split(" ")
+            found.append(_Change(status, mode, path.decode("utf-8", "replace")))
+        return found
+
+
+def _change_problems(git: _Git, head: str, change: _Change) -> list[str]:
+    shown = change.path[:100]
+    if change.path != LEDGER and not _FILE.fullmatch(change.path):
+        return [f"{shown!r}: not a file of an entry"]
+    if change.status == "D":
+        return []
+    if change.mode != "100644":
+        return [f"{shown!r}: not a plain file (mode {change.mode})"]
+    size = git.size(head, change.path)
+    return [f"{shown!r}: {size} bytes, more than {MAX_BYTES}"] if size > MAX_BYTES else []
+
+
+def _ledger_at(git: _Git, commit: str) -> list[ledger.Event]:
+    if not git.exists(commit, LEDGER):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.csv"
+        write_bytes(path, git.content(commit, LEDGER))
+        return ledger.read_ledger(path)
+
+
+def _scored(
+    git: _Git, head: str, slugs: list[str], cohort: FoldTable, folder: Path, synthetic: bool
+) -> tuple[list[Checked], list[str]]:
+    done: list[Checked] = []
+    problems: list[str] = []
+    for slug in slugs:
+        missing = [n for n in _NEEDED if not git.exists(head, f"{ENTRIES}/{slug}/{n}")]
+        if missing:
+            problems.append(f"{slug}: {', '.join(missing)} is missing")
+            continue
+        place = _extract(git, head, slug, folder)
+        try:
+            item = check(
+                place / "predictions.csv", place / "entry.yaml", cohort, synthetic=synthetic
+            )
+        except InputError as error:
+            problems += [f"{slug}: {p.replace(f'{place}/', '')}" for p in error.problems]
+            continue
+        problems += _identity_problems(item, place, slug)
+        done.append(item)
+    return done, problems
+
+
+_NEEDED: Final = ("entry.yaml", "predictions.csv", "report.json")
+
+
+def _extract(git: _Git, commit: str, slug: str, folder: Path) -> Path:
+    place = folder / slug
+    for name in _NEEDED:
+        if git.exists(commit, f"{ENTRIES}/{slug}/{name}"):
+            write_bytes(place / name, git.content(commit, f"{ENTRIES}/{slug}/{name}"))
+    return place
+
+
+def _identity_problems(item: Checked, place: Path, slug: str) -> list[str]:
+    problems = []
+    if item.entry.slug != slug:
+        problems.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
+    if item.entry.level not in ("R0", "R1", "R2"):
+        problems.append(f"{slug}: level {item.entry.level} is given by the maintainers")
+    if (place / "report.json").read_bytes() != item.report.to_json().encode():
+        problems.append(f"{slug}: report.json is not what its predictions give (ictmri submit)")
+    return problems
+
+
+def _others(
+    git: _Git, base: str, without: list[str], cohort: FoldTable, folder: Path
+) -> dict[str, Predictions]:
+    listed = git.text("ls-tree", "-r", "--name-only", base, "--", f"{ENTRIES}/").splitlines()
+    slugs = sorted({m[1] for path in listed if (m := _FILE.fullmatch(path))} - set(without))
+    found = {}
+    for slug in slugs:
+        place = _extract(git, base, slug, folder / "base")
+        try:
+            found[slug] = read_predictions(place / "predictions.csv", cohort)
+        except InputError:
+            continue
+    return found
+
+
+def _ledger_problems(added: list[ledger.Event], done: list[Checked], gone: list[str]) -> list[str]:
+    last = ledger.current(added)
+    problems = [
+        f"{item.entry.slug}: ledger.csv has no new row with the digest of its predictions"
+        for item in done
+        if item.entry.slug not in last
+        or last[item.entry.slug].predictions_sha256 != item.predictions.sha256
+    ]
+    problems += [
+        f"{slug}: removed without a row 'withdrawn' in ledger.csv"
+        for slug in gone
+        if slug not in last or last[slug].action != "withdrawn"
+    ]
+    known = {item.entry.slug for item in done} | set(gone)
+    return problems + [
+        f"ledger.csv: a row about {slug}, which is not changed"
+        for slug in last
+        if slug not in known
+    ]
