@@ -1,0 +1,1 @@
+"""The clinical cohort from its source: a repository whose layout nobody has written down."""
