@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import write_volume
 
 from ictmri.builders.folder import build_folder
 from ictmri.builders.withdraw import add_erratum, withdraw
@@ -112,3 +113,31 @@ def test_by_the_command_line(cohort: Cohort, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "mini 2.0.0: 14 cases" in done.stdout
+
+
+def test_new_patients_join_and_the_others_stay(
+    cohort: Cohort, mini_table: Path, tmp_path: Path
+) -> None:
+    write_volume(tmp_path / "scans" / "new.nii.gz", 99)
+    mini_table.write_text(mini_table.read_text() + "HOSP-0001,scans/new.nii.gz,rare,,50,F\n")
+    done = build_folder(mini_table, tmp_path / "second", n_folds=3, previous=cohort, jobs=1).cohort
+    before = {row.case_id: row for row in cohort.folds().rows}
+    after = {row.case_id: row for row in done.folds().rows}
+    assert set(after) - set(before) == {"mini-0016"}
+    assert all(after[case_id] == row for case_id, row in before.items())
+    assert after["mini-0016"].fold not in {r.fold for r in before.values() if r.label == "rare"}
+    assert (done.name, done.manifest.version) == ("mini", "1.1.0")
+    assert "1 cases added" in (done.root / "CHANGES.md").read_text()
+    assert leaks(done) == []
+    lines = (tmp_path / "second.link.csv").read_text().splitlines()
+    assert set((tmp_path / "mini.link.csv").read_text().splitlines()) <= set(lines)
+
+
+def test_a_successor_must_fit(cohort: Cohort, mini_table: Path, tmp_path: Path) -> None:
+    (tmp_path / "mini.link.csv").unlink()
+    with pytest.raises(InputError) as caught:
+        build_folder(mini_table, tmp_path / "b", name="other", n_folds=2, previous=cohort)
+    told = "\n".join(caught.value.problems)
+    assert "no link file beside it" in told
+    assert "not 'other'" in told
+    assert "3 folds, not 2" in told
