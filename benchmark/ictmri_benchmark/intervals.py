@@ -143,11 +143,12 @@ class _Patterns:
     def of(cls, truth: Ints, seeds: Ints) -> _Patterns:
         """Collect the patterns of (S, N) predictions."""
         counts, cells = [], []
-        for label in np.unique(truth):
-            found, number = np.unique(seeds[:, truth == label], axis=1, return_counts=True)
-            counts.append(number)
-            hot = (label * _K + found.T)[..., None] == np.arange(_K * _K)
-            cells.append(hot.reshape(len(number), -1).astype(np.float32))
+        for label in range(_K):
+            found, number = _distinct(seeds[:, truth == label])
+            if len(number):
+                counts.append(number)
+                hot = (label * _K + found.T)[..., None] == np.arange(_K * _K)
+                cells.append(hot.reshape(len(number), -1).astype(np.float32))
         return cls(counts, cells, len(seeds))
 
     def draw(self, rng: np.random.Generator, rows: int) -> NDArray[np.float32]:
@@ -157,6 +158,15 @@ class _Patterns:
             n = counts.sum()
             total += rng.multinomial(n, counts / n, size=rows).astype(np.float32) @ cells
         return total.reshape(rows, self.seeds, _K, _K)
+
+
+def _distinct(seeds: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct columns (S, P) of (S, n) predictions and how often each is there."""
+    if len(seeds) > 1:
+        return np.unique(seeds, axis=1, return_counts=True)
+    counts = np.bincount(seeds[0], minlength=_K)
+    present = np.flatnonzero(counts)
+    return present[None], counts[present]
 
 
 def _rng(cohort: FoldTable) -> np.random.Generator:
@@ -175,6 +185,17 @@ def percentile_intervals(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)
     return low, high
+
+
+def central_rows(values: Floats) -> tuple[Floats, Floats]:
+    """Return the central intervals (m,) of bootstrap values (m, draws): the same, for very many rows."""
+    tail = (1 - CONFIDENCE) / 2
+    place = np.array([tail, 1 - tail]) * (values.shape[1] - 1)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, values.shape[1] - 1)
+    parted = np.partition(values, [*below, *above], axis=1)
+    ends = parted[:, below] + (parted[:, above] - parted[:, below]) * (place - below)
+    return ends[:, 0], ends[:, 1]
 
 
 def bca_interval(

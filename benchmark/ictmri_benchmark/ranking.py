@@ -21,7 +21,7 @@ from ictmri_benchmark.comparison import (
     smallest_gap,
     tiers,
 )
-from ictmri_benchmark.intervals import Floats, Ints, percentile_intervals
+from ictmri_benchmark.intervals import Floats, Ints, central_rows
 from ictmri_benchmark.protocol import CONFIDENCE
 
 DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
@@ -86,25 +86,13 @@ def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Flo
     truth = np.array(cohort.labels)
     columns = np.ascontiguousarray(draws.T)
     found = []
-    for place in range(len(contenders)):
-        mine = [(pair, p) for pair, p in zip(pairs, p_values, strict=True) if pair[0] == place]
-        if not mine:
-            continue
-        others = [second for (_, second), _ in mine]
-        low, high = percentile_intervals((columns[others] - columns[place]).T)
-        for (pair, p), lower, upper in zip(mine, low, high, strict=True):
-            one, other = contenders[pair[0]], contenders[pair[1]]
+    for first, one in enumerate(contenders[:-1]):
+        low, high = central_rows(columns[first + 1 :] - columns[first])
+        for step, other in enumerate(contenders[first + 1 :]):
             only = discordant(truth, one.labels, other.labels)
-            found.append(
-                Pair(
-                    one.slug,
-                    other.slug,
-                    (other.value - one.value, float(lower), float(upper)),
-                    float(p),
-                    mcnemar(*only),
-                    *only,
-                )
-            )
+            difference = (other.value - one.value, float(low[step]), float(high[step]))
+            p = float(p_values[len(found)])
+            found.append(Pair(one.slug, other.slug, difference, p, mcnemar(*only), *only))
     return found
 
 
