@@ -27,6 +27,10 @@ class InputError(IctmriError):
         self.next_step = next_step
         super().__init__(self._text())
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, list[str], str]]:
+        # Worker processes hand their errors over pickled; the default would call __init__(text).
+        return type(self), (self.subject, self.problems, self.next_step)
+
     def _text(self) -> str:
         count = len(self.problems)
         head = f"{self.subject}: {count} problem{'' if count == 1 else 's'}"
@@ -42,11 +46,13 @@ class ScanError(Exception):
 
     Args:
         reason: why; free of names, paths and words of the source, so that it may be published.
+        code: name of the finding, a key of :data:`ictmri.builders.codes.CODES`.
         detail: what the reading library said; for the owner's eyes only.
     """
 
-    def __init__(self, reason: str, *, detail: str = "") -> None:
+    def __init__(self, reason: str, *, code: str = "unreadable", detail: str = "") -> None:
         self.reason = reason
+        self.code = code
         self.detail = detail
         super().__init__(f"{reason} [{detail}]" if detail else reason)
 
@@ -59,9 +65,14 @@ class MissingDependencyError(IctmriError):
     """An optional part of the package is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
+        self.what = what
+        self.extra = extra
         super().__init__(
             f'{what} needs packages that are not installed.\nNext: pip install "ictmri[{extra}]"'
         )
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
+        return type(self), (self.what, self.extra)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

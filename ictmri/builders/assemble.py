@@ -6,18 +6,24 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ictmri.builders.change import changing, work_folder
+from ictmri.builders.change import changing, close_work, work_folder
+from ictmri.builders.place import check_place
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import replacing, write_bytes, write_text
 from ictmri.folds import FoldRow, write_folds
-from ictmri.manifest import FILE_NAME, Manifest, fingerprints, write_manifest
+from ictmri.manifest import Manifest, fingerprints, write_manifest
 from ictmri.schema import Config, features
 
+if TYPE_CHECKING:
+    from ictmri.release.facts import Facts
+
 RowOf = Callable[[FoldRow], dict[str, Any]]
-_ROWS_A_GROUP = 8
+CASES: Final = "cases"
+"""Stage of a build in which the scans are converted one by one."""
+_ROWS_A_GROUP: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Plan:
         folds: the fold table.
         configs: by config, the function that gives a case's row.
         extra_files: further files of the folder, relative path -> text.
+        history: versions before this one.
     """
 
     name: str
@@ -41,6 +48,7 @@ class Plan:
     folds: Sequence[FoldRow]
     configs: dict[Config, RowOf]
     extra_files: dict[str, str] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
@@ -49,12 +57,9 @@ def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
     Raises:
         InputError: something else stands there.
     """
+    check_place(out)
     if not out.exists():
         return None
-    if not (out / FILE_NAME).is_file():
-        raise InputError(
-            str(out), ["this path is taken and is no cohort folder"], "choose another --out"
-        )
     cohort = open_cohort(out)
     if cohort.manifest.generator != generator:
         raise InputError(
@@ -63,13 +68,29 @@ def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
             "choose another --out, or remove that folder first",
         )
     cohort.check(quick=True)
+    close_work(out, CASES)
     return cohort
 
 
 def assemble(out: Path, plan: Plan) -> Cohort:
-    """Write a new cohort folder beside ``out`` and rename it into place when it is whole."""
+    """Write a new cohort folder beside ``out`` and rename it into place when it is whole.
+
+    The work folder with the finished cases is removed then.
+    """
     part = work_folder(out, "part")
     shutil.rmtree(part, ignore_errors=True)
+    try:
+        _write(part, plan)
+    except BaseException:
+        # On a full disk, what cannot be finished must not keep the space.
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    part.rename(out.resolve())
+    close_work(out, CASES)
+    return open_cohort(out)
+
+
+def _write(part: Path, plan: Plan) -> None:
     part.mkdir(parents=True)
     digest = write_folds(part / "folds.csv", plan.folds)
     for config, row_of in plan.configs.items():
@@ -84,10 +105,9 @@ def assemble(out: Path, plan: Plan) -> Cohort:
         n_cases=len(plan.folds),
         n_folds=1 + max(row.fold for row in plan.folds),
         folds_sha256=digest,
+        history=plan.history,
     )
     publish_documents(part, manifest)
-    part.rename(out)
-    return open_cohort(out)
 
 
 def add_config(
@@ -115,15 +135,24 @@ def add_config(
     return open_cohort(cohort.root)
 
 
-def publish_documents(root: Path, manifest: Manifest) -> None:
-    """Write the card, the Croissant file and, last, the manifest that vouches for every file."""
+def publish_documents(root: Path, manifest: Manifest, facts: Facts | None = None) -> None:
+    """Write the card, the Croissant file and, last, the manifest that vouches for every file.
+
+    Args:
+        root: the cohort folder.
+        manifest: its manifest; the files are recorded anew.
+        facts: what is known about the cohort; what ships with the package where None.
+    """
     from ictmri.card import render_card
     from ictmri.croissant import render_croissant
+    from ictmri.release.facts import load_facts
+    from ictmri.release.informed import informed
 
     recorded = replace(manifest, files=fingerprints(root))
+    told = informed(facts or load_facts(manifest), root, manifest)
     documents = {
-        "README.md": render_card(root, recorded),
-        "croissant.json": render_croissant(recorded),
+        "README.md": render_card(root, recorded, told),
+        "croissant.json": render_croissant(recorded, told),
     }
     for name, text in documents.items():
         write_text(root / name, text)
@@ -138,8 +167,6 @@ def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: R
         by_fold.setdefault(row.fold, []).append(row)
     for fold, rows in sorted(by_fold.items()):
         path = root / "data" / config / f"fold{fold}-00000-of-00001.parquet"
-        for stale in path.parent.glob(f".{path.name}.*.part"):
-            stale.unlink()
         _write_parquet(path, config, map(row_of, rows))
 
 

@@ -1,24 +1,46 @@
-"""Changes of a cohort folder that happen wholly or not at all, even when the process is killed."""
+"""Changes of a cohort folder that happen wholly or not at all, even when the process is killed.
+
+Everything unfinished lies beside the folder under a name that begins with a dot, and is finished or
+removed by the next process that works on it.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
+from ictmri.files import remove_parts, write_json
 from ictmri.manifest import FILE_NAME
+
+_STAMP: Final = "stamp.json"
+_GONE: Final = "gone"
+_BESIDE: Final = ("link.csv", "findings.html")
+"""Files that a build writes beside the folder."""
 
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Let one process at a time work on a folder; others wait."""
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
+    path = work_folder(out, "lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        sys.stderr.write(f"waiting for another process that works on {out}\n")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -26,12 +48,43 @@ def alone_with(root: Path) -> Iterator[None]:
     """Let one process at a time work on a cohort folder, after finishing a change that was cut off."""
     with only_one(root):
         _finish_change(root)
+        for stage in ("part", "draft", _GONE):
+            shutil.rmtree(work_folder(root, stage), ignore_errors=True)
+        for name in ("link.csv", "findings.html"):
+            remove_parts(work_folder(root, "lock").parent, f"{root.resolve().name}.{name}")
         yield
 
 
 def work_folder(out: Path, stage: str) -> Path:
     """Return the folder beside a cohort that holds finished cases until a stage is complete."""
-    return out.parent / f".{out.name}.{stage}"
+    place = out.resolve()
+    return place.with_name(f".{place.name}.{stage}")
+
+
+def opened_work(out: Path, stage: str, stamp: Any) -> Path:
+    """Return a stage's work folder, emptied where it belongs to other inputs.
+
+    Args:
+        out: the cohort folder.
+        stage: name of the stage.
+        stamp: what the inputs are, as JSON.
+    """
+    work = work_folder(out, stage)
+    path = work / _STAMP
+    if not path.is_file() or json.loads(path.read_text()) != stamp:
+        close_work(out, stage)
+        write_json(path, stamp)
+    remove_parts(work)
+    return work
+
+
+def close_work(out: Path, stage: str) -> None:
+    """Remove a stage's work folder, if there is one."""
+    work, gone = work_folder(out, stage), work_folder(out, _GONE)
+    if work.is_dir():
+        # Renamed first: a folder half removed would pass for one that holds what its stamp says.
+        work.rename(gone)
+        shutil.rmtree(gone)
 
 
 @contextmanager
@@ -44,8 +97,13 @@ def changing(root: Path) -> Iterator[Path]:
     """
     draft = work_folder(root, "draft")
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(root, draft, copy_function=_link)
-    yield draft
+    try:
+        shutil.copytree(root, draft, copy_function=_link)
+        yield draft
+    except BaseException:
+        # On a full disk, what cannot be finished must not keep the space.
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
     draft.rename(work_folder(root, "change"))
     _finish_change(root)
 
@@ -53,6 +111,10 @@ def changing(root: Path) -> Iterator[Path]:
 def _finish_change(root: Path) -> None:
     change = work_folder(root, "change")
     if not change.is_dir():
+        return
+    if not (root / FILE_NAME).is_file():
+        # The cohort that was to be changed is gone.
+        shutil.rmtree(change)
         return
     files = [path for path in change.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.name == FILE_NAME):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ictmri.builders.codes import Note
 from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ class Series:
         )
 
 
-def find_series(folder: Path) -> tuple[list[Series], list[str]]:
-    """Return the image series below a folder, and one line for what was left aside.
+def find_series(folder: Path) -> tuple[list[Series], list[Note]]:
+    """Return the image series below a folder, and a note on what was left aside.
 
     Raises:
         ScanError: the folder holds no DICOM image, or too many files.
@@ -111,12 +112,17 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
             series.slices += int(header.get("NumberOfFrames") or 1)
     if not by_uid:
         what = ", ".join(f"{count} files: {kind}" for kind, count in sorted(aside.items()))
-        raise ScanError(f"the folder holds no MR image in DICOM ({what or 'it is empty'})")
-    told = [f"{n} files left aside: {kind}" for kind, n in sorted(aside.items())]
+        raise ScanError(
+            f"the folder holds no MR image in DICOM ({what or 'it is empty'})", code="no-mr-image"
+        )
+    told = [
+        Note("files-left-aside", f"{n} files left aside: {kind}")
+        for kind, n in sorted(aside.items())
+    ]
     return sorted(by_uid.values(), key=lambda series: series.uid), told
 
 
-def choose_t1ce(found: list[Series]) -> tuple[Series, list[str]]:
+def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
     """Return the series that is the T1-CE volume, and what is doubtful about it.
 
     A lone series is taken as it is. In a study, derived and short series do not count, and the choice
@@ -132,34 +138,41 @@ def choose_t1ce(found: list[Series]) -> tuple[Series, list[str]]:
     best = max((s.score for s in likely), default=0)
     top = [s for s in likely if s.score == best]
     if len(top) == 1:
-        return top[0], [f"the T1-CE was chosen among {len(found)} series", *_doubts(top[0])]
+        chosen = Note("series-chosen", f"the T1-CE was chosen among {len(found)} series")
+        return top[0], [chosen, *_doubts(top[0])]
     counts = f"{len(found)} series, {len(able)} of them original volumes"
     if top:
         raise ScanError(
             f"{counts}, {len(top)} of which could be the T1-CE: put that series in a folder of its own",
+            code="unclear-series",
             detail="; ".join(f"{s.text.strip()} ({s.slices} slices)" for s in top),
         )
     raise ScanError(
         f"{counts}, none of which names a contrast agent: put the T1-CE in a folder of its own",
+        code="no-t1ce-series",
         detail="; ".join(f"{s.text.strip()} ({s.slices} slices)" for s in able),
     )
 
 
-def _doubts(series: Series) -> list[str]:
+def _doubts(series: Series) -> list[Note]:
     doubts = []
     if not series.names_contrast:
-        doubts.append("sequence: no contrast agent is named, so this may not be a T1-CE")
+        text = "sequence: no contrast agent is named, so this may not be a T1-CE"
+        doubts.append(Note("no-contrast-named", text))
     if _OTHER.search(series.text):
-        doubts.append("sequence: its description is not that of a T1 volume")
+        doubts.append(Note("not-t1ce", "sequence: its description is not that of a T1 volume"))
     if not series.is_original:
-        doubts.append("sequence: a derived image, not an original acquisition")
+        text = "sequence: a derived image, not an original acquisition"
+        doubts.append(Note("derived-series", text))
     return doubts
 
 
 def _files(folder: Path) -> Iterator[Path]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     if len(paths) > MAX_FILES:
-        raise ScanError(f"the folder holds {len(paths)} files, more than {MAX_FILES}")
+        raise ScanError(
+            f"the folder holds {len(paths)} files, more than {MAX_FILES}", code="too-large"
+        )
     yield from (path for path in paths if not path.name.startswith("."))
 
 

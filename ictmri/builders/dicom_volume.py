@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ictmri.builders.codes import Note
 from ictmri.builders.dicom_series import Series, choose_t1ce, find_series
 from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
@@ -51,12 +52,12 @@ class DicomScan:
 
     Attributes:
         image: axes (column, row, slice) as acquired; integers where the series stores integers.
-        oddities: one line each, free of anything the headers said in words.
+        oddities: free of anything the headers said in words.
         acquisition: numbers and vendor, see :data:`ACQUISITION_NUMBERS`.
     """
 
     image: nib.Nifti1Image
-    oddities: list[str]
+    oddities: list[Note]
     acquisition: dict[str, str]
 
 
@@ -80,7 +81,7 @@ def read_dicom(path: Path) -> DicomScan:
     acquisition = _acquisition(datasets[0])
     if len(datasets) == 1 and int(datasets[0].get("NumberOfFrames") or 1) > 1:
         image = _from_multiframe(datasets[0])
-        told: list[str] = []
+        told: list[Note] = []
     else:
         datasets, told = _one_a_place(datasets)
         image = _from_slices(datasets)
@@ -121,11 +122,11 @@ def _decode_by_itk(path: Path, dataset: Dataset) -> None:
 def _check_size(series: Series) -> None:
     rows, columns = (int(series.head.get(name) or 0) for name in ("Rows", "Columns"))
     if series.slices < 2:
-        raise ScanError("one slice is no volume")
+        raise ScanError("one slice is no volume", code="not-one-volume")
     check_size((columns, rows, series.slices))
 
 
-def _one_a_place(datasets: list[Dataset]) -> tuple[list[Dataset], list[str]]:
+def _one_a_place(datasets: list[Dataset]) -> tuple[list[Dataset], list[Note]]:
     """Sort slices along their normal, drop exact copies, and refuse gaps and second volumes."""
     places = _places(datasets)
     order = np.argsort(places, kind="stable")
@@ -134,28 +135,36 @@ def _one_a_place(datasets: list[Dataset]) -> tuple[list[Dataset], list[str]]:
     for index in map(int, order):
         if kept and abs(places[index] - places[kept[-1]]) < 1e-3:
             if _pixel_digest(datasets[index]) != _pixel_digest(datasets[kept[-1]]):
-                raise ScanError("two different slices lie at the same place: more than one volume")
+                raise ScanError(
+                    "two different slices lie at the same place: more than one volume",
+                    code="mixed-series",
+                )
             dropped += 1
         else:
             kept.append(index)
     steps = np.diff(places[kept])
-    told = [f"{dropped} slices were there twice; the copies were dropped"] if dropped else []
+    text = f"{dropped} slices were there twice; the copies were dropped"
+    told = [Note("repeated-slices", text)] if dropped else []
     return [datasets[index] for index in kept], told + _check_steps(steps)
 
 
-def _check_steps(steps: NDArray[np.float64]) -> list[str]:
+def _check_steps(steps: NDArray[np.float64]) -> list[Note]:
     if not len(steps):
-        raise ScanError("one slice is no volume")
+        raise ScanError("one slice is no volume", code="not-one-volume")
     usual = float(np.median(steps))
     gaps = np.flatnonzero(steps > 1.5 * usual)
     if len(gaps):
         missing = int(np.round(steps[gaps] / usual - 1).sum())
         first = ", ".join(str(gap + 1) for gap in gaps[:5])
-        raise ScanError(f"about {missing} slices are missing, after slice {first}")
+        raise ScanError(
+            f"about {missing} slices are missing, after slice {first}", code="missing-slices"
+        )
     uneven = float(np.abs(steps / usual - 1).max())
     if uneven > SPACING_TOLERANCE:
-        raise ScanError(f"the slice spacing is uneven: {steps.min():.3f} to {steps.max():.3f} mm")
-    return [f"the slice spacing is uneven by {uneven:.1%}"] if uneven > 0.002 else []
+        shown = f"{steps.min():.3f} to {steps.max():.3f} mm"
+        raise ScanError(f"the slice spacing is uneven: {shown}", code="uneven-slices")
+    text = f"the slice spacing is uneven by {uneven:.1%}"
+    return [Note("slightly-uneven-slices", text)] if uneven > 0.002 else []
 
 
 def _places(datasets: list[Dataset]) -> NDArray[np.float64]:
@@ -165,14 +174,16 @@ def _places(datasets: list[Dataset]) -> NDArray[np.float64]:
         positions = np.array([d.ImagePositionPatient for d in datasets], dtype=np.float64)
         sizes = {(int(d.Rows), int(d.Columns), tuple(map(float, d.PixelSpacing))) for d in datasets}
     except (AttributeError, TypeError, ValueError):
-        raise ScanError("slices without position, orientation or size") from None
+        raise ScanError(
+            "slices without position, orientation or size", code="no-placement"
+        ) from None
     if len(sizes) > 1 or turns.shape[1:] != (6,) or positions.shape[1:] != (3,):
-        raise ScanError("slices of different sizes in one series")
+        raise ScanError("slices of different sizes in one series", code="mixed-series")
     if np.abs(turns - turns[0]).max() > 1e-3:
-        raise ScanError("slices of different orientations in one series")
+        raise ScanError("slices of different orientations in one series", code="mixed-series")
     normal = np.cross(turns[0, :3], turns[0, 3:])
     if not np.isfinite(positions).all() or abs(np.linalg.norm(normal) - 1) > 1e-2:
-        raise ScanError("its orientation is not a placement in space")
+        raise ScanError("its orientation is not a placement in space", code="no-placement")
     return positions @ normal
 
 

@@ -1,18 +1,29 @@
-"""Volumes that are there twice, under two patients: the commonest way labels leak across folds."""
+"""Heads that are there twice, under two patients: the commonest way labels leak across folds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-from ictmri.builders.findings import Finding
+from ictmri.builders.findings import Finding, finding
+from ictmri.builders.similarity import Picture, likeness, pattern
+from ictmri.parallel import run_all
 
-NEAR: Final = 0.995
-"""Rank correlation of fingerprints from which two heads are taken for the same one."""
+SAME: Final = 0.85
+"""Likeness from which two heads are taken for the same one; see :func:`similarity.likeness`."""
+ALIKE: Final = 0.8
+"""Similarity of patterns from which every pair is looked at closely."""
+PERHAPS: Final = 0.3
+"""Below this not even a case's nearest neighbours are."""
+NEIGHBOURS: Final = 2
 _BLOCK: Final = 1000
+
+Pair = tuple[str, str]
+PictureOf = Callable[[str], Picture]
 
 
 def exact_copies(digests: Mapping[str, str]) -> list[Finding]:
@@ -21,8 +32,10 @@ def exact_copies(digests: Mapping[str, str]) -> list[Finding]:
     for case_id, digest in digests.items():
         by_digest.setdefault(digest, []).append(case_id)
     return [
-        Finding(
-            case_id, "error", f"the same volume as {', '.join(c for c in group if c != case_id)}"
+        finding(
+            case_id,
+            "duplicate",
+            f"the same volume as {', '.join(c for c in group if c != case_id)}",
         )
         for group in by_digest.values()
         if len(group) > 1
@@ -30,19 +43,65 @@ def exact_copies(digests: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def near_copies(case_ids: Sequence[str], prints: NDArray[np.float32]) -> list[Finding]:
-    """Return a warning for each pair of cases whose heads look the same.
+def near_copies(
+    case_ids: Sequence[str], picture_of: PictureOf, jobs: int | None = None
+) -> list[Pair]:
+    """Return the pairs of cases that show the same head.
+
+    Each case is compared closely with its nearest neighbours only, so that time grows with the cases and
+    not with their pairs.
 
     Args:
         case_ids: n ids.
-        prints: (n, 216) fingerprints.
+        picture_of: picklable; returns a case's :func:`similarity.head_print`.
+        jobs: worker processes.
+    """
+    if len(case_ids) < 2:
+        return []
+    patterns = np.stack([pattern(picture_of(case_id)) for case_id in case_ids])
+    pairs = [(case_ids[a], case_ids[b]) for a, b in _candidates(patterns)]
+    found = run_all(
+        partial(_likeness, picture_of), pairs, total=len(pairs), title="near copies", jobs=jobs
+    )
+    return [pair for pair, value in zip(pairs, found, strict=True) if value >= SAME]
+
+
+def near_findings(pairs: Sequence[Pair], folds: Mapping[str, int]) -> list[Finding]:
+    """Return a warning for both cases of each pair.
+
+    Args:
+        pairs: cases that show the same head.
+        folds: fold of each case.
     """
     found = []
-    for start in range(0, len(prints), _BLOCK):
-        near = prints[start : start + _BLOCK] @ prints.T >= NEAR
-        for row, column in np.argwhere(near):
-            first, second = start + int(row), int(column)
-            if first < second:
-                text = f"looks like {case_ids[second]}: the same patient twice?"
-                found.append(Finding(case_ids[first], "warning", text))
+    for pair in pairs:
+        for case_id, other in (pair, pair[::-1]):
+            text = f"looks like {other}: the same patient twice?"
+            if folds[case_id] == folds[other]:
+                found.append(finding(case_id, "near-duplicate", text))
+            else:
+                where = f"folds {folds[case_id]} and {folds[other]}"
+                found.append(
+                    finding(case_id, "near-duplicate-across-folds", f"{text} They are in {where}")
+                )
     return found
+
+
+def _candidates(patterns: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Return the pairs (a < b) that are worth a closer look."""
+    found: set[tuple[int, int]] = set()
+    for start in range(0, len(patterns), _BLOCK):
+        similarity = patterns[start : start + _BLOCK] @ patterns.T
+        similarity[np.arange(len(similarity)), start + np.arange(len(similarity))] = -1
+        nearest = similarity.argsort(axis=1, kind="stable")[:, -NEIGHBOURS:]
+        near = similarity >= ALIKE
+        np.put_along_axis(near, nearest, True, axis=1)
+        near &= similarity >= PERHAPS
+        for row, column in np.argwhere(near):
+            first, second = sorted((start + int(row), int(column)))
+            found.add((first, second))
+    return sorted(found)
+
+
+def _likeness(picture_of: PictureOf, pair: Pair) -> float:
+    return likeness(picture_of(pair[0]), picture_of(pair[1]))

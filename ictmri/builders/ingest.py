@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ictmri.builders.checks import FINGERPRINT_EDGE, examine, fingerprint
-from ictmri.builders.duplicates import exact_copies, near_copies
-from ictmri.builders.findings import Finding
-from ictmri.builders.scans import read_scan
+from ictmri.builders.codes import CODES, Note
+from ictmri.builders.duplicates import Pair, exact_copies, near_copies
+from ictmri.builders.findings import Finding, finding
+from ictmri.builders.scans import Scan, read_scan
 from ictmri.builders.table import TableRow
 from ictmri.errors import ScanError
 from ictmri.files import sha256_bytes, write_bytes, write_json
 from ictmri.parallel import run_all
 from ictmri.volumes import pack
+
+if TYPE_CHECKING:
+    from ictmri.builders.similarity import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,41 +33,37 @@ class Outcome:
 
     Attributes:
         case_id: pseudonym.
-        error: why it is not in the cohort; empty where it is.
+        notes: what was found about it.
         detail: what a library said of it, for the owner alone.
-        warnings: what is odd about it.
+        facts: shape, spacing, orientation and intensities in words; empty where it could not be read.
         orientation: e.g. ``LPS``.
         voxels_sha256: of voxels and affine.
         acquisition: how a DICOM scan was made.
     """
 
     case_id: str
-    error: str = ""
+    notes: list[Note]
     detail: str = ""
-    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
     orientation: str = ""
     voxels_sha256: str = ""
     acquisition: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def lost(self) -> bool:
+        """True where the scan cannot be in the cohort."""
+        return any(CODES[note.code].severity == "error" for note in self.notes)
 
-def ingest(
-    rows: list[TableRow], ids: Mapping[str, str], work: Path, stamp: Any, jobs: int | None
-) -> None:
+
+def ingest(rows: list[TableRow], ids: Mapping[str, str], work: Path, jobs: int | None) -> None:
     """Convert every scan into ``work``.
 
     Args:
         rows: the owner's table.
         ids: case ids by patient id.
-        work: finished cases are kept here; emptied where they belong to other inputs.
-        stamp: what these inputs are.
+        work: finished cases are kept here; holds none that belong to other inputs.
         jobs: worker processes.
     """
-    if (
-        not (work / "stamp.json").is_file()
-        or json.loads((work / "stamp.json").read_text()) != stamp
-    ):
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(work / "stamp.json", stamp)
     items = ((row, ids[row.patient_id]) for row in rows)
     waiting = [(row, case_id) for row, case_id in items if not _path(work, case_id).is_file()]
     run_all(partial(_convert, work), waiting, total=len(waiting), title="scans", jobs=jobs)
@@ -74,35 +72,31 @@ def ingest(
 def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
     """Yield what became of each scan."""
     for case_id in case_ids:
-        yield Outcome(**json.loads(_path(work, case_id).read_text()))
+        stored = json.loads(_path(work, case_id).read_text())
+        yield Outcome(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
 
 
 def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
-    """Return what is to be told about the scans: by case, across cases, and of them all."""
+    """Return what is to be told about the scans: by case, exact copies, and of them all."""
     found: list[Finding] = []
     digests: dict[str, str] = {}
     orientations: Counter[str] = Counter()
     for done in outcomes(work, case_ids):
-        if done.error:
-            found.append(Finding(done.case_id, "error", done.error))
-            continue
-        found += [Finding(done.case_id, "warning", text) for text in done.warnings]
-        digests[done.case_id] = done.voxels_sha256
-        orientations[done.orientation] += 1
-    copies = exact_copies(digests)
-    single = sorted(set(digests) - {copy.case_id for copy in copies})
-    found += [*copies, *near_copies(single, _fingerprints(work, single))]
+        found += [finding(done.case_id, *note) for note in done.notes]
+        if not done.lost:
+            digests[done.case_id] = done.voxels_sha256
+            orientations[done.orientation] += 1
+    found += exact_copies(digests)
     if len(orientations) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
-        found.append(Finding("", "warning", f"axes are stored in different orders: {shown}"))
+        found.append(finding("", "mixed-axes", f"axes are stored in different orders: {shown}"))
     return found
 
 
-def _fingerprints(work: Path, case_ids: Sequence[str]) -> NDArray[np.float32]:
-    prints = np.empty((len(case_ids), FINGERPRINT_EDGE**3), dtype=np.float32)
-    for row, case_id in enumerate(case_ids):
-        prints[row] = np.frombuffer((work / f"{case_id}.print").read_bytes(), dtype=np.float32)
-    return prints
+def near_pairs(work: Path, case_ids: Sequence[str], jobs: int | None) -> list[Pair]:
+    """Return the pairs of cases that show the same head, among those that the template fits."""
+    able = [case_id for case_id in sorted(case_ids) if _print_path(work, case_id).is_file()]
+    return near_copies(able, partial(_picture, work), jobs)
 
 
 def volume_path(work: Path, case_id: str) -> Path:
@@ -110,8 +104,22 @@ def volume_path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.nii.gz"
 
 
+def montage_path(work: Path, case_id: str) -> Path:
+    """Return where a scan's montage lies; scans that could not be read have none."""
+    return work / f"{case_id}.webp"
+
+
 def _path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.json"
+
+
+def _print_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.npy"
+
+
+def _picture(work: Path, case_id: str) -> Picture:
+    picture: Picture = np.load(_print_path(work, case_id))
+    return picture
 
 
 def _convert(work: Path, item: tuple[TableRow, str]) -> None:
@@ -120,24 +128,55 @@ def _convert(work: Path, item: tuple[TableRow, str]) -> None:
 
 
 def _outcome(path: Path, case_id: str, work: Path) -> Outcome:
-    from nibabel.orientations import aff2axcodes
-
     try:
         scan = read_scan(path)
-        errors, warnings = examine(scan.image)
     except ScanError as error:
-        return Outcome(case_id, error=error.reason, detail=error.detail)
-    if errors:
-        return Outcome(case_id, error="; ".join(errors))
-    packed = pack(scan.image, case_id)["bytes"]
-    write_bytes(volume_path(work, case_id), packed)
-    write_bytes(work / f"{case_id}.print", fingerprint(scan.image).tobytes())
-    voxels = np.ascontiguousarray(np.asanyarray(scan.image.dataobj))
-    content = voxels.tobytes() + np.asarray(scan.image.affine, dtype=np.float64).tobytes()
-    return Outcome(
+        return Outcome(case_id, [Note(error.code, error.reason)], detail=error.detail)
+    notes = _examined(scan, case_id, work)
+    done = Outcome(
         case_id,
-        warnings=[*scan.oddities, *warnings],
-        orientation="".join(aff2axcodes(scan.image.affine)),
-        voxels_sha256=sha256_bytes(content),
+        notes,
+        facts=_facts(scan),
+        orientation=_orientation(scan),
         acquisition=scan.acquisition,
     )
+    if done.lost:
+        return done
+    write_bytes(volume_path(work, case_id), pack(scan.image, case_id)["bytes"])
+    voxels = np.ascontiguousarray(np.asanyarray(scan.image.dataobj))
+    content = voxels.tobytes() + np.asarray(scan.image.affine, dtype=np.float64).tobytes()
+    return replace(done, voxels_sha256=sha256_bytes(content))
+
+
+def _examined(scan: Scan, case_id: str, work: Path) -> list[Note]:
+    """Return all notes on a scan; its montage and its print are left in ``work``."""
+    from ictmri.builders.montage import montage
+    from ictmri.builders.placement import look_over
+
+    notes, placed = look_over(scan.image)
+    sure = all(note.code != "orientation-missing" for note in scan.oddities)
+    write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
+    if placed.head_print is not None:
+        stream = io.BytesIO()
+        np.save(stream, placed.head_print)
+        write_bytes(_print_path(work, case_id), stream.getvalue())
+    return [*scan.oddities, *notes]
+
+
+def _facts(scan: Scan) -> dict[str, str]:
+    from nibabel.affines import voxel_sizes
+
+    voxels = np.asanyarray(scan.image.dataobj)
+    spacing = " × ".join(f"{size:.2f}" for size in voxel_sizes(scan.image.affine))
+    return {
+        "Voxels": " × ".join(map(str, voxels.shape)),
+        "Spacing": f"{spacing} mm",
+        "Orientation": _orientation(scan),
+        "Intensities": f"{voxels.min():.4g} to {voxels.max():.4g}",
+    }
+
+
+def _orientation(scan: Scan) -> str:
+    from nibabel.orientations import aff2axcodes
+
+    return "".join(map(str, aff2axcodes(scan.image.affine)))

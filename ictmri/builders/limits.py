@@ -18,5 +18,8 @@ def check_size(shape: Sequence[int]) -> None:
     Raises:
         ScanError: the shape is implausible.
     """
-    if len(shape) != 3 or min(shape) < 2 or math.prod(map(int, shape)) > MAX_VOXELS:
-        raise ScanError(f"implausible size {' x '.join(map(str, shape))}")
+    told = f"implausible size {' x '.join(map(str, shape))}"
+    if len(shape) != 3 or min(shape) < 2:
+        raise ScanError(told, code="not-one-volume")
+    if math.prod(map(int, shape)) > MAX_VOXELS:
+        raise ScanError(told, code="too-large")

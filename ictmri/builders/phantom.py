@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ictmri import __version__
-from ictmri.builders.assemble import Plan, assemble, finished
-from ictmri.builders.change import alone_with, work_folder
+from ictmri.builders.assemble import CASES, Plan, assemble, finished
+from ictmri.builders.change import alone_with, opened_work
+from ictmri.builders.place import check_place
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.files import write_bytes, write_json
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
@@ -71,12 +71,13 @@ def build_phantom(
         "spacing_mm": spacing,
         "ictmri": __version__,
     }
+    check_place(out)
     with alone_with(out):
         done = finished(out, generator)
         if done is not None:
             return done
         cases = roster(seed, n_cases)
-        work = _prepared_work(out, generator)
+        work = opened_work(out, CASES, generator)
         waiting = [case for case in cases if not _parameters_path(work, case.case_id).is_file()]
         run_all(
             partial(_render_to, work, spacing),
@@ -97,18 +98,7 @@ def build_phantom(
                 "truth": lambda row: _truth_row(work, row),
             },
         )
-        cohort = assemble(out, plan)
-        shutil.rmtree(work)
-        return cohort
-
-
-def _prepared_work(out: Path, generator: dict[str, Any]) -> Path:
-    work = work_folder(out, "cases")
-    stamp = work / "generator.json"
-    if not stamp.is_file() or json.loads(stamp.read_text()) != generator:
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(stamp, generator)
-    return work
+        return assemble(out, plan)
 
 
 def _parameters_path(work: Path, case_id: str) -> Path:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ictmri.builders.codes import Note
 from ictmri.builders.dicom_volume import read_dicom
 from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
@@ -28,18 +32,30 @@ MAX_OFFSET: Final = 2**20
 """Largest vox_offset: where the voxels begin, after 352 bytes of header and the extensions."""
 
 
+MAX_APART_MM: Final = 2.0
+"""Distance between the two placements of a corner up to which they count as one, rounded twice."""
+_CUT_OFF: Final = re.compile(
+    r"end-of-stream|end of stream|expected \d+ bytes|less than expected|bytes needed|got only|truncated",
+    re.IGNORECASE,
+)
+_NOT_THE_SCANS_FAULT: Final = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+}
+"""What the machine or a network drive refuses: a patient must not be left out for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """A volume as it will be stored, with what is odd about it.
 
     Attributes:
         image: the volume; voxels, data type, scaling and affine are the source's.
-        oddities: one line each, without any name of the source.
+        oddities: what its header or its folder says.
         acquisition: how a DICOM scan was made, see :mod:`ictmri.builders.dicom_volume`.
     """
 
     image: nib.Nifti1Image
-    oddities: list[str]
+    oddities: list[Note]
     acquisition: dict[str, str] = field(default_factory=dict)
 
 
@@ -48,6 +64,7 @@ def read_scan(path: Path) -> Scan:
 
     Raises:
         ScanError: it cannot be read, or is not one three-dimensional volume.
+        OSError: the machine cannot read anything now, whatever the scan.
     """
     lower = path.name.lower()
     try:
@@ -61,38 +78,66 @@ def read_scan(path: Path) -> Scan:
     except ScanError:
         raise
     except MemoryError:
-        raise ScanError("needs more memory than there is") from None
-    except Exception as error:  # noqa: BLE001
+        raise ScanError("needs more memory than there is", code="out-of-memory") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_THE_SCANS_FAULT:
+            raise
         # Each library has exceptions of its own for damaged files; all mean the same to the owner.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ScanError(f"cannot be read ({type(error).__name__})", detail=first) from None
+        said = str(error).strip() or type(error).__name__
+        # ITK begins with where in its own code it stood, and ends with what was wrong.
+        line = said.splitlines()[-1 if "ITK ERROR" in said else 0]
+        raise ScanError(
+            f"cannot be read ({type(error).__name__})",
+            code="truncated" if _CUT_OFF.search(said) else "unreadable",
+            detail=line,
+        ) from None
     known = ", ".join((*NIFTI_ENDINGS, *ITK_ENDINGS, *DICOM_ENDINGS))
-    raise ScanError(f"unknown format; known are {known} and a folder of DICOM files")
+    raise ScanError(
+        f"unknown format; known are {known} and a folder of DICOM files", code="unknown-format"
+    )
 
 
-def _read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[str]]:
+def _read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[Note]]:
     import nibabel as nib
 
     _check_offset(path)
     source = nib.load(path)
     if not isinstance(source, nib.Nifti1Image | nib.Nifti2Image):
-        raise ScanError(f"not a NIfTI file but {type(source).__name__}")
+        raise ScanError(f"not a NIfTI file but {type(source).__name__}", code="unknown-format")
     shape = source.shape
     if len(shape) > 3 and set(shape[3:]) == {1}:
         shape = shape[:3]
     if len(shape) != 3:
-        raise ScanError(f"not one volume: its shape is {' x '.join(map(str, source.shape))}")
+        shown = " x ".join(map(str, source.shape))
+        raise ScanError(f"not one volume: its shape is {shown}", code="not-one-volume")
     check_size(shape)
-    oddities = []
-    qform, sform = (int(source.header[code]) for code in ("qform_code", "sform_code"))
-    if qform == 0 and sform == 0:
-        oddities.append(
-            "no orientation in the header (qform and sform code 0): left and right are a guess"
-        )
-    elif qform == 0:
-        oddities.append("qform code 0: some readers will ignore the orientation")
     stored = np.asanyarray(source.dataobj.get_unscaled()).reshape(shape)
-    return _clean_copy(stored, source), oddities
+    return _clean_copy(stored, source), _orientation(source.header)
+
+
+def _orientation(header: nib.Nifti1Header) -> list[Note]:
+    """Say what is odd about the two orientations that a NIfTI header has room for."""
+    sform = header.get_sform(coded=True)[0]
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except ValueError:
+        if sform is None:
+            raise
+        return [Note("orientation-conflict", "its qform is no rotation; the sform was used")]
+    if qform is None and sform is None:
+        text = "no orientation in the header (qform and sform code 0): left and right are a guess"
+        return [Note("orientation-missing", text)]
+    if qform is None:
+        text = "qform code 0: some readers will ignore the orientation"
+        return [Note("qform-missing", text)]
+    if sform is None:
+        return []
+    corners = np.array(list(product(*((0, length - 1) for length in header.get_data_shape()[:3]))))
+    apart = np.linalg.norm((corners @ (qform - sform)[:3, :3].T) + (qform - sform)[:3, 3], axis=1)
+    if not apart.max() > MAX_APART_MM:
+        return []
+    text = f"qform and sform put a corner of the scan {apart.max():.0f} mm apart"
+    return [Note("orientation-conflict", text)]
 
 
 def _check_offset(path: Path) -> None:
@@ -141,7 +186,9 @@ def _read_itk(path: Path) -> nib.Nifti1Image:
     check_size(reader.GetSize())
     source = reader.Execute()
     if source.GetDimension() != 3 or source.GetNumberOfComponentsPerPixel() != 1:
-        raise ScanError(f"not one volume: {source.GetDimension()} dimensions")
+        raise ScanError(
+            f"not one volume: {source.GetDimension()} dimensions", code="not-one-volume"
+        )
     voxels = _storable(sitk.GetArrayFromImage(source).transpose(2, 1, 0))
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(source.GetDirection(), (3, 3)) * source.GetSpacing()
@@ -161,20 +208,20 @@ def _storable(voxels: NDArray[Any]) -> NDArray[Any]:
         return voxels
     limits = np.iinfo(np.int32)
     if voxels.min() < limits.min or voxels.max() > limits.max:
-        raise ScanError("its integers need 64 bits")
+        raise ScanError("its integers need 64 bits", code="unsupported-voxels")
     return voxels.astype(np.int32)
 
 
 def _checked(
-    image: nib.Nifti1Image, oddities: list[str], acquisition: dict[str, str] | None = None
+    image: nib.Nifti1Image, oddities: list[Note], acquisition: dict[str, str] | None = None
 ) -> Scan:
     stored = np.asanyarray(image.dataobj)
     if stored.dtype.kind not in "iuf":
-        raise ScanError(f"voxels of type {stored.dtype}, not numbers")
+        raise ScanError(f"voxels of type {stored.dtype}, not numbers", code="unsupported-voxels")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
-        raise ScanError("holds NaN or infinite voxels")
+        raise ScanError("holds NaN or infinite voxels", code="nan")
     if stored.min() == stored.max():
-        raise ScanError("every voxel has the same value")
+        raise ScanError("every voxel has the same value", code="constant")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-6:
-        raise ScanError("its affine is not a placement in space")
+        raise ScanError("its affine is not a placement in space", code="no-placement")
     return Scan(image, oddities, acquisition or {})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ictmri.builders.folder import FolderBuild
     from ictmri.cohort import Cohort
 
 build_app = typer.Typer(help="Build a cohort folder.", no_args_is_help=True)
@@ -65,6 +66,10 @@ def build_folder(
         bool,
         typer.Option("--keep-faces", help="For this machine only: publishing will be refused."),
     ] = False,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="The version before: its patients keep their case ids and folds."),
+    ] = None,
     jobs: Jobs = None,
 ) -> None:
     """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
@@ -74,16 +79,60 @@ def build_folder(
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
     from ictmri.builders import folder
-    from ictmri.builders.pseudonyms import link_path
+    from ictmri.cohort import open_cohort
 
-    built = folder.build_folder(table, out, name=name, n_folds=n_folds, local=keep_faces, jobs=jobs)
-    for line in built.details:
-        typer.echo(f"not in the cohort: {line}", err=True)
-    for finding in built.findings:
-        typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
-    typer.echo(built.folds[0])
-    _after_build(built.cohort)
-    typer.echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
+    built = folder.build_folder(
+        table,
+        out,
+        name=name,
+        n_folds=n_folds,
+        local=keep_faces,
+        previous=None if previous is None else open_cohort(previous),
+        jobs=jobs,
+    )
+    _after_scans(built, out)
+
+
+@build_app.command("clinical")
+def build_clinical(  # noqa: PLR0913
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    *,
+    source: Annotated[
+        Path | None, typer.Option(help="A copy of the repository [default: download it].")
+    ] = None,
+    repo_id: Annotated[str | None, typer.Option(help="Repository on the Hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    token: Annotated[str | None, typer.Option(help="Hugging Face token.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Answers to what the source leaves open (YAML).")
+    ] = None,
+    n_folds: Folds = 5,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--show", help="Show what was understood, build nothing.")
+    ] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Build the clinical cohort from its gated repository; needs access to it, and a login.
+
+    Shows what was understood of the repository. What it leaves open is asked in a mapping file.
+
+    Example: ictmri build clinical --out out/ictmri
+    """
+    from ictmri.builders.clinical.build import SOURCE, Origin
+    from ictmri.builders.clinical.build import build_clinical as build
+
+    origin = Origin(source, repo_id or SOURCE, revision, token)
+    built = build(
+        out,
+        origin,
+        mapping=mapping,
+        n_folds=n_folds,
+        jobs=jobs,
+        dry_run=dry_run,
+        tell=typer.echo,
+    )
+    if built is not None:
+        _after_scans(built, out)
 
 
 def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
@@ -179,6 +228,22 @@ def _as_text(facts: dict[str, Any]) -> str:
         f"  folds    sha256 {facts['folds_sha256']}",
     ]
     return "\n".join(lines + [f"  note     {text}" for text in facts["findings"]])
+
+
+def _after_scans(built: FolderBuild, out: Path) -> None:
+    from ictmri.builders.findings_page import page_path
+    from ictmri.builders.pseudonyms import link_path
+
+    for line in built.details:
+        typer.echo(f"not in the cohort: {line}", err=True)
+    for finding in built.findings:
+        typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
+    typer.echo(built.folds[0])
+    _after_build(built.cohort)
+    if link_path(out).is_file():
+        typer.echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
+    if page_path(out).is_file():
+        typer.echo(f"Findings with pictures (keep it private): {page_path(out).resolve().as_uri()}")
 
 
 def _after_build(cohort: Cohort) -> None:

@@ -9,9 +9,11 @@ from made_dicom import N_SLICES, save, slices, write_series
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
+from ictmri.builders.codes import Note
 from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS, decoded, read_dicom
 from ictmri.errors import ScanError
 
+TWICE = "1 slices were there twice; the copies were dropped"
 OBLIQUE = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
 OBLIQUE[2] = np.cross(OBLIQUE[0], OBLIQUE[1])
 SAGITTAL = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
@@ -151,7 +153,7 @@ def test_slices_that_are_there_twice_count_once(tmp_path: Path) -> None:
     folder = save(datasets, tmp_path / "s")
     datasets[3].save_as(folder / "again", enforce_file_format=True)
     done = read_dicom(folder)
-    assert "1 slices were there twice; the copies were dropped" in done.oddities
+    assert Note("repeated-slices", TWICE) in done.oddities
     same(done.image, read_dicom(write_series(tmp_path / "clean", 1)).image)
 
 
@@ -163,21 +165,63 @@ def moved(index: int, by: float) -> list[Dataset]:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "code", "reason"),
     [
-        (lambda: slices(1)[:4] + slices(1)[6:], "about 2 slices are missing, after slice 4"),
-        (lambda: moved(4, 1.5), "spacing is uneven: 6.500 to 9.500"),
-        (lambda: moved(4, 8.0), "two different slices lie at the same place"),
-        (lambda: slices(1)[:1], "one slice is no volume"),
-        (lambda: slices(1)[:5] + slices(1, turn=SAGITTAL)[5:], "different orientations"),
-        (lambda: slices(1, Rows=60000, Columns=60000), "implausible size"),
+        (
+            lambda: slices(1)[:4] + slices(1)[6:],
+            "missing-slices",
+            "about 2 slices are missing, after slice 4",
+        ),
+        (lambda: moved(4, 1.5), "uneven-slices", "spacing is uneven: 6.500 to 9.500"),
+        (lambda: moved(4, 8.0), "mixed-series", "two different slices lie at the same place"),
+        (lambda: slices(1)[:1], "not-one-volume", "one slice is no volume"),
+        (
+            lambda: slices(1)[:5] + slices(1, turn=SAGITTAL)[5:],
+            "mixed-series",
+            "different orientations",
+        ),
+        (lambda: slices(1, Rows=60000, Columns=60000), "too-large", "implausible size"),
+        (lambda: placeless(slices(1)), "no-placement", "without position"),
     ],
 )
 def test_what_is_no_volume_is_refused(
-    tmp_path: Path, change: Callable[[], list[Dataset]], reason: str
+    tmp_path: Path, change: Callable[[], list[Dataset]], code: str, reason: str
 ) -> None:
-    with pytest.raises(ScanError, match=reason):
+    with pytest.raises(ScanError, match=reason) as caught:
         read_dicom(save(change(), tmp_path / "s"))
+    assert caught.value.code == code
+
+
+def test_a_slightly_uneven_spacing_is_told(tmp_path: Path) -> None:
+    done = read_dicom(save(moved(4, 0.1), tmp_path / "s"))
+    assert [note.code for note in done.oddities] == ["slightly-uneven-slices"]
+
+
+def test_what_stands_beside_a_series_is_counted(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", 1)
+    (folder / "report.txt").write_text("x")
+    note = Note("files-left-aside", "1 files left aside: no DICOM")
+    assert read_dicom(folder).oddities == [note]
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, "derived-series"),
+        ({"SeriesDescription": "t2_flair +C"}, "not-t1ce"),
+    ],
+)
+def test_a_lone_series_is_taken_with_doubts(
+    tmp_path: Path, tags: dict[str, object], code: str
+) -> None:
+    done = read_dicom(write_series(tmp_path / "s", 1, **tags))
+    assert [note.code for note in done.oddities] == [code]
+
+
+def placeless(datasets: list[Dataset]) -> list[Dataset]:
+    for data in datasets:
+        del data.ImagePositionPatient
+    return datasets
 
 
 def study(tmp_path: Path, *series: dict[str, object]) -> Path:
@@ -201,23 +245,25 @@ def test_the_t1ce_is_found_in_a_study(tmp_path: Path) -> None:
     )
     done = read_dicom(folder)
     same(done.image, read_dicom(folder / "s4").image)
-    assert "the T1-CE was chosen among 6 series" in done.oddities
+    assert Note("series-chosen", "the T1-CE was chosen among 6 series") in done.oddities
 
 
 def test_an_unclear_choice_is_left_to_the_owner(tmp_path: Path) -> None:
     folder = study(tmp_path, {"text": "t1_fl3d +C"}, {"text": "t1_vibe +C"}, {"text": "t2_flair"})
     with pytest.raises(ScanError, match="2 of which could be the T1-CE") as caught:
         read_dicom(folder)
+    assert caught.value.code == "unclear-series"
     assert "t1_vibe" in caught.value.detail
     assert "vibe" not in caught.value.reason
 
 
 def test_a_study_without_contrast_is_refused(tmp_path: Path) -> None:
     folder = study(tmp_path, {"text": "t1_mprage pre"}, {"text": "t2_flair"})
-    with pytest.raises(ScanError, match="none of which names a contrast agent"):
+    with pytest.raises(ScanError, match="none of which names a contrast agent") as caught:
         read_dicom(folder)
+    assert caught.value.code == "no-t1ce-series"
 
 
 def test_a_lone_series_without_contrast_is_doubted(tmp_path: Path) -> None:
     done = read_dicom(study(tmp_path, {"text": "t1_mprage"}))
-    assert any("may not be a T1-CE" in text for text in done.oddities)
+    assert [note.code for note in done.oddities] == ["no-contrast-named"]

@@ -105,24 +105,26 @@ def unusable(tmp_path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"),
+    ("kind", "code", "reason"),
     [
-        ("nan", "NaN"),
-        ("constant", "same value"),
-        ("two volumes", "not one volume: its shape is 7 x 8 x 9 x 2"),
-        ("truncated", "cannot be read"),
-        ("not an image", "cannot be read"),
+        ("nan", "nan", "NaN"),
+        ("constant", "constant", "same value"),
+        ("two volumes", "not-one-volume", "not one volume: its shape is 7 x 8 x 9 x 2"),
+        ("truncated", "truncated", "cannot be read"),
+        ("not an image", "unreadable", "cannot be read"),
     ],
 )
-def test_unusable_scans_say_why(tmp_path: Path, kind: str, reason: str) -> None:
-    with pytest.raises(ScanError, match=reason):
+def test_unusable_scans_say_why(tmp_path: Path, kind: str, code: str, reason: str) -> None:
+    with pytest.raises(ScanError, match=reason) as caught:
         read_scan(unusable(tmp_path, kind))
+    assert caught.value.code == code
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(ScanError, match=r"\.nrrd"):
+    with pytest.raises(ScanError, match=r"\.nrrd") as caught:
         read_scan(tmp_path / "a.png")
+    assert caught.value.code == "unknown-format"
 
 
 def test_oddities_are_told(tmp_path: Path) -> None:
@@ -131,8 +133,6 @@ def test_oddities_are_told(tmp_path: Path) -> None:
     source = nib.Nifti1Image(voxels, np.diag([1.0, 1, 6.5, 1]))
     nib.save(source, tmp_path / "a.nii.gz")
     scan = read_scan(tmp_path / "a.nii.gz")
-    errors, warnings = examine(scan.image)
-    assert errors == []
-    told = "\n".join(scan.oddities + warnings)
+    told = "\n".join(note.text for note in (*scan.oddities, *examine(scan.image)))
     for what in ("qform code 0", "1.00 x 1.00 x 6.50", "background is -2.5", "extracted already"):
         assert what in told
