@@ -9,22 +9,56 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_PART: Final = ".part"
 
 
 @contextmanager
 def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place when the block succeeds."""
+    """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` says which file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:
         yield part
         part.chmod(mode)
+        _settle(part)
         part.replace(path)
+    except OSError as error:
+        # A full disk is reported by a write, which does not know the name of its file.
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _settle(part: Path) -> None:
+    """Wait until a file is on the disk: a name that outlives a power cut must not lead to nothing."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_parts(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left of :func:`replacing`, of one file or of all in a folder.
+
+    No other process may be writing these files now.
+    """
+    if not folder.is_dir():
+        return
+    prefix = f".{name}." if name else "."
+    for path in folder.iterdir():
+        if path.name.startswith(prefix) and path.suffix == _PART and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ictmri.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_WATCH_SECONDS = 0.5
 
 _LOG_SECONDS = 10.0
 """Between two lines of progress where nobody watches it move, in a log file."""
@@ -44,6 +53,9 @@ def run_all(
         title: text of the progress bar (on stderr).
         unit: what an item is, for the progress bar.
         jobs: number of processes; all usable cores where None.
+
+    Raises:
+        InputError: a worker process was ended by the system.
     """
     if not total:
         return []
@@ -51,7 +63,8 @@ def run_all(
     from tqdm import tqdm
 
     jobs = min(jobs or usable_cores(), total)
-    with _one_thread_each():
+    function = _Supervised(function, os.getpid()) if jobs > 1 else function
+    with _one_thread_each(), _losses_told(title):
         results = Parallel(
             n_jobs=jobs,
             return_as="generator",
@@ -60,6 +73,43 @@ def run_all(
         )(delayed(function)(item) for item in items)
         seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
         return list(tqdm(results, total=total, desc=title, unit=unit, mininterval=seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class _Supervised(Generic[T, R]):
+    """A function whose worker process ends when the process that gave it the work is gone.
+
+    Otherwise a worker would go on with what it has, beside the command that is run again.
+    """
+
+    function: Callable[[T], R]
+    parent: int
+
+    def __call__(self, item: T) -> R:
+        name = f"parent-{self.parent}"
+        if all(thread.name != name for thread in threading.enumerate()):
+            threading.Thread(target=_end_with, args=(self.parent,), name=name, daemon=True).start()
+        return self.function(item)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+@contextmanager
+def _losses_told(title: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        signals = ", ".join(sorted(set(re.findall(r"SIG[A-Z]+", str(error)))))
+        how = f"was ended by {signals}" if signals else "ended"
+        raise InputError(
+            title,
+            [f"a worker process {how}; mostly it is the system, because memory ran out"],
+            "run the same command again, it goes on from here; --jobs 1 needs the least memory",
+        ) from error
 
 
 @contextmanager

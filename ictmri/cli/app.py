@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from ictmri import __version__
-from ictmri.cli import data, methods, scoring
+from ictmri.cli import audit, data, entries, export, methods, release, scoring, sealed
+from ictmri.cli.failures import system_failure
 from ictmri.errors import IctmriError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="ictmri",
@@ -40,12 +43,21 @@ app.command("demo")(methods.demo)
 app.add_typer(data.build_app, name="build")
 app.command("verify")(data.verify)
 app.command("info")(data.info)
+app.command("export")(export.export)
+app.command("facts")(release.facts)
+app.command("publish")(release.publish)
+app.command("withdraw")(release.withdraw)
+app.command("erratum")(release.erratum)
 app.command("process")(methods.process)
 app.command("localize")(methods.localize)
 app.command("reproduce")(methods.reproduce)
 app.command("evaluate")(scoring.evaluate)
+app.command("audit")(audit.audit)
 app.command("submit")(scoring.submit)
 app.command("leaderboard")(scoring.leaderboard)
+app.add_typer(entries.entry_app, name="entry")
+app.command("gate")(entries.gate)
+app.add_typer(sealed.sealed_app, name="sealed")
 
 
 def main() -> None:
@@ -58,9 +70,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:
-        typer.echo(f"error: {error.filename or 'system'}: {error.strerror or error}", err=True)
+    except (OSError, MemoryError) as error:
+        typer.echo(f"error: {system_failure(error)}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Ctrl-C inside a command arrives here as the exit code that typer makes of it.
+        if isinstance(ended, SystemExit) and ended.code != _INTERRUPTED:
+            raise
         typer.echo("interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
