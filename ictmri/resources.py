@@ -11,6 +11,8 @@ _IN_CHECKOUT: Final = {
     "splits": "splits",
     "recipes": "baselines/recipes",
     "reported.yaml": "benchmark/reported.yaml",
+    "context.yaml": "benchmark/context.yaml",
+    "CITATION.cff": "CITATION.cff",
     "entries": "benchmark/entries",
     "card.md.j2": "dataset_card/card.md.j2",
     "datasheet.md.j2": "dataset_card/datasheet.md.j2",

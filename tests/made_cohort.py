@@ -11,14 +11,12 @@ from ictmri.classes import CLASSES
 
 
 def write_table(root: Path) -> Path:
-    """Write twelve small volumes, two DICOM series and their table."""
+    """Write eight small volumes, a DICOM series and their table."""
     lines = ["patient_id,image,label,subtype,age,sex"]
-    for index in range(12):
+    for index in range(8):
         name = write_volume(root / f"scan{index}.nii.gz", index).name
         lines.append(f"HOSP-{index},{name},{CLASSES[index % 4]},,{20 + index},F")
-    for index in range(2):
-        name = write_series(root / f"series{index}", 50 + index).name
-        lines.append(f"DICOM-{index},{name},{CLASSES[index]},,,")
+    lines.append(f"DICOM-0,{write_series(root / 'series', 50).name},glioma,,,")
     path = root / "table.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -35,10 +33,15 @@ def build_phantom(out: Path, jobs: int = 1) -> list[str]:
     return ["build", "phantom", "--out", str(out), "--jobs", str(jobs), *size]
 
 
-def left_by_build(out: Path, *, link: bool = True) -> dict[str, bytes]:
-    """Return every file of a cohort and its link file; beside them only the lock may lie."""
-    beside = {p.name for p in out.parent.iterdir() if p.name.startswith((out.name, f".{out.name}"))}
+BESIDE = ("link.csv", "findings.html")
+"""What a build of a table leaves beside the cohort, readable by the owner."""
+
+
+def left_by_build(out: Path, *, beside: tuple[str, ...] = BESIDE) -> dict[str, bytes]:
+    """Return every file of a cohort and those beside it; nothing else may lie there but the lock."""
+    names = {f"{out.name}.{ending}" for ending in beside}
+    found = {p.name for p in out.parent.iterdir() if p.name.startswith((out.name, f".{out.name}"))}
+    assert found == {out.name, f".{out.name}.lock"} | names
     files = [path for path in out.rglob("*") if path.is_file()]
-    files += [out.with_name(f"{out.name}.link.csv")] if link else []
-    assert beside == {out.name, f".{out.name}.lock"} | ({f"{out.name}.link.csv"} if link else set())
+    files += [out.parent / name for name in names]
     return {path.relative_to(out.parent).as_posix(): path.read_bytes() for path in files}

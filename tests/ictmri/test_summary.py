@@ -96,37 +96,38 @@ def test_youngest_and_oldest_stand_for_three(people: list[Person], frame: pd.Dat
     assert (ages >= int(high.split("-")[0])).sum() >= 3
 
 
-def solutions(shown: list[list[str]], counts: np.ndarray) -> list[dict[tuple[int, int], int]]:
-    """Every table that a reader who knows the totals cannot rule out."""
-    open_cells = [
-        (i, j) for i, row in enumerate(shown) for j, text in enumerate(row) if not text.isdigit()
+def fits(text: str, value: int) -> bool:
+    return value == int(text) if text.isdigit() else text == HIDDEN or value in (1, 2)
+
+
+def solutions(shown: list[list[str]], counts: np.ndarray) -> list[np.ndarray]:
+    """Every table of two columns that a reader who knows the totals cannot rule out."""
+    rows = [
+        [
+            (first, total - first)
+            for first in range(total + 1)
+            if fits(line[0], first) and fits(line[1], total - first)
+        ]
+        for line, total in zip(shown, counts.sum(axis=1).tolist(), strict=True)
     ]
-    limits = [min(counts[i].sum(), counts[:, j].sum()) for i, j in open_cells]
-    ranges = [
-        (1, 2) if shown[i][j] == SMALL else range(limit + 1)
-        for (i, j), limit in zip(open_cells, limits, strict=True)
+    wanted = counts[:, 0].sum()
+    return [
+        np.array(table)
+        for table in itertools.product(*rows)
+        if sum(row[0] for row in table) == wanted
     ]
-    base = np.where([[text.isdigit() for text in row] for row in shown], counts, 0)
-    found = []
-    for values in itertools.product(*ranges):
-        table = base.copy()
-        for at, value in zip(open_cells, values, strict=True):
-            table[at] = value
-        if (table.sum(0) == counts.sum(0)).all() and (table.sum(1) == counts.sum(1)).all():
-            found.append(dict(zip(open_cells, values, strict=True)))
-    return found
 
 
 @settings(max_examples=150, deadline=None)
-@given(arrays(int, st.tuples(st.integers(2, 3), st.just(2)), elements=st.integers(0, 6)))
+@given(arrays(int, st.tuples(st.integers(2, 4), st.just(2)), elements=st.integers(0, 6)))
 def test_what_is_hidden_cannot_be_worked_out(counts: np.ndarray) -> None:
     shown = suppressed(counts)
     tables = solutions(shown, counts)
-    anyway = solutions([[HIDDEN] * counts.shape[1]] * counts.shape[0], counts)
-    for at in np.argwhere((counts > 0) & (counts < 3)).tolist():
-        place = (at[0], at[1])
-        possible = {table[place] for table in tables}
-        assert len(possible) > 1 or len({table[place] for table in anyway}) == 1
+    anyway = solutions([[HIDDEN] * 2] * len(counts), counts)
+    assert tables
+    for row, column in np.argwhere((counts > 0) & (counts < 3)).tolist():
+        possible = {table[row, column] for table in tables}
+        assert len(possible) > 1 or len({table[row, column] for table in anyway}) == 1
 
 
 def test_nothing_is_hidden_without_need() -> None:
