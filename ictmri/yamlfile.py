@@ -46,6 +46,8 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"{line}: anchors (&, *) are not taken")
         if getattr(event, "tag", None):
             raise yaml.YAMLError(f"{line}: tags (!) are not taken")
+        if isinstance(event, yaml.ScalarEvent) and _SURROGATES.search(event.value):
+            raise yaml.YAMLError(f"{line}: holds half a character")
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"{line}: nested deeper than {MAX_DEPTH} levels")
@@ -55,10 +57,11 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep=deep)
         except ValueError as error:
             # A number with more digits than the machine takes.
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {error}") from None
+            line = f"line {node.start_mark.line + 1}"
+            raise yaml.YAMLError(f"{line}: more digits than can be read") from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -70,11 +73,6 @@ class _PlainLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"{line}: {key.value[:50]!r} stands twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
-
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
-        if _SURROGATES.search(node.value):
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: holds half a character")
-        return super().construct_scalar(node)
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -85,7 +85,7 @@ def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Flo
     p_values = permutation_tests(cohort, [c.labels for c in contenders], pairs)
     truth = np.array(cohort.labels)
     columns = np.ascontiguousarray(draws.T)
-    found = []
+    found: list[Pair] = []
     for first, one in enumerate(contenders[:-1]):
         low, high = central_rows(columns[first + 1 :] - columns[first])
         for step, other in enumerate(contenders[first + 1 :]):

@@ -100,6 +100,12 @@ CODES: Final[dict[str, Code]] = {
         "Its header does not say where the voxels lie, or says something impossible.",
         "Go back to the DICOM series and convert it again.",
     ),
+    "burned-in-text": Code(
+        "error",
+        "Text in the pixels",
+        "The scanner says that words are written into the image; they could be a name.",
+        "Give the series as it was acquired, or remove the words and clear BurnedInAnnotation.",
+    ),
     "not-a-head": Code(
         "error",
         "Not a head",

@@ -78,6 +78,7 @@ def read_dicom(path: Path) -> DicomScan:
         series, doubts, aside = Series("", header, [path], frames), [], []
     _check_size(series)
     datasets = [decoded(file) for file in series.paths]
+    _refuse_written_on(datasets)
     acquisition = _acquisition(datasets[0])
     if len(datasets) == 1 and int(datasets[0].get("NumberOfFrames") or 1) > 1:
         image = _from_multiframe(datasets[0])
@@ -105,6 +106,12 @@ def decoded(path: Path) -> Dataset:
         # pydicom hands no 12-bit lossy JPEG to GDCM, which ITK does.
         _decode_by_itk(path, dataset)
     return dataset
+
+
+def _refuse_written_on(datasets: list[Dataset]) -> None:
+    marks = {str(dataset.get("BurnedInAnnotation", "")).strip().upper() for dataset in datasets}
+    if "YES" in marks:
+        raise ScanError("words may be written into its pixels", code="burned-in-text")
 
 
 def _decode_by_itk(path: Path, dataset: Dataset) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ictmri.builders.findings import Finding, finding
-from ictmri.builders.similarity import Picture, likeness, pattern
 from ictmri.parallel import run_all
+
+if TYPE_CHECKING:
+    from ictmri.builders.similarity import Picture
 
 SAME: Final = 0.85
 """Likeness from which two heads are taken for the same one; see :func:`similarity.likeness`."""
@@ -23,7 +25,7 @@ NEIGHBOURS: Final = 2
 _BLOCK: Final = 1000
 
 Pair = tuple[str, str]
-PictureOf = Callable[[str], Picture]
+PictureOf = Callable[[str], "Picture"]
 
 
 def exact_copies(digests: Mapping[str, str]) -> list[Finding]:
@@ -56,6 +58,8 @@ def near_copies(
         picture_of: picklable; returns a case's :func:`similarity.head_print`.
         jobs: worker processes.
     """
+    from ictmri.builders.similarity import pattern
+
     if len(case_ids) < 2:
         return []
     patterns = np.stack([pattern(picture_of(case_id)) for case_id in case_ids])
@@ -104,4 +108,6 @@ def _candidates(patterns: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def _likeness(picture_of: PictureOf, pair: Pair) -> float:
+    from ictmri.builders.similarity import likeness
+
     return likeness(picture_of(pair[0]), picture_of(pair[1]))

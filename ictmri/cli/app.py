@@ -57,6 +57,7 @@ app.command("submit")(scoring.submit)
 app.command("leaderboard")(scoring.leaderboard)
 app.add_typer(entries.entry_app, name="entry")
 app.command("gate")(entries.gate)
+app.command("codabench")(entries.codabench)
 app.add_typer(sealed.sealed_app, name="sealed")
 
 

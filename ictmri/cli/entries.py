@@ -1,9 +1,9 @@
-"""Commands about entries: their schema, their withdrawal, and the gate for contributions."""
+"""Commands about entries: schema, withdrawal, export, and the gate for contributions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,6 +38,61 @@ def withdraw(
 
     withdraw_entry(entries, slug, reason)
     typer.echo(f"{slug}: withdrawn, see {entries.resolve().parent / 'ledger.csv'}")
+
+
+@entry_app.command("export")
+def export(
+    slug: Annotated[str, typer.Argument(help="Slug of the entry.")],
+    *,
+    to: Annotated[
+        Literal["eval-results", "model-card"],
+        typer.Option(help="The Hub's .eval_results/SLUG.yaml, or README.md with a model-index."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write into: a model's repository.")],
+    dataset_id: Annotated[
+        str, typer.Option(help="The cohort on the Hub, ORG/NAME.", show_default="ictmri/COHORT")
+    ] = "",
+    revision: Annotated[str, typer.Option(help="Tag, branch or commit of the cohort there.")] = "",
+    entries: Entries = Path("benchmark/entries"),
+    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+) -> None:
+    """Write an entry's scores for the Hugging Face Hub, after scoring it again.
+
+    Example: ictmri entry export my-method --to eval-results --cohort ictmri-phantom --out out/hub
+    """
+    from ictmri.cohort import find_folds
+    from ictmri_benchmark.hub_results import rescore, write_eval_results, write_model_card
+
+    table, synthetic = find_folds(cohort)
+    done = rescore(entries, slug, table, synthetic=synthetic)
+    write = write_model_card if to == "model-card" else write_eval_results
+    path = write(out, done, dataset_id or f"ictmri/{table.name}", revision)
+    typer.echo(f"{path}: scores of {slug}{' on a SYNTHETIC phantom' if synthetic else ''}")
+
+
+def codabench(
+    out: Annotated[Path, typer.Argument(help="Zip file to write.")],
+    *,
+    start: Annotated[str, typer.Option(help="First day of submissions, YYYY-MM-DD.")],
+    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    per_day: Annotated[int, typer.Option(min=1, help="Submissions of a participant in a day.")] = 5,
+    image: Annotated[
+        str, typer.Option(help="Docker image with Python 3.11 and NumPy.", show_default=False)
+    ] = "",
+) -> None:
+    """Write the benchmark as a competition for Codabench, with the evaluator inside.
+
+    The file holds the labels: it is for the organiser.
+
+    Example: ictmri codabench out/phantom.zip --cohort ictmri-phantom --start 2027-01-15
+    """
+    from ictmri.cohort import find_folds
+    from ictmri_benchmark.codabench import DEFAULT_IMAGE, write_bundle
+
+    table, synthetic = find_folds(cohort)
+    chosen = image or DEFAULT_IMAGE
+    write_bundle(out, table, synthetic=synthetic, start=start, per_day=per_day, image=chosen)
+    typer.echo(f"{out}: Codabench bundle of {table.name}{' (SYNTHETIC)' if synthetic else ''}")
 
 
 def gate(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ictmri.atlas.alignment import AlignmentError
-from ictmri.release.defacing import remove_face
 from ictmri.builders.scans import read_scan
 from ictmri.phantom import render, roster
+from ictmri.release.defacing import remove_face
 from ictmri.volumes import pack, unpack
 
 CASE = roster(n_cases=24)[3]

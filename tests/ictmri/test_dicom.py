@@ -267,3 +267,10 @@ def test_a_study_without_contrast_is_refused(tmp_path: Path) -> None:
 def test_a_lone_series_without_contrast_is_doubted(tmp_path: Path) -> None:
     done = read_dicom(study(tmp_path, {"text": "t1_mprage"}))
     assert [note.code for note in done.oddities] == ["no-contrast-named"]
+
+
+def test_pixels_with_words_in_them_are_refused(tmp_path: Path) -> None:
+    assert read_dicom(study(tmp_path / "a", {"text": "t1 +C", "BurnedInAnnotation": "NO"}))
+    with pytest.raises(ScanError, match="words may be written") as caught:
+        read_dicom(study(tmp_path / "b", {"text": "t1 +C", "BurnedInAnnotation": "YES"}))
+    assert caught.value.code == "burned-in-text"

@@ -19,7 +19,7 @@ from ictmri.builders.scans import read_scan
 from ictmri.cli.failures import system_failure
 from ictmri.files import replacing, write_text
 
-DISK_KIB = 3000
+DISK_KIB = 6000
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,18 @@ class Disk:
         place.mkdir()
         mount("-t", "tmpfs", "-o", f"size={DISK_KIB}k", "tmpfs", place)
 
+    @property
+    def ballast(self) -> Path:
+        return self.place / "ballast"
+
     def fill(self, free_kib: int) -> None:
         """Leave this much space."""
         self.free()
         room = shutil.disk_usage(self.place).free - 1024 * free_kib
-        (self.place / "ballast").write_bytes(bytes(room))
+        self.ballast.write_bytes(bytes(room))
 
     def free(self) -> None:
-        (self.place / "ballast").unlink(missing_ok=True)
+        self.ballast.unlink(missing_ok=True)
 
 
 def mount(*words: object) -> None:
@@ -66,6 +70,12 @@ def forks(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[For
         yield started
 
 
+@pytest.fixture(scope="module")
+def undisturbed(forks: Forks) -> dict[str, bytes]:
+    """What a build leaves where nothing goes wrong."""
+    return left_by_build(forks.log.parent / "mini")
+
+
 def problem(ended: Ended) -> str:
     """Return the message of a command that failed as it should: one error and its next step."""
     assert ended.code == 1, ended.stderr
@@ -86,47 +96,69 @@ def nothing_half_written(out: Path) -> None:
     assert [path for path in out.parent.rglob("*.part") if path.is_file()] == []
 
 
+def full_and_free_again(
+    forks: Forks, disk: Disk, order: list[str], out: Path, **disturbances: object
+) -> str:
+    """Run a command on a disk that is full, or gets full; then free it and run the same again."""
+    try:
+        for _ in range(2):
+            message = problem(forks.run(order, **disturbances))
+            assert "No space left on device" in message
+            assert "run the same command again" in message
+            nothing_half_written(out)
+        disk.free()
+        ended = forks.run(order)
+        assert ended.code == 0, ended.stderr
+    finally:
+        disk.free()
+    return message
+
+
 @pytest.mark.parametrize(
-    ("free_kib", "where", "jobs"),
+    "name",
     [
-        (0, "mini.link.csv", 1),
-        (100, ".mini.cases/mini-", 1),
-        (100, ".mini.cases/mini-", 2),
-        (330, ".mini.part/data/default/fold", 1),
+        *(
+            "mini.link.csv",
+            "stamp.json",
+            "mini-0003.nii.gz",
+            "mini-0006.json",
+            "mini.findings.html",
+        ),
+        *(".mini.part", "fold1-00000", "README.md", "manifest.json"),
     ],
 )
-def test_a_full_disk(
-    forks: Forks, table: Path, disk: Disk, tmp_path: Path, free_kib: int, where: str, jobs: int
+def test_a_disk_that_gets_full(
+    forks: Forks, table: Path, disk: Disk, undisturbed: dict[str, bytes], name: str
 ) -> None:
-    """Full at the link file, among the scans (in a worker, too), while assembling."""
-    assert forks.run(build(table, tmp_path / "mini")).code == 0
-    out = disk.place / f"{free_kib}-{jobs}" / "mini"
-    disk.fill(free_kib)
-    for _ in range(2):
-        message = problem(forks.run(build(table, out, jobs)))
-        assert "No space left on device" in message
-        assert f"{out.parent}/{where}" in message
-        assert "the same command again" in message
-        nothing_half_written(out)
-    disk.free()
-    assert forks.run(build(table, out, jobs)).code == 0
-    assert left_by_build(out) == left_by_build(tmp_path / "mini")
+    """Full when this file is written: the link, a scan, the data, the documents."""
+    out = disk.place / "got-full" / "mini"
+    order = build(table, out)
+    message = full_and_free_again(forks, disk, order, out, fill_at=name, ballast=str(disk.ballast))
+    assert f"{out.parent}/" in message
+    assert left_by_build(out) == undisturbed
+    shutil.rmtree(out.parent)
+
+
+def test_a_full_disk_in_a_worker(
+    forks: Forks, table: Path, disk: Disk, undisturbed: dict[str, bytes]
+) -> None:
+    out = disk.place / "workers" / "mini"
+    disk.fill(40)
+    message = full_and_free_again(forks, disk, build(table, out, jobs=2), out)
+    assert f"{out.parent}/.mini.cases/mini-" in message
+    assert left_by_build(out) == undisturbed
     shutil.rmtree(out.parent)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("free_kib", [100, 700])
-def test_a_full_disk_for_a_phantom(forks: Forks, disk: Disk, tmp_path: Path, free_kib: int) -> None:
-    out = disk.place / "phantom" / "p"
-    disk.fill(free_kib)
-    message = problem(forks.run(build_phantom(out)))
-    assert "No space left on device" in message
-    nothing_half_written(out)
-    disk.free()
-    assert forks.run(build_phantom(out)).code == 0
+def test_a_full_disk_for_a_phantom(forks: Forks, disk: Disk, tmp_path: Path) -> None:
     assert forks.run(build_phantom(tmp_path / "p")).code == 0
-    assert left_by_build(out, beside=()) == left_by_build(tmp_path / "p", beside=())
-    shutil.rmtree(out.parent)
+    out = disk.place / "phantom" / "p"
+    for name in ("phantom-0004_mask", "fold1-00000"):
+        fill = {"fill_at": name, "ballast": str(disk.ballast)}
+        full_and_free_again(forks, disk, build_phantom(out), out, **fill)
+        assert left_by_build(out, beside=()) == left_by_build(tmp_path / "p", beside=())
+        shutil.rmtree(out.parent)
 
 
 def test_no_space_for_the_datasets_cache(table: Path, disk: Disk, tmp_path: Path) -> None:
@@ -162,15 +194,16 @@ def test_a_disk_that_is_read_only(forks: Forks, table: Path, disk: Disk) -> None
 
 
 @pytest.mark.parametrize("limit", [2_000, 16_000])
-def test_a_limit_of_file_sizes(forks: Forks, table: Path, tmp_path: Path, limit: int) -> None:
+def test_a_limit_of_file_sizes(
+    forks: Forks, table: Path, tmp_path: Path, undisturbed: dict[str, bytes], limit: int
+) -> None:
     """The same without a disk of its own: reached by a scan, reached by the data."""
     out = tmp_path / "limited" / "mini"
     message = problem(forks.run(build(table, out), file_limit=limit))
     assert "File too large" in message
     nothing_half_written(out)
     assert forks.run(build(table, out)).code == 0
-    assert forks.run(build(table, tmp_path / "mini")).code == 0
-    assert left_by_build(out) == left_by_build(tmp_path / "mini")
+    assert left_by_build(out) == undisturbed
 
 
 def places(table: Path, tmp_path: Path) -> dict[str, Path]:
