@@ -1,12 +1,14 @@
-"""Make docs/phantom.png: three synthetic heads of each class, cut where the true lesion is largest.
+"""Make the pictures of the README from what ``make demo`` left: docs/phantom.png and docs/board.png.
 
-Only this picture and the tests look at the truth; no method may.
+The first shows three synthetic heads of each class, cut where the true lesion is largest: only this picture
+and the tests look at the truth; no method may. The second is the top of the leaderboard's page in Chromium.
 
-Example: python docs/pictures.py out/demo/ictmri-phantom
+Example: python docs/pictures.py out/demo
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.volumes import unpack
 
-OUT = Path(__file__).parent / "phantom.png"
+DOCS = Path(__file__).parent
 A_CLASS = 3
+WIDTH = 1180
 
 
 def chosen(cohort: Cohort) -> dict[str, int]:
@@ -57,9 +60,9 @@ def cuts(cohort: Cohort, cases: dict[str, int]) -> dict[str, tuple[np.ndarray, n
     return found
 
 
-def main() -> None:
-    """Draw the montage."""
-    cohort = open_cohort(Path(sys.argv[1]))
+def draw_phantom(folder: Path) -> None:
+    """Draw the montage of the heads."""
+    cohort = open_cohort(folder)
     cases = chosen(cohort)
     shown = cuts(cohort, cases)
     figure, axes = plt.subplots(2, 2 * A_CLASS, figsize=(10.8, 5.0), facecolor="black")
@@ -77,7 +80,28 @@ def main() -> None:
         y=0.995,
     )
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.9, wspace=0.03, hspace=0.12)
-    figure.savefig(OUT, dpi=110, facecolor="black")
+    figure.savefig(DOCS / "phantom.png", dpi=110, facecolor="black")
+
+
+def draw_board(page: Path) -> None:
+    """Photograph the page down to the end of its table."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=shutil.which("chromium"))
+        tab = browser.new_page(viewport={"width": WIDTH, "height": 900})
+        tab.goto(page.resolve().as_uri())
+        box = tab.locator(".board").bounding_box()
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 24}
+        tab.screenshot(path=DOCS / "board.png", full_page=True, clip=clip)
+        browser.close()
+
+
+def main() -> None:
+    """Draw both."""
+    demo = Path(sys.argv[1])
+    draw_phantom(demo / "ictmri-phantom")
+    draw_board(demo / "leaderboard.html")
 
 
 if __name__ == "__main__":
