@@ -196,8 +196,10 @@ def first_shares(draws: Floats) -> list[float]:
     return [float(share) for share in (best / best.sum(axis=1, keepdims=True)).mean(axis=0)]
 
 
-def smallest_gap(n_cases: int, discordant_share: float) -> float:
+def smallest_gap(n_cases: int, discordant_share: float) -> float | None:
     """Return the smallest difference of accuracy that McNemar's exact test can call at 5 %.
+
+    None where no difference among so few cases can be called.
 
     Args:
         n_cases: number of cases.
@@ -207,7 +209,7 @@ def smallest_gap(n_cases: int, discordant_share: float) -> float:
     for gap in range(pairs % 2, pairs + 1, 2):
         if mcnemar((pairs + gap) // 2, (pairs - gap) // 2) < ALPHA:
             return gap / n_cases
-    return math.nan
+    return None
 
 
 def optimism(draws: Floats) -> dict[str, float]:

@@ -163,7 +163,13 @@ def test_a_far_better_entry_stands_alone(cohort: FoldTable) -> None:
 
 @pytest.mark.parametrize(("share", "gap"), [(0.1, 4.4), (0.2, 6.4), (0.3, 7.6)])
 def test_the_smallest_gap_that_249_cases_resolve(share: float, gap: float) -> None:
-    assert 100 * comparison.smallest_gap(249, share) == pytest.approx(gap, abs=0.05)
+    found = comparison.smallest_gap(249, share)
+    assert found is not None
+    assert 100 * found == pytest.approx(gap, abs=0.05)
+
+
+def test_few_cases_resolve_nothing() -> None:
+    assert comparison.smallest_gap(20, 0.1) is None
 
 
 def test_expected_maxima_are_the_tabled_ones() -> None:
