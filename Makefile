@@ -1,5 +1,5 @@
 # make demo   the whole benchmark on the synthetic phantom: a leaderboard in minutes
-# make test   lint, types and tests
+# make test   lint, types and tests; those of the leaderboard's page in a browser need Chromium
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
