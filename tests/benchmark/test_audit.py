@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
@@ -776,3 +777,9 @@ def test_the_page_shows_the_details_of_the_command(whole_paper: dict[str, Any]) 
 
     row = next(r for r in whole_paper["rows"] if r["name"] == "Table 2 (5) = DenseNet3D")
     assert blocks("details") == render_row(row)
+
+
+@pytest.mark.slow
+def test_the_boards_badges_are_the_commands(whole_paper: dict[str, Any]) -> None:
+    stored = yaml.safe_load((ROOT / "benchmark" / "reported.yaml").read_text())
+    assert [row["audit"] for row in stored] == [row["badge"] for row in whole_paper["rows"]]
