@@ -15,6 +15,7 @@ from ictmri.yamlfile import dump_yaml, read_yaml
 from ictmri_benchmark.protocol import BENCHMARK, ENTRY_SCHEMA, VERSION, Level, Selection
 
 SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+MAX_SLUG: Final = 60
 _EXAMPLE: Final = "benchmark/RULES.md shows a whole entry.yaml"
 _TURNING: Final = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\ufeff") | {
     chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -52,6 +53,7 @@ Name = Annotated[
 ]
 Link = Annotated[str, Field(max_length=300), AfterValidator(_is_plain), AfterValidator(_is_link)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class _Strict(BaseModel):
@@ -102,7 +104,7 @@ class Entry(_Strict):
     """
 
     schema_: Literal["ictmri/submission/1"] = Field(default=ENTRY_SCHEMA, alias="schema")
-    slug: str = Field(pattern=SLUG, max_length=60)
+    slug: str = Field(pattern=SLUG, max_length=MAX_SLUG)
     benchmark: BenchmarkRef
     synthetic: bool
     method: MethodInfo
@@ -112,7 +114,7 @@ class Entry(_Strict):
     test_evaluations: int | None = Field(default=None, ge=1, lt=10**6)
     inputs: InputsUsed
     external: tuple[Text, ...] = Field(default=(), max_length=50)
-    compute: dict[Name, Text | int | float] = Field(default_factory=dict, max_length=50)
+    compute: dict[Name, Text | Whole | float] = Field(default_factory=dict, max_length=50)
     claimed: dict[Name, float] = Field(default_factory=dict, max_length=20)
     level: Level = "R1"
 

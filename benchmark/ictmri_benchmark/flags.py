@@ -67,14 +67,13 @@ def _one_hot(predictions: Predictions) -> list[str]:
 
 def _folds(right: NDArray[np.bool_], folds: NDArray[np.int64]) -> list[str]:
     """Look for a fold that is further from the others than chance allows, and for none that differs."""
-    shares = right.mean(axis=0)
     sizes = np.bincount(folds)
     if len(sizes) < 2 or sizes.min() < FEWEST_IN_FOLD:
         return []
-    n, hits = len(folds), round(float(shares.sum()))
+    n, hits = len(folds), _per_seed(right)
     found = []
     for fold, size in enumerate(sizes):
-        inside = round(float(shares[folds == fold].sum()))
+        inside = _per_seed(right[:, folds == fold])
         chance = min(1.0, len(sizes) * hypergeometric_tail(n, hits, int(size), inside))
         if chance < UNLIKELY:
             found.append(
@@ -82,6 +81,12 @@ def _folds(right: NDArray[np.bool_], folds: NDArray[np.int64]) -> list[str]:
                 f"by chance alone one in {1 / chance:,.0f} entries would show that"
             )
     return found
+
+
+def _per_seed(right: NDArray[np.bool_]) -> int:
+    """Return the mean number of hits (S, n) of a seed, halves up, so that parts still fit the whole."""
+    seeds = len(right)
+    return (2 * int(right.sum()) + seeds) // (2 * seeds)
 
 
 def hypergeometric_tail(n: int, hits: int, size: int, inside: int) -> float:

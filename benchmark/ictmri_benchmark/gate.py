@@ -6,13 +6,16 @@ those that an entry consists of are looked at, and the ledger must be the base's
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ictmri.csvfile import shown
 from ictmri.errors import InputError
 from ictmri.files import write_bytes
 from ictmri.folds import FoldTable
@@ -20,6 +23,7 @@ from ictmri_benchmark import ledger
 from ictmri_benchmark.entry import SLUG
 from ictmri_benchmark.flags import review_flags
 from ictmri_benchmark.predictions import Predictions, read_predictions
+from ictmri_benchmark.report import SYNTHETIC_WARNING
 from ictmri_benchmark.submission import Checked, check
 
 ENTRIES: Final = "benchmark/entries"
@@ -28,6 +32,15 @@ _FILE: Final = re.compile(
     rf"{ENTRIES}/({SLUG[1:-1]})/(entry\.yaml|predictions\.csv|report\.json)", re.ASCII
 )
 MAX_BYTES: Final = 64 * 2**20
+_PLAIN_GIT: Final = {
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_SETTINGS: Final = ("core.quotePath=false", "core.fsmonitor=false", f"core.hooksPath={os.devnull}")
+_RESTORE: Final = "restore them; rows are only ever added"
 _NEXT: Final = "a contribution of entries holds entries and their ledger rows, nothing else"
 
 
@@ -38,16 +51,18 @@ class Verdict:
     Attributes:
         entries: what it adds or corrects.
         flags: by slug, what a person should look at.
+        corrected: slugs of entries that were there before.
         withdrawn: slugs that it withdraws.
     """
 
     entries: list[Checked]
     flags: dict[str, list[str]]
+    corrected: list[str]
     withdrawn: list[str]
 
     def markdown(self) -> str:
         """Return a comment for the pull request."""
-        lines = ["| entry | macro F1 | accuracy | tracks |", "|---|---|---|---|"]
+        lines = ["| entry | macro F1 (95 % interval) | accuracy | tracks |", "|---|---|---|---|"]
         for done in self.entries:
             pooled = done.report.content["pooled"]
             cells = [
@@ -56,6 +71,10 @@ class Verdict:
             ]
             row = [f"`{done.entry.slug}`", *cells, ", ".join(done.entry.tracks)]
             lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+        if self.entries and self.entries[0].report.content["benchmark"]["synthetic"]:
+            lines.append(f"- {SYNTHETIC_WARNING}")
+        lines += [f"- corrected: `{slug}` is there already" for slug in self.corrected]
         lines += [f"- withdrawn: `{slug}`" for slug in self.withdrawn]
         lines += [
             f"- `{slug}`, to look at: {flag}"
@@ -79,26 +98,32 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
         InputError: it changes anything else, or an entry is not valid; every problem is named.
     """
     git = _Git(repository)
-    fork = git.text("merge-base", base, head).strip()
-    changed = git.changed(fork, head)
-    problems = [problem for change in changed for problem in _change_problems(git, head, change)]
-    if not changed:
-        problems.append("it changes nothing")
+    base, tip = git.commit(base), git.commit(head)
+    fork = git.text("merge-base", base, tip).strip()
+    changed = git.changed(fork, tip)
+    problems = _change_problems(git, tip, changed)
     if problems:
-        raise InputError(head, problems, _NEXT)
-    added = ledger.appended(_ledger_at(git, fork), _ledger_at(git, head))
+        raise InputError(shown(head), problems, _NEXT)
+    added = _added_rows(git, base, fork, tip)
     touched = sorted({match[1] for c in changed if (match := _FILE.fullmatch(c.path))})
-    gone = [slug for slug in touched if not git.exists(head, f"{ENTRIES}/{slug}/entry.yaml")]
+    gone = [slug for slug in touched if not git.exists(tip, f"{ENTRIES}/{slug}")]
+    known = [slug for slug in touched if git.exists(base, f"{ENTRIES}/{slug}/entry.yaml")]
+    here = [slug for slug in touched if slug not in gone]
     with tempfile.TemporaryDirectory() as folder:
-        done, problems = _scored(
-            git, head, [s for s in touched if s not in gone], cohort, Path(folder), synthetic
-        )
-        others = _others(git, fork, touched, cohort, Path(folder))
+        done, problems = _scored(git, tip, here, cohort, Path(folder), synthetic)
+        others = _others(git, base, touched, cohort, Path(folder))
     problems += _ledger_problems(added, done, gone)
     if problems:
-        raise InputError(head, problems, "correct these; nothing was taken")
-    flags = {item.entry.slug: review_flags(item.predictions, cohort, others) for item in done}
-    return Verdict(done, {slug: found for slug, found in flags.items() if found}, gone)
+        raise InputError(shown(head), problems, "correct these; nothing was taken")
+    contributed = {item.entry.slug: item.predictions for item in done}
+    flags = {
+        slug: review_flags(
+            read, cohort, others | {s: p for s, p in contributed.items() if s != slug}
+        )
+        for slug, read in contributed.items()
+    }
+    corrected = [slug for slug in here if slug in known]
+    return Verdict(done, {slug: found for slug, found in flags.items() if found}, corrected, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,10 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _Git:
-    """Reads out of a repository; never writes, and never runs a hook, a filter or a pager."""
+    """Reads out of a repository; never writes, and never runs a hook, a filter or a pager.
+
+    Only commands that read objects are used. They look at no work tree, and so at no attributes in it.
+    """
 
     repository: Path
 
@@ -118,15 +146,23 @@ class _Git:
         return self.run(*arguments).decode("utf-8", "replace")
 
     def run(self, *arguments: str) -> bytes:
-        done = subprocess.run(
-            ["git", "-C", str(self.repository), "-c", "core.quotePath=false", *arguments],
-            capture_output=True,
-            check=False,
-        )
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        command = ["git", "-C", str(self.repository), *settings, *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, check=False, env=os.environ | _PLAIN_GIT
+            )
+        except FileNotFoundError:
+            raise InputError("git", ["is not installed"], "install git") from None
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = said or [f"git {arguments[0]} found nothing"]
             raise InputError("git", [said[0]], "give commits that this repository has")
         return done.stdout
+
+    def commit(self, name: str) -> str:
+        """Return the hash of a commit; a name that looks like an option is none."""
+        return self.text("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
 
     def exists(self, commit: str, path: str) -> bool:
         return bool(self.run("ls-tree", commit, "--", path))
@@ -146,25 +182,56 @@ class _Git:
         return found
 
 
-def _change_problems(git: _Git, head: str, change: _Change) -> list[str]:
-    shown = change.path[:100]
+def _change_problems(git: _Git, head: str, changed: list[_Change]) -> list[str]:
+    problems = [problem for change in changed if (problem := _change_problem(git, head, change))]
+    problems += [
+        f"{shown(path, 100)}: stands twice in its folder"
+        for path, count in Counter(change.path for change in changed).items()
+        if count > 1
+    ]
+    return problems or ([] if changed else ["it changes nothing"])
+
+
+def _change_problem(git: _Git, head: str, change: _Change) -> str:
+    path = shown(change.path, 100)
     if change.path != LEDGER and not _FILE.fullmatch(change.path):
-        return [f"{shown!r}: not a file of an entry"]
+        return f"{path}: not a file of an entry"
     if change.status == "D":
-        return []
+        return ""
     if change.mode != "100644":
-        return [f"{shown!r}: not a plain file (mode {change.mode})"]
+        return f"{path}: not a plain file (mode {change.mode})"
     size = git.size(head, change.path)
-    return [f"{shown!r}: {size} bytes, more than {MAX_BYTES}"] if size > MAX_BYTES else []
+    return f"{path}: {size} bytes, more than {MAX_BYTES}" if size > MAX_BYTES else ""
 
 
-def _ledger_at(git: _Git, commit: str) -> list[ledger.Event]:
-    if not git.exists(commit, LEDGER):
+def _added_rows(git: _Git, base: str, fork: str, head: str) -> list[ledger.Event]:
+    """Return the rows that the contribution adds to the ledger; they must follow from the base's."""
+    before, after = (_bytes_at(git, commit) for commit in (fork, head))
+    added = ledger.appended(_events(before), _events(after))
+    if not after.startswith(before):
+        raise InputError("ledger.csv", ["its earlier lines are written otherwise"], _RESTORE)
+    problems = ledger.order_problems([*_events(_bytes_at(git, base)), *added])
+    if problems:
+        raise InputError(
+            "ledger.csv", problems, "the base has moved on: bring the branch up to date"
+        )
+    return added
+
+
+def _bytes_at(git: _Git, commit: str) -> bytes:
+    return git.content(commit, LEDGER) if git.exists(commit, LEDGER) else b""
+
+
+def _events(content: bytes) -> list[ledger.Event]:
+    if not content:
         return []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.csv"
-        write_bytes(path, git.content(commit, LEDGER))
-        return ledger.read_ledger(path)
+        write_bytes(path, content)
+        try:
+            return ledger.read_ledger(path)
+        except InputError as error:
+            raise InputError("ledger.csv", error.problems, error.next_step) from None
 
 
 def _scored(
@@ -240,9 +307,9 @@ def _ledger_problems(added: list[ledger.Event], done: list[Checked], gone: list[
         for slug in gone
         if slug not in last or last[slug].action != "withdrawn"
     ]
-    known = {item.entry.slug for item in done} | set(gone)
+    changed = {item.entry.slug for item in done} | set(gone)
     return problems + [
         f"ledger.csv: a row about {slug}, which is not changed"
         for slug in last
-        if slug not in known
+        if slug not in changed
     ]

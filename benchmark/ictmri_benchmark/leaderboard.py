@@ -197,7 +197,7 @@ def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
     problems = []
     for item in scored:
         path = folder / item.entry.slug / "report.json"
-        if path.is_file() and path.read_text() != item.report.to_json():
+        if path.is_file() and path.read_bytes() != item.report.to_json().encode():
             problems.append(f"{item.entry.slug}: report.json is not what its predictions give")
     if problems:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
@@ -210,10 +210,11 @@ def _compare_with_ledger(
     events: list[Event],
 ) -> None:
     digests = {entry.slug: predictions.sha256 for entry, predictions in loaded}
-    digests |= {r["slug"]: sha256_file(folder / r["slug"] / "predictions.csv") for r in refused}
+    others = {r["slug"]: folder / r["slug"] / "predictions.csv" for r in refused}
+    digests |= {slug: sha256_file(path) for slug, path in others.items() if path.is_file()}
     problems = ledger_problems(events, digests)
     if problems:
-        step = "ictmri submit and ictmri entry withdraw keep entries and ledger together"
+        step = "run the ictmri submit or ictmri entry withdraw that was interrupted again"
         raise InputError(str(folder), problems, step)
 
 

@@ -6,20 +6,22 @@ import csv
 import datetime
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from ictmri.csvfile import read_csv
+from ictmri.csvfile import read_csv, shown
 from ictmri.errors import InputError
-from ictmri.files import write_text
-from ictmri_benchmark.entry import SLUG
+from ictmri.files import remove_parts, write_text
+from ictmri_benchmark.entry import MAX_SLUG, SLUG
 
 Action = Literal["added", "corrected", "withdrawn"]
 COLUMNS: Final = ("date", "action", "slug", "predictions_sha256", "reason")
 HEADER: Final = ",".join(COLUMNS)
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+MAX_REASON: Final = 400
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 
 
@@ -45,51 +47,76 @@ def read_ledger(path: Path) -> list[Event]:
     Raises:
         InputError: it is not valid; every problem is named with its row.
     """
+    if path.is_symlink():
+        raise InputError(str(path), ["is a link, which could lead anywhere"], "put the file itself")
     if not path.is_file():
         return []
     file = read_csv(path, HEADER)
     if tuple(file.header) != COLUMNS:
         raise InputError(str(path), [f"row 1: the header must be {HEADER}"], "restore the file")
     problems: list[str] = []
-    events: list[Event] = []
-    for number, cells in enumerate(file.lines, start=2):
+    numbered: list[tuple[int, Event]] = []
+    for number, cells in zip(file.numbers, file.lines, strict=True):
         problem = _problem(cells)
         if problem:
             problems.append(f"row {number}: {problem}")
         else:
-            events.append(Event(cells[0], cells[1], cells[2], cells[3], cells[4]))  # type: ignore[arg-type]
-    problems += _order_problems(events)
+            numbered.append((number, Event(cells[0], cells[1], *cells[2:])))  # type: ignore[arg-type]
+    problems += _order_problems(numbered)
     if problems:
         raise InputError(str(path), problems, "restore the file; rows are only ever added")
-    return events
+    return [event for _, event in numbered]
 
 
 def _problem(cells: list[str]) -> str:
     if len(cells) != len(COLUMNS):
         return f"{len(cells)} cells instead of {len(COLUMNS)}"
     date, action, slug, digest, reason = cells
-    if not _DATE.fullmatch(date):
-        return f"date {date[:30]!r} is not YYYY-MM-DD"
+    if not _is_date(date):
+        return f"date {shown(date)} is no day, YYYY-MM-DD"
     if action not in get_args(Action):
-        return f"action {action[:30]!r} is not one of {', '.join(get_args(Action))}"
-    if not re.fullmatch(SLUG, slug):
-        return f"slug {slug[:30]!r} is not one"
+        return f"action {shown(action)} is not one of {', '.join(get_args(Action))}"
+    if not re.fullmatch(SLUG, slug) or len(slug) > MAX_SLUG:
+        return f"slug {shown(slug)} is not one (a-z, 0-9 and -)"
     if not _SHA256.fullmatch(digest) or bool(digest) == (action == "withdrawn"):
         return "predictions_sha256 is no digest, or missing"
-    return "" if reason.strip() else "reason is empty"
+    return _reason_problem(reason)
 
 
-def _order_problems(events: Sequence[Event]) -> list[str]:
-    """Say where a row does not follow from those before it."""
+def _is_date(text: str) -> bool:
+    try:
+        return bool(_DATE.fullmatch(text)) and bool(datetime.date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _reason_problem(reason: str) -> str:
+    if not reason.strip():
+        return "reason is empty"
+    if len(reason) > MAX_REASON:
+        return f"reason has {len(reason)} characters, more than {MAX_REASON}"
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in reason):
+        return f"reason {shown(reason)} is not one line of plain text"
+    if reason[0] in "=+-@":
+        return f"reason {shown(reason)} begins like a formula, which a spreadsheet would run"
+    return ""
+
+
+def order_problems(events: Sequence[Event]) -> list[str]:
+    """Say where a row of a whole ledger does not follow from those before it."""
+    return _order_problems(list(enumerate(events, start=2)))
+
+
+def _order_problems(numbered: Iterable[tuple[int, Event]]) -> list[str]:
     state: dict[str, Action] = {}
     problems = []
-    for number, event in enumerate(events, start=2):
+    for number, event in numbered:
         before = state.get(event.slug)
-        if (event.action == "added") != (before is None):
+        if before == "withdrawn":
+            problems.append(f"row {number}: {event.slug} was withdrawn: choose a new slug")
+        elif (event.action == "added") != (before is None):
             found = "was added before" if before else "was never added"
             problems.append(f"row {number}: {event.slug} {found}")
-        elif before == "withdrawn":
-            problems.append(f"row {number}: {event.slug} was withdrawn: choose a new slug")
         state[event.slug] = event.action
     return problems
 
@@ -104,7 +131,7 @@ def ledger_text(events: Iterable[Event]) -> str:
 
 
 def record(entries: Path, action: Action, slug: str, digest: str, reason: str) -> None:
-    """Add a row to the ledger of an entries folder.
+    """Add a row to the ledger of an entries folder, which no other process may change now.
 
     Raises:
         InputError: the ledger is damaged, or the row does not follow from it.
@@ -112,11 +139,21 @@ def record(entries: Path, action: Action, slug: str, digest: str, reason: str) -
     path = ledger_path(entries)
     events = read_ledger(path)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    events.append(Event(today, action, slug, digest, " ".join(reason.split())))
-    problems = _order_problems(events)
+    said = plain_reason(reason)
+    problem = _reason_problem(said)
+    if problem:
+        raise InputError(str(path), [problem], "say in one line of plain words why")
+    events.append(Event(today, action, slug, digest, said))
+    problems = order_problems(events)
     if problems:
         raise InputError(str(path), problems, "see the ledger for what happened to that entry")
+    remove_parts(path.parent, path.name)
     write_text(path, ledger_text(events))
+
+
+def plain_reason(reason: str) -> str:
+    """Return a reason as it stands in the ledger: one line, single blanks."""
+    return " ".join(reason.split())
 
 
 def current(events: Iterable[Event]) -> dict[str, Event]:

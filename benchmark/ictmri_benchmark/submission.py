@@ -1,21 +1,27 @@
-"""``ictmri submit``: a checked and scored entry in the entries folder, and its row in the ledger."""
+"""``ictmri submit``: a checked and scored entry in the entries folder, and its row in the ledger.
+
+A change is first complete beside the entries under a name with a dot, then in the ledger, then in its
+place; after a kill at any point, the same command goes on from there.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from ictmri.builders.change import only_one
 from ictmri.errors import InputError
-from ictmri.files import write_bytes, write_text
+from ictmri.files import sha256_bytes, write_bytes, write_text
 from ictmri.folds import FoldTable
 from ictmri_benchmark import ledger
-from ictmri_benchmark.entry import Entry, load_entry, write_entry
+from ictmri_benchmark.entry import SLUG, Entry, load_entry, write_entry
 from ictmri_benchmark.flags import review_flags
+from ictmri_benchmark.intervals import bootstrap
 from ictmri_benchmark.predictions import Predictions, read_predictions
 from ictmri_benchmark.protocol import VERSION
-from ictmri_benchmark.report import Report, evaluate
+from ictmri_benchmark.report import Report, score
 
 CLAIM_TOLERANCE = 0.0051
 """A claimed value may be rounded to two decimals."""
@@ -52,7 +58,7 @@ def check(predictions: Path, entry: Path, cohort: FoldTable, *, synthetic: bool)
         InputError: anything is wrong with either file; all problems of both are named.
     """
     problems: list[str] = []
-    described = report = None
+    described = read = None
     try:
         described = load_entry(entry)
         problems += [f"{entry}: {problem}" for problem in binding_problems(described, cohort)]
@@ -63,14 +69,15 @@ def check(predictions: Path, entry: Path, cohort: FoldTable, *, synthetic: bool)
     except InputError as error:
         problems += [f"{entry}: {problem}" for problem in error.problems]
     try:
-        report = evaluate(predictions, cohort, synthetic=synthetic)
+        read = read_predictions(predictions, cohort)
     except InputError as error:
         problems += [f"{predictions}: {problem}" for problem in error.problems]
-    if described is not None and report is not None:
+    if described is not None and read is not None:
+        report = score(read, cohort, bootstrap(cohort, [read.labels]), synthetic=synthetic)
         problems += [f"{entry}: {problem}" for problem in claim_problems(described, report)]
-    if described is None or report is None or problems:
-        raise InputError("submission", problems, "correct both files; nothing was written")
-    return Checked(described, read_predictions(predictions, cohort), report)
+        if not problems:
+            return Checked(described, read, report)
+    raise InputError("submission", problems, "correct both files; nothing was written")
 
 
 def submit(
@@ -96,33 +103,63 @@ def submit(
         InputError: anything is wrong; all problems of both files are named.
     """
     done = check(predictions, entry, cohort, synthetic=synthetic)
-    folder = entries / done.entry.slug
+    slug, digest = done.entry.slug, done.predictions.sha256
+    content = predictions.read_bytes()
+    if sha256_bytes(content) != digest:
+        raise InputError(str(predictions), ["changed while it was read"], "run the command again")
     with only_one(entries):
-        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(folder.name)
-        if folder.exists() and not correcting:
-            raise InputError(
-                str(folder),
-                ["an entry of this slug exists"],
-                "choose another slug in entry.yaml, or say --correct REASON to replace it",
-            )
-        if correcting and not folder.exists():
-            raise InputError(
-                str(folder), ["there is no such entry to correct"], "leave --correct out"
-            )
-        part = entries / f".{folder.name}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        write_bytes(part / "predictions.csv", predictions.read_bytes())
+        _tidy(entries, slug)
+        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        _refuse_unless_due(entries / slug, before, correcting)
+        part = entries / f".{slug}.part"
+        write_bytes(part / "predictions.csv", content)
         write_text(part / "report.json", done.report.to_json())
         write_entry(part / "entry.yaml", done.entry)
-        digest = done.predictions.sha256
-        # After a kill at this point the row is there already, and the folder follows now.
-        if before is None or before.predictions_sha256 != digest or correcting:
+        # After a kill behind this point the row is there already, and the folder follows now.
+        if not _is_recorded(before, digest, correcting):
             action: ledger.Action = "corrected" if correcting else "added"
-            ledger.record(entries, action, folder.name, digest, correcting or "submitted")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-    flags = review_flags(done.predictions, cohort, _others(entries, folder.name, cohort))
-    return Submission(folder, done.report, flags)
+            ledger.record(entries, action, slug, digest, correcting or "submitted")
+        _move_away(entries, slug)
+        part.rename(entries / slug)
+        _tidy(entries, slug)
+    flags = review_flags(done.predictions, cohort, _others(entries, slug, cohort))
+    return Submission(entries / slug, done.report, flags)
+
+
+def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: str) -> None:
+    known = before is not None and before.action != "withdrawn"
+    if folder.exists() and not correcting:
+        raise InputError(
+            str(folder),
+            ["an entry of this slug exists"],
+            "choose another slug in entry.yaml, or say --correct REASON to replace it",
+        )
+    if correcting and not folder.exists() and not known:
+        raise InputError(str(folder), ["there is no such entry to correct"], "leave --correct out")
+
+
+def _is_recorded(before: ledger.Event | None, digest: str, correcting: str) -> bool:
+    """Say whether the last row is the one that this command would add."""
+    if before is None or before.predictions_sha256 != digest:
+        return False
+    reason = ledger.plain_reason(correcting)
+    return not correcting or (before.action, before.reason) == ("corrected", reason)
+
+
+def _tidy(entries: Path, slug: str) -> None:
+    """Remove what a killed command left of an entry; links are refused, never followed."""
+    for name in (f".{slug}.part", f".{slug}.gone", slug):
+        if (entries / name).is_symlink():
+            problem = [f"{name} is a link, which could lead anywhere"]
+            raise InputError(str(entries), problem, "remove the link")
+        if name.startswith("."):
+            shutil.rmtree(entries / name, ignore_errors=True)
+
+
+def _move_away(entries: Path, slug: str) -> None:
+    """Take an entry out of sight in one step; a folder half removed would pass for a damaged entry."""
+    if (entries / slug).exists():
+        (entries / slug).rename(entries / f".{slug}.gone")
 
 
 def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
@@ -131,24 +168,40 @@ def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
     Raises:
         InputError: there is no such entry, or no reason was given.
     """
-    known = sorted(path.parent.name for path in entries.glob("*/entry.yaml"))
-    if slug not in known:
-        raise InputError(str(entries), [f"no entry {slug!r}"], f"there are {', '.join(known)}")
+    known = [folder.name for folder in entry_folders(entries)]
+    unfinished = bool(re.fullmatch(SLUG, slug)) and (entries / f".{slug}.gone").is_dir()
+    if slug not in known and not unfinished:
+        there = f"there are {', '.join(known)}" if known else "the folder has no entries"
+        raise InputError(str(entries), [f"no entry {slug!r}"], there)
     if not reason.strip():
         raise InputError("--reason", ["is empty"], "say why; it stands in the ledger")
     with only_one(entries):
-        ledger.record(entries, "withdrawn", slug, "", reason)
-        shutil.rmtree(entries / slug)
+        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        if before is None or before.action != "withdrawn":
+            ledger.record(entries, "withdrawn", slug, "", reason)
+        _tidy(entries, slug)
+        _move_away(entries, slug)
+        _tidy(entries, slug)
+
+
+def entry_folders(entries: Path) -> list[Path]:
+    """Return the folders of the entries by slug; links and what is unfinished are left out."""
+    return sorted(
+        path.parent
+        for path in entries.glob("*/entry.yaml")
+        if not path.parent.name.startswith(".")
+        and not any(p.is_symlink() for p in (path.parent, *path.parent.iterdir()))
+    )
 
 
 def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Predictions]:
     """Return the predictions of the other entries, as far as they are for this cohort."""
     found = {}
-    for path in sorted(entries.glob("*/predictions.csv")):
-        if path.parent.name in (slug, f".{slug}.part"):
+    for folder in entry_folders(entries):
+        if folder.name == slug:
             continue
         try:
-            found[path.parent.name] = read_predictions(path, cohort)
+            found[folder.name] = read_predictions(folder / "predictions.csv", cohort)
         except InputError:
             continue
     return found
@@ -175,6 +228,6 @@ def claim_problems(entry: Entry, report: Report) -> list[str]:
         for name, claimed in entry.claimed.items()
         if name in pooled and abs(claimed - pooled[name]["value"]) > CLAIM_TOLERANCE
     ]
-    if list(entry.seeds) != report.content["seeds"]:
+    if sorted(entry.seeds) != report.content["seeds"]:
         problems.append(f"seeds are {list(entry.seeds)}, the file has {report.content['seeds']}")
     return problems

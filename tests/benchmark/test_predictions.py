@@ -33,15 +33,15 @@ REFUSALS = {
     "missing": (lambda lines: lines[:-3], "3 cases are missing: mini-0246, mini-0247, mini-0248"),
     "extra": (
         lambda lines: [*lines, "mini-9999,1,0,0,0"],
-        "row 251: no case 'mini-9999' in cohort mini",
+        "row 251: case_id: no case 'mini-9999' in cohort mini",
     ),
     "duplicate": (
         lambda lines: [*lines, lines[3]],
-        "row 251: case 'mini-0002' stands in row 4 already",
+        "row 251: case_id 'mini-0002' stands in row 4 already",
     ),
     "misspelt": (
         replaced(5, "^mini-0004", "mini_0004"),
-        "row 6: no case 'mini_0004' in cohort mini; did you mean 'mini-0004'?",
+        "row 6: case_id: no case 'mini_0004' in cohort mini; did you mean 'mini-0004'?",
     ),
     "nan": (
         replaced(1, ROW, r"\1,nan,0.3,0.3,0.4"),
@@ -53,7 +53,10 @@ REFUSALS = {
     "percent": (replaced(2, ROW, r"\1,70,10,10,10"), "row 3: p_glioma is '70'"),
     "words": (replaced(2, ROW, r"\1,high,0,0,1"), "row 3: p_glioma is 'high'"),
     "formula": (replaced(2, ROW, r"\1,=1+1,0,0,1"), "row 3: p_glioma is '=1+1'"),
-    "sum": (replaced(9, ROW, r"\1,0.5,0.2,0.1,0.1"), "row 10: the probabilities sum to 0.9, not 1"),
+    "sum": (
+        replaced(9, ROW, r"\1,0.5,0.2,0.1,0.1"),
+        "row 10: p_glioma, p_pcnsl, p_germinoma and p_rare sum to 0.9, not 1",
+    ),
     "cells": (replaced(7, ROW, r"\1,0.5,0.5"), "row 8: 3 cells, the header has 5"),
     "header": (
         replaced(0, "p_pcnsl", "p_pcnls"),
@@ -121,7 +124,9 @@ def test_unknown_classes_get_the_nearest(cohort: FoldTable, tmp_path: Path) -> N
     path = write_predictions(tmp_path / "p.csv", cohort, np.zeros(249, dtype=int))
     text = path.read_text()
     path.write_text(text.replace("mini-0001,glioma", "mini-0001,Gliom", 1))
-    with pytest.raises(InputError, match="row 3: unknown class 'Gliom'; did you mean 'glioma'"):
+    with pytest.raises(
+        InputError, match="row 3: unknown class 'Gliom' in column prediction; did you mean 'glioma'"
+    ):
         read_predictions(path, cohort)
 
 
