@@ -77,8 +77,8 @@ class Cohort:
             ages=[people[i]["age"] for i in table.case_ids],
         )
 
-    def parquet_files(self, config: str) -> dict[str, Path]:
-        """Return the data files of a config, split name -> path.
+    def parquet_files(self, config: str) -> dict[str, list[Path]]:
+        """Return the data files of a config, split name -> paths.
 
         Raises:
             InputError: the cohort has no such config, or a file was cut short.
@@ -90,7 +90,8 @@ class Cohort:
                 f"ictmri process {self.root}" if config == "processed" else "",
             )
         self.check(prefix=f"data/{config}/", quick=True)
-        return {s: self.root / p for s, p in self.manifest.files_of(config).items()}
+        files = self.manifest.files_of(config).items()
+        return {split: [self.root / path for path in paths] for split, paths in files}
 
     def check(self, *, prefix: str = "", quick: bool = False) -> None:
         """Compare the files with the manifest.
@@ -113,11 +114,12 @@ class Cohort:
         """
         import pyarrow.parquet as pq
 
-        for path in self.parquet_files(config).values():
-            for batch in pq.ParquetFile(path).iter_batches(
-                batch_size=1, columns=None if columns is None else list(columns)
-            ):
-                yield from batch.to_pylist()
+        wanted = None if columns is None else list(columns)
+        for path in (path for paths in self.parquet_files(config).values() for path in paths):
+            # Without pre_buffer=False the whole file is read into memory first.
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                for batch in file.iter_batches(batch_size=1, columns=wanted):
+                    yield from batch.to_pylist()
 
 
 def published_names() -> list[str]:

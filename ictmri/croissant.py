@@ -210,7 +210,7 @@ def _sensitive(manifest: Manifest) -> list[str] | str:
 
 
 def _paths(manifest: Manifest, config: Config) -> list[str]:
-    return list(manifest.files_of(config).values())
+    return [path for paths in manifest.files_of(config).values() for path in paths]
 
 
 def _file_object(manifest: Manifest, path: str, encoding: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ of 50 rarely reach by chance. The reference deals each class anew into folds of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -59,7 +60,7 @@ def evenness(people: Sequence[Person], seed: int, n_draws: int = N_DRAWS) -> lis
     starts = np.cumsum([0, *(values.shape[1] for _, _, values in columns)])[:-1]
     measure = _measure(np.hstack([values for _, _, values in columns]))
     folds = np.array([p.fold for p in people], np.int64)
-    deals = [folds, *random_deals(people, seed, n_draws)]
+    deals = chain([folds], _dealt(people, seed, n_draws))
     found = np.array(
         [[np.maximum.reduceat(row, starts) for row in measure(deal)] for deal in deals]
     )
@@ -86,17 +87,19 @@ def _compared(variable: str, unit: str, found: Floats) -> Evenness:
 
 def random_deals(people: Sequence[Person], seed: int, n_draws: int) -> list[Ints]:
     """Return fold numbers of every case, dealt anew at random inside each class."""
+    return list(_dealt(people, seed, n_draws))
+
+
+def _dealt(people: Sequence[Person], seed: int, n_draws: int) -> Iterator[Ints]:
     rng = np.random.Generator(np.random.PCG64(seed))
     folds = np.array([p.fold for p in people], np.int64)
     labels = np.array([p.label for p in people])
     members = [np.flatnonzero(labels == label) for label in sorted(set(labels))]
-    deals = []
     for _ in range(n_draws):
         deal = folds.copy()
         for where in members:
             deal[where] = rng.permutation(folds[where])
-        deals.append(deal)
-    return deals
+        yield deal
 
 
 def unevenness(values: Floats, folds: Ints) -> tuple[float, float]:

@@ -140,14 +140,16 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"files": [str(path)]})
-            for split, path in self.data_files.items()
+            datasets.SplitGenerator(name=split, gen_kwargs={"files": [str(path) for path in paths]})
+            for split, paths in self.data_files.items()
         ]
 
     def _generate_tables(self, files: list[str]) -> Iterator[tuple[Key, pa.Table]]:
         for number, file in enumerate(files):
-            for index, batch in enumerate(pq.ParquetFile(file).iter_batches(batch_size=8)):
-                yield Key(number, index), pa.Table.from_batches([batch])
+            # Without pre_buffer=False the whole file is read into memory first.
+            with pq.ParquetFile(file, pre_buffer=False) as opened:
+                for index, batch in enumerate(opened.iter_batches(batch_size=8)):
+                    yield Key(number, index), pa.Table.from_batches([batch])
 
 
 def _splits(fold: int | None, n_folds: int, split: str | None) -> str | dict[str, str] | None:

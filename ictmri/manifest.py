@@ -48,15 +48,18 @@ class Manifest:
         """Configs that the folder holds, ``default`` first."""
         return sorted({path.split("/")[1] for path in self.files if path.startswith("data/")})
 
-    def files_of(self, config: str) -> dict[str, str]:
-        """Return the data files of a config: split name -> relative path."""
+    def files_of(self, config: str) -> dict[str, list[str]]:
+        """Return the data files of a config: split name -> relative paths."""
         prefix = f"data/{config}/"
-        paths = sorted(path for path in self.files if path.startswith(prefix))
-        return {path.removeprefix(prefix).split("-")[0]: path for path in paths}
+        found: dict[str, list[str]] = {}
+        for path in sorted(path for path in self.files if path.startswith(prefix)):
+            found.setdefault(path.removeprefix(prefix).split("-")[0], []).append(path)
+        return found
 
     def digest_of(self, config: str) -> str:
         """Return one digest for all data files of a config."""
-        shas = [self.files[path]["sha256"] for path in self.files_of(config).values()]
+        paths = (path for paths in self.files_of(config).values() for path in paths)
+        shas = [self.files[path]["sha256"] for path in paths]
         return sha256_bytes("\n".join(shas).encode())
 
 

@@ -104,7 +104,7 @@ def _in_data(cohort: Cohort) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     for config in cohort.manifest.configs:
-        for path in cohort.parquet_files(config).values():
+        for path in (path for paths in cohort.parquet_files(config).values() for path in paths):
             extra = set(pq.read_metadata(path).metadata or {}) - _PARQUET_KEYS
             if extra:
                 yield f"{path.name}: metadata {sorted(extra)}"

@@ -57,17 +57,17 @@ class Forks:
         self.server.stdin.close()
         self.server.wait()
 
-    def start(self, arguments: list[str], *, kill_at: int = -1, file_limit: int = -1) -> int:
+    def start(self, arguments: list[str], **disturbances: Any) -> int:
         """Start a command and return its process group.
 
         Args:
             arguments: the command's words.
-            kill_at: the group kills itself just before this change of the disk.
-            file_limit: largest file that it may write, in bytes.
+            **disturbances: ``kill_at``: the group kills itself just before this change of the disk;
+                ``fill_at``: the disk is filled just before the first change of a file of this name, with
+                the file ``ballast``; ``file_limit``: largest file that it may write, in bytes.
         """
         self.steps.unlink(missing_ok=True)
-        places = {"log": str(self.log), "steps": str(self.steps)}
-        self._order(arguments, kill_at=kill_at, file_limit=file_limit, **places)
+        self._order(arguments, log=str(self.log), steps=str(self.steps), **disturbances)
         return int(self._answer())
 
     def wait(self) -> Ended:
@@ -81,9 +81,9 @@ class Forks:
         assert self.server.stdout is not None
         return not select.select([self.server.stdout], [], [], 0)[0]
 
-    def run(self, arguments: list[str], *, kill_at: int = -1, file_limit: int = -1) -> Ended:
-        """Run a command to its end."""
-        self.start(arguments, kill_at=kill_at, file_limit=file_limit)
+    def run(self, arguments: list[str], **disturbances: Any) -> Ended:
+        """Run a command to its end; see :meth:`start`."""
+        self.start(arguments, **disturbances)
         return self.wait()
 
     def _order(self, arguments: list[str], *, fork: bool = True, **order: Any) -> None:
@@ -131,17 +131,28 @@ def _become(order: dict[str, Any]) -> None:
         Path(order["steps"]).write_text(json.dumps(steps[:]))
 
     atexit.register(at_end)
-    if order["file_limit"] > 0:
+    if "file_limit" in order:
         limits = (order["file_limit"], resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     def seen(event: str, details: tuple[Any, ...]) -> None:
         if event in STEPS or (event == "open" and details[2] and details[2] & WRITES):
-            if len(steps) == order["kill_at"]:
-                os.killpg(0, signal.SIGKILL)
             steps.append([event, str(details[0])])
+            if len(steps) - 1 == order.get("kill_at"):
+                os.killpg(0, signal.SIGKILL)
+            if order.get("fill_at", "\0") in steps[-1][1]:
+                del order["fill_at"]
+                _fill(order["ballast"])
 
     sys.addaudithook(seen)
+
+
+def _fill(path: str) -> None:
+    with suppress(OSError), Path(path).open("wb", buffering=0) as ballast:
+        for block in (2**16, 2**12):
+            with suppress(OSError):
+                while ballast.write(bytes(block)) == block:
+                    pass
 
 
 if __name__ == "__main__":

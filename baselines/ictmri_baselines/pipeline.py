@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from ictmri import __version__
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.builders.assemble import add_config
-from ictmri.builders.change import alone_with, work_folder
+from ictmri.builders.change import alone_with, close_work, opened_work
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import write_bytes, write_json
@@ -48,7 +47,7 @@ def process_cohort(cohort: Cohort, *, jobs: int | None = None) -> Cohort:
         done = add_config(
             cohort, "processed", partial(_processed_row, work, cohort), steps={"process": settings}
         )
-        shutil.rmtree(work)
+        close_work(cohort.root, "process")
         return done
 
 
@@ -75,17 +74,18 @@ def localize_cohort(
         columns = ["case_id", "image", "brain_mask", "scan_from_mni"]
         function = partial(_localize, work, detector)
         _each(cohort, "processed", columns, function, work, "localize", jobs)
-        stored = {row["case_id"]: row for row in cohort.rows("processed")}
+        stored = cohort.rows("processed")  # in the order in which they are written again
         done = add_config(
             cohort,
             "processed",
             lambda row: (
-                stored[row.case_id] | {"prior_coarse": _file(work / f"{row.case_id}.nii.gz")}
+                next(found for found in stored if found["case_id"] == row.case_id)
+                | {"prior_coarse": _file(work / f"{row.case_id}.nii.gz")}
             ),
             steps=cohort.manifest.steps | {"localize": settings},
             extra_files={f"boxes/{detector}.jsonl": _all_boxes(cohort, work)},
         )
-        shutil.rmtree(work)
+        close_work(cohort.root, "localize")
         return done
 
 
@@ -102,6 +102,7 @@ def _is_done(cohort: Cohort, step: str, settings: dict[str, Any]) -> bool:
     if cohort.manifest.steps.get(step) != settings:
         return False
     cohort.check(prefix="data/processed/", quick=True)
+    close_work(cohort.root, step)
     return True
 
 
@@ -109,12 +110,7 @@ def _work(cohort: Cohort, step: str, settings: dict[str, Any]) -> Path:
     """Return the step's work folder, emptied where it belongs to other data or settings."""
     source = "default" if step == "process" else "processed"
     key = settings | {"data_sha256": cohort.manifest.digest_of(source)}
-    work = work_folder(cohort.root, step)
-    stamp = work / "settings.json"
-    if not stamp.is_file() or json.loads(stamp.read_text()) != key:
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(stamp, key)
-    return work
+    return opened_work(cohort.root, step, key)
 
 
 def _each(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 RowOf = Callable[[FoldRow], dict[str, Any]]
 CASES: Final = "cases"
 """Stage of a build in which the scans are converted one by one."""
+CASES_A_FILE: Final = 64
+"""Most cases in one data file: below 1 GB of clinical volumes."""
 _ROWS_A_GROUP: Final = 8
 
 
@@ -161,13 +163,20 @@ def publish_documents(root: Path, manifest: Manifest, facts: Facts | None = None
 
 
 def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: RowOf) -> None:
-    """Write a config's parquet files, one a fold, a few cases in memory at a time."""
+    """Write a config's parquet files, a few cases in memory at a time.
+
+    A fold is one file, or several equal ones where it is large: readers may take a whole file into
+    memory. Their number depends on the folds alone, so that it never changes for a cohort.
+    """
     by_fold: dict[int, list[FoldRow]] = {}
     for row in folds:
         by_fold.setdefault(row.fold, []).append(row)
     for fold, rows in sorted(by_fold.items()):
-        path = root / "data" / config / f"fold{fold}-00000-of-00001.parquet"
-        _write_parquet(path, config, map(row_of, rows))
+        n = -(-len(rows) // CASES_A_FILE)
+        for k in range(n):
+            path = root / "data" / config / f"fold{fold}-{k:05d}-of-{n:05d}.parquet"
+            part = rows[k * len(rows) // n : (k + 1) * len(rows) // n]
+            _write_parquet(path, config, map(row_of, part))
 
 
 def _write_parquet(path: Path, config: Config, rows: Iterable[dict[str, Any]]) -> None:

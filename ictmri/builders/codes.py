@@ -304,6 +304,12 @@ CODES: Final[dict[str, Code]] = {
         "A class has no case at all, or fewer cases than there are folds.",
         "Build with fewer folds, or read results of that class with care.",
     ),
+    "quick-checks": Code(
+        "warning",
+        "Checked quickly",
+        "Neither the placement of the heads nor near copies were looked for, since there are many scans.",
+        "Build with --checks full; it takes about a second a scan and core.",
+    ),
     "unknown-metadata": Code(
         "warning",
         "Unknown age, sex or subtype",

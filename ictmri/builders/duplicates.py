@@ -22,7 +22,14 @@ ALIKE: Final = 0.8
 PERHAPS: Final = 0.3
 """Below this not even a case's nearest neighbours are."""
 NEIGHBOURS: Final = 2
-_BLOCK: Final = 1000
+EXACT: Final = 4000
+"""Cases up to which patterns are kept whole, 100 kB each; of more, random projections are."""
+SKETCH: Final = 1024
+"""Projections of a pattern; they keep similarities within 0.03 (Johnson and Lindenstrauss 1984)."""
+SLACK: Final = 0.1
+"""By how much the limits are lowered then."""
+_CELLS: Final = 2**22
+"""Similarities in memory at a time."""
 
 Pair = tuple[str, str]
 PictureOf = Callable[[str], "Picture"]
@@ -58,12 +65,11 @@ def near_copies(
         picture_of: picklable; returns a case's :func:`similarity.head_print`.
         jobs: worker processes.
     """
-    from ictmri.builders.similarity import pattern
-
     if len(case_ids) < 2:
         return []
-    patterns = np.stack([pattern(picture_of(case_id)) for case_id in case_ids])
-    pairs = [(case_ids[a], case_ids[b]) for a, b in _candidates(patterns)]
+    slack = SLACK if len(case_ids) > EXACT else 0.0
+    patterns = _patterns(case_ids, picture_of, sketched=bool(slack))
+    pairs = [(case_ids[a], case_ids[b]) for a, b in _candidates(patterns, slack)]
     found = run_all(
         partial(_likeness, picture_of), pairs, total=len(pairs), title="near copies", jobs=jobs
     )
@@ -91,16 +97,31 @@ def near_findings(pairs: Sequence[Pair], folds: Mapping[str, int]) -> list[Findi
     return found
 
 
-def _candidates(patterns: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+def _patterns(
+    case_ids: Sequence[str], picture_of: PictureOf, *, sketched: bool
+) -> npt.NDArray[np.float32]:
+    """Return (n, voxels) patterns, or (n, SKETCH) projections whose products are about the same."""
+    from ictmri.builders.similarity import pattern
+
+    if not sketched:
+        return np.stack([pattern(picture_of(case_id)) for case_id in case_ids])
+    length = len(pattern(picture_of(case_ids[0])))
+    axes = np.random.default_rng(0).standard_normal((length, SKETCH), np.float32)
+    axes /= np.float32(np.sqrt(SKETCH))
+    return np.stack([pattern(picture_of(case_id)) @ axes for case_id in case_ids])
+
+
+def _candidates(patterns: npt.NDArray[np.float32], slack: float = 0.0) -> list[tuple[int, int]]:
     """Return the pairs (a < b) that are worth a closer look."""
     found: set[tuple[int, int]] = set()
-    for start in range(0, len(patterns), _BLOCK):
-        similarity = patterns[start : start + _BLOCK] @ patterns.T
+    block = max(1, _CELLS // len(patterns))
+    for start in range(0, len(patterns), block):
+        similarity = patterns[start : start + block] @ patterns.T
         similarity[np.arange(len(similarity)), start + np.arange(len(similarity))] = -1
         nearest = similarity.argsort(axis=1, kind="stable")[:, -NEIGHBOURS:]
-        near = similarity >= ALIKE
+        near = similarity >= ALIKE - slack
         np.put_along_axis(near, nearest, True, axis=1)
-        near &= similarity >= PERHAPS
+        near &= similarity >= PERHAPS - slack
         for row, column in np.argwhere(near):
             first, second = sorted((start + int(row), int(column)))
             found.add((first, second))

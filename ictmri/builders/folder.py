@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from ictmri import __version__
 from ictmri.builders.assemble import CASES, Plan, assemble, finished
@@ -43,6 +43,11 @@ from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, desc
 from ictmri.versions import FILE_NAME as CHANGES
 from ictmri.versions import FIRST_VERSION, changes_text
 
+MANY: Final = 500
+"""Scans up to which each is compared with the template, about a second each, unless told otherwise."""
+Checks = Literal["full", "quick"]
+_QUICK_TEXT: Final = "the placement of the heads and near copies were not checked"
+
 
 @dataclass(frozen=True, slots=True)
 class FolderBuild:
@@ -69,6 +74,7 @@ def build_folder(
     n_folds: int = DEFAULT_N_FOLDS,
     local: bool = False,
     previous: Cohort | None = None,
+    checks: Checks | None = None,
     jobs: int | None = None,
 ) -> FolderBuild:
     """Build a cohort folder from an owner's table.
@@ -86,6 +92,7 @@ def build_folder(
         n_folds: number of folds.
         local: the cohort is never to be published, its faces stay.
         previous: the version before: its patients keep their case ids and folds, only new ones are dealt.
+        checks: ``full`` or ``quick``, without the template; full up to :data:`MANY` scans where None.
         jobs: worker processes; all usable cores where None.
 
     Raises:
@@ -97,7 +104,10 @@ def build_folder(
     else:
         settings |= successor_settings(previous, name, n_folds)
     settings |= {"local": True} if local else {}
-    return build_rows(read_table(table), out, settings, jobs, previous=previous)
+    rows = read_table(table)
+    quick = checks == "quick" or (checks is None and len(rows) > MANY)
+    settings |= {"checks": "quick"} if quick else {}
+    return build_rows(rows, out, settings, jobs, previous=previous)
 
 
 def build_rows(
@@ -264,7 +274,7 @@ def _checked_scans(
     given: Mapping[str, int] | None,
     previous: Cohort | None,
 ) -> _Checked:
-    ingest(rows, ids, work, jobs)
+    ingest(rows, ids, work, jobs, aligned="checks" not in generator)
     findings = findings_of(work, sorted(ids.values()))
     details = _details(rows, ids, work, findings)
     lost = {found.case_id for found in findings if found.severity == "error"}
@@ -272,6 +282,8 @@ def _checked_scans(
     folds = _folds(kept, generator["n_folds"], given, previous) if kept else []
     pairs = near_pairs(work, sorted(kept), jobs)
     findings += near_findings(pairs, {row.case_id: row.fold for row in folds})
+    if "checks" in generator:
+        findings.append(finding("", "quick-checks", _QUICK_TEXT))
     findings += _cohort_findings(kept, folds, len(lost)) if kept else []
     return _Checked(generator["name"], kept, folds, findings, pairs, details)
 

@@ -55,7 +55,14 @@ class Outcome:
         return any(CODES[note.code].severity == "error" for note in self.notes)
 
 
-def ingest(rows: list[TableRow], ids: Mapping[str, str], work: Path, jobs: int | None) -> None:
+def ingest(
+    rows: list[TableRow],
+    ids: Mapping[str, str],
+    work: Path,
+    jobs: int | None,
+    *,
+    aligned: bool = True,
+) -> None:
     """Convert every scan into ``work``.
 
     Args:
@@ -63,10 +70,12 @@ def ingest(rows: list[TableRow], ids: Mapping[str, str], work: Path, jobs: int |
         ids: case ids by patient id.
         work: finished cases are kept here; holds none that belong to other inputs.
         jobs: worker processes.
+        aligned: compare each scan with the template.
     """
     items = ((row, ids[row.patient_id]) for row in rows)
     waiting = [(row, case_id) for row, case_id in items if not _path(work, case_id).is_file()]
-    run_all(partial(_convert, work), waiting, total=len(waiting), title="scans", jobs=jobs)
+    convert = partial(_convert, work, aligned)
+    run_all(convert, waiting, total=len(waiting), title="scans", jobs=jobs)
 
 
 def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
@@ -122,17 +131,17 @@ def _picture(work: Path, case_id: str) -> Picture:
     return picture
 
 
-def _convert(work: Path, item: tuple[TableRow, str]) -> None:
+def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
     row, case_id = item
-    write_json(_path(work, case_id), asdict(_outcome(row.image, case_id, work)))
+    write_json(_path(work, case_id), asdict(_outcome(row.image, case_id, work, aligned=aligned)))
 
 
-def _outcome(path: Path, case_id: str, work: Path) -> Outcome:
+def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
     try:
         scan = read_scan(path)
     except ScanError as error:
         return Outcome(case_id, [Note(error.code, error.reason)], detail=error.detail)
-    notes = _examined(scan, case_id, work)
+    notes = _examined(scan, case_id, work, aligned=aligned)
     done = Outcome(
         case_id,
         notes,
@@ -148,12 +157,12 @@ def _outcome(path: Path, case_id: str, work: Path) -> Outcome:
     return replace(done, voxels_sha256=sha256_bytes(content))
 
 
-def _examined(scan: Scan, case_id: str, work: Path) -> list[Note]:
+def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[Note]:
     """Return all notes on a scan; its montage and its print are left in ``work``."""
     from ictmri.builders.montage import montage
     from ictmri.builders.placement import look_over
 
-    notes, placed = look_over(scan.image)
+    notes, placed = look_over(scan.image, aligned=aligned)
     sure = all(note.code != "orientation-missing" for note in scan.oddities)
     write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
     if placed.head_print is not None:

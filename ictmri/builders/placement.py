@@ -52,14 +52,19 @@ class Placement:
     head_print: Picture | None = None
 
 
-def look_over(image: nib.Nifti1Image) -> tuple[list[Note], Placement]:
+def look_over(image: nib.Nifti1Image, *, aligned: bool = True) -> tuple[list[Note], Placement]:
     """Return everything that a volume tells about itself, and where it lies.
 
     What is no head, or clearly half of one, is not aligned.
+
+    Args:
+        image: the scan.
+        aligned: compare it with the template, which takes about a second.
     """
     notes = examine(image)
     codes = {note.code for note in notes}
-    placed = Placement() if codes & {"not-a-head", "half-a-head"} else place(image)
+    skipped = not aligned or codes & {"not-a-head", "half-a-head"}
+    placed = Placement() if skipped else place(image)
     codes |= {note.code for note in placed.notes}
     told = [*notes, *placed.notes]
     return [note for note in told if not codes & _SAY_MORE.get(note.code, set())], placed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES
-from ictmri.csvfile import read_csv
+from ictmri.csvfile import CsvFile, read_csv
 from ictmri.errors import InputError, nearest
 from ictmri.privacy import is_plain_subtype
 
@@ -45,7 +45,7 @@ def read_table(path: Path) -> list[TableRow]:
     if problems:
         raise InputError(str(path), problems, f"the header is: {EXAMPLE}")
     rows: list[TableRow] = []
-    for number, cells in enumerate(file.lines, start=2):
+    for number, cells in zip(file.numbers, file.lines, strict=True):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -56,7 +56,7 @@ def read_table(path: Path) -> list[TableRow]:
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
             rows.append(_row(number, values, path.parent))
-    problems += _repeated(file.lines, header)
+    problems += _repeated(file, header)
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
     if problems:
@@ -120,13 +120,13 @@ def _row(number: int, values: dict[str, str], folder: Path) -> TableRow:
     )
 
 
-def _repeated(lines: list[list[str]], header: list[str]) -> list[str]:
+def _repeated(file: CsvFile, header: list[str]) -> list[str]:
     """Name patients and images that stand in several rows: one volume a patient is the contract."""
     problems = []
     for column in ("patient_id", "image"):
         place = header.index(column)
         rows: dict[str, list[int]] = {}
-        for number, cells in enumerate(lines, start=2):
+        for number, cells in zip(file.numbers, file.lines, strict=True):
             if place < len(cells) and cells[place].strip():
                 rows.setdefault(cells[place].strip(), []).append(number)
         problems += [

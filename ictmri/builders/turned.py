@@ -32,6 +32,9 @@ LEAST_INFORMATION: Final = 0.05
 """Mutual information (nats) that the turned scan must reach; real heads have 0.059 and more."""
 LIKE_A_HEAD: Final = 0.8
 """Overlap of the outlines above the skull base; see :meth:`ictmri.atlas.alignment.Aligned.overlap`."""
+CLEARLY: Final = 0.01
+"""By how much another turn must look more like the template; heads that lie as they say are 0.016 and more
+ahead of their second best turn, a ball or a box is not."""
 BINS: Final = 32
 
 Array = npt.NDArray[np.float64]
@@ -78,7 +81,9 @@ def likeliest_turn(aligned: Aligned) -> Turn:
         # Heads are symmetric: what differs by a mirror alone looks the same.
         if signs[0] == 1
     ]
-    return max(turns, key=lambda turn: _likeness(_laid_out(scan, turn), *target))
+    found = {turn: _likeness(_laid_out(scan, turn), *target) for turn in turns}
+    best = max(turns, key=found.__getitem__)
+    return best if found[best] >= found[_UPRIGHT] + CLEARLY else _UPRIGHT
 
 
 def information(aligned: Aligned) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,13 @@ Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes [default: all usable cores].")
 ]
 Folds = Annotated[int, typer.Option("--n-folds", help="Number of folds.")]
+
+
+class Checks(StrEnum):
+    """How thoroughly scans are looked at."""
+
+    FULL = "full"
+    QUICK = "quick"
 
 
 @build_app.command("phantom")
@@ -70,6 +78,10 @@ def build_folder(
         Path | None,
         typer.Option(help="The version before: its patients keep their case ids and folds."),
     ] = None,
+    checks: Annotated[
+        Checks | None,
+        typer.Option(help="Compare each scan with the template or not [default: full up to 500]."),
+    ] = None,
     jobs: Jobs = None,
 ) -> None:
     """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
@@ -88,6 +100,7 @@ def build_folder(
         n_folds=n_folds,
         local=keep_faces,
         previous=None if previous is None else open_cohort(previous),
+        checks=None if checks is None else checks.value,
         jobs=jobs,
     )
     _after_scans(built, out)

@@ -56,7 +56,7 @@ class DataFile(_Strict):
     """Where a split lies."""
 
     split: str = Field(pattern=r"^fold\d+$")
-    path: str = Field(pattern=r"^data/[a-z]+/fold\d+-\d{5}-of-\d{5}\.parquet$")
+    path: str = Field(pattern=r"^data/[a-z]+/fold\d+-(\d{5}-of-\d{5}|\*)\.parquet$")
 
 
 class ConfigEntry(_Strict):
@@ -165,8 +165,12 @@ def _config(manifest: Manifest, config: Config) -> ConfigEntry:
     return ConfigEntry(
         config_name=config,
         default=True if config == "default" else None,
-        data_files=[DataFile(split=split, path=path) for split, path in files],
+        data_files=[DataFile(split=split, path=_pattern(paths)) for split, paths in files],
     )
+
+
+def _pattern(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0].rsplit('-', 3)[0]}-*.parquet"
 
 
 def _feature(column: Column) -> dict[str, Any]:

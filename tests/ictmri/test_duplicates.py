@@ -100,13 +100,11 @@ def test_exact_copies_are_errors_for_all_of_them() -> None:
 
 
 @pytest.mark.slow
-def test_sixty_different_heads_give_no_pair_and_their_finer_scans_do() -> None:
-    prints = {f"h{index:02d}": printed(index) for index in range(60)}
-    assert near_copies(sorted(prints), prints.__getitem__, jobs=1) == []
-    prints |= {f"x{index:02d}": printed(index, 2.0) for index in range(3)}
-    assert near_copies(sorted(prints), prints.__getitem__, jobs=1) == [
-        (f"h{index:02d}", f"x{index:02d}") for index in range(3)
-    ]
+def test_different_heads_give_no_pair_and_their_finer_scans_do() -> None:
+    prints = {f"h{index:02d}": printed(index) for index in range(24)}
+    prints |= {f"x{index:02d}": printed(index, 2.5) for index in range(2)}
+    pairs = near_copies(sorted(prints), prints.__getitem__, jobs=1)
+    assert pairs == [("h00", "x00"), ("h01", "x01")]
 
 
 @pytest.mark.slow

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from conftest import MINI_CLASSES, REPOSITORY
 from scipy import stats
+from scipy.ndimage import gaussian_filter
 from sklearn.metrics import f1_score
 
+from ictmri.builders import duplicates
 from ictmri.builders.duplicates import near_copies
 from ictmri.builders.folder import build_folder
 from ictmri.builders.phantom import build_phantom, phantom_folds
@@ -87,6 +89,25 @@ def test_no_head_is_there_twice_and_a_planted_copy_is_found(phantom: Cohort) -> 
         frozenset((first, "copy-1")),
         frozenset((last, "copy-2")),
     }
+
+
+def test_sketches_of_heads_lead_to_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cohort of thousands is compared by, on few heads: smooth noise and two planted copies."""
+    rng = np.random.default_rng(0)
+    noise = gaussian_filter(rng.normal(size=(16, 49, 58, 49)), (0, 2, 2, 2))
+    prints = {f"h{i:02d}": (1 + 3 * field).clip(0, 9) for i, field in enumerate(noise)}
+    prints |= {"brighter": 1.5 * prints["h03"], "moved": np.roll(prints["h10"], 1, axis=0)}
+    prints = {name: picture.astype(np.float16) for name, picture in prints.items()}
+    expected = [("brighter", "h03"), ("h10", "moved")]
+    for exact in (duplicates.EXACT, 10):
+        monkeypatch.setattr(duplicates, "EXACT", exact)
+        assert near_copies(sorted(prints), prints.__getitem__, jobs=1) == expected
+    patterns, sketches = (
+        duplicates._patterns(sorted(prints), prints.__getitem__, sketched=sketched)
+        for sketched in (False, True)
+    )
+    assert sketches.nbytes / len(sketches) == 4096
+    assert np.abs(patterns @ patterns.T - sketches @ sketches.T).max() < 1.5 * duplicates.SLACK
 
 
 def disguise(image: nib.Nifti1Image) -> nib.Nifti1Image:

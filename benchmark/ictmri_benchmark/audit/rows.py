@@ -87,7 +87,7 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     if problems:
         raise InputError(str(path), problems, f"a header is {EXAMPLE}; ictmri audit --help")
     rows: list[Row] = []
-    for number, cells in enumerate(file.lines, start=2):
+    for number, cells in zip(file.numbers, file.lines, strict=True):
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(file.header):

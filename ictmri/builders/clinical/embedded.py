@@ -78,7 +78,7 @@ def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[s
 def _rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1, columns=columns):
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=1, columns=columns):
         yield from batch.to_pylist()
 
 
