@@ -275,3 +275,16 @@ def test_without_an_account(phantom: Cohort, hub: LoopbackHub, tmp_path: Path) -
     assert done.returncode == 1
     assert "hf auth login" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_upload_that_fails_is_finished_by_the_same_command(
+    phantom: Cohort, hub: LoopbackHub, shell: Shell
+) -> None:
+    owner = hub.add_user("dan", orgs=["flaky"])
+    target = ("publish", phantom.root, "--repo-id", "flaky/p", "--visible")
+    hub.faults.fail(503, times=1, part="flaky/p/commit")
+    told = shell.run(owner, *target, code=1)
+    assert "error: flaky/p: the Hub has a problem of its own (status 503)" in told
+    shell.run(owner, "info", "flaky/p", code=1)
+    assert "at v1.0.0" in shell.run(owner, *target)
+    assert "2 folds" in shell.run(owner, "info", "flaky/p")
