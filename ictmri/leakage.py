@@ -160,7 +160,10 @@ def _ranks(column: Floats) -> Floats:
 
 
 def _report(features: HeaderFeatures, scores: Floats, between: Floats | None) -> dict[str, Any]:
-    tests = scores if between is None else np.column_stack([scores, between.max(axis=1)])
+    tests = scores
+    if between is not None:
+        # The cube root of a chi-squared is about normal (Wilson and Hilferty 1931): comparable deviations.
+        tests = np.column_stack([scores, np.cbrt(between.max(axis=1))])
     whole = _p_value(_standardised(tests).max(axis=1))
     return {
         "schema": SCHEMA,

@@ -7,11 +7,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ictmri.errors import InputError
 
@@ -22,6 +22,7 @@ _WATCH_SECONDS = 0.5
 
 _LOG_SECONDS = 10.0
 """Between two lines of progress where nobody watches it move, in a log file."""
+_SILENT_SECONDS = 2.0
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -60,7 +61,6 @@ def run_all(
     if not total:
         return []
     from joblib import Parallel, delayed
-    from tqdm import tqdm
 
     jobs = min(jobs or usable_cores(), total)
     function = _Supervised(function, os.getpid()) if jobs > 1 else function
@@ -71,8 +71,18 @@ def run_all(
             backend="loky" if jobs > 1 else "sequential",
             pre_dispatch=2 * jobs,
         )(delayed(function)(item) for item in items)
-        seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
-        return list(tqdm(results, total=total, desc=title, unit=unit, mininterval=seconds))
+        return list(_bar(results, total=total, desc=title, unit=unit))
+
+
+def watched(items: Sequence[T], title: str) -> Iterable[T]:
+    """Return items under a progress bar that appears when they take longer than two seconds."""
+    return _bar(items, total=len(items), desc=title, unit="case", delay=_SILENT_SECONDS)
+
+
+def _bar(items: Iterable[T], **settings: Any) -> Iterable[T]:
+    from tqdm import tqdm
+
+    return tqdm(items, mininterval=0.1 if sys.stderr.isatty() else _LOG_SECONDS, **settings)
 
 
 @dataclass(frozen=True, slots=True)

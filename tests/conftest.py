@@ -7,7 +7,16 @@ import tempfile
 from pathlib import Path
 
 _CACHES = Path(tempfile.mkdtemp(prefix="ictmri-tests-"))
-atexit.register(shutil.rmtree, _CACHES, ignore_errors=True)
+_OWNER = os.getpid()
+
+
+@atexit.register
+def _clean_up() -> None:
+    """Remove the caches when the tests end, not when a process that they forked does."""
+    if os.getpid() == _OWNER:
+        shutil.rmtree(_CACHES, ignore_errors=True)
+
+
 # datasets reads these when it is imported, so they are set before any test module is.
 os.environ["HF_HOME"] = str(_CACHES / "hf")
 os.environ["ICTMRI_CACHE"] = str(_CACHES / "ictmri")
@@ -17,6 +26,11 @@ os.environ.pop("ICTMRI_HOME", None)
 import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# A busy machine is no failure.
+settings.register_profile("ictmri", deadline=None)
+settings.load_profile("ictmri")
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"

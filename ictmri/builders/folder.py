@@ -40,6 +40,7 @@ from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.files import sha256_bytes, sha256_file
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
+from ictmri.parallel import watched
 from ictmri.versions import FILE_NAME as CHANGES
 from ictmri.versions import FIRST_VERSION, changes_text
 
@@ -134,7 +135,7 @@ def build_rows(
     _need_libraries(rows)
     check_place(out, (row.image for row in rows))
     with alone_with(out):
-        digests = {row.patient_id: _digest(row.image) for row in rows}
+        digests = {row.patient_id: _digest(row.image) for row in watched(rows, "digests")}
         if previous is not None:
             take_over_link(previous, out)
         ids = pseudonyms(settings["name"], rows, digests, link_path(out))

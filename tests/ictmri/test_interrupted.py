@@ -234,6 +234,7 @@ def test_workers_end_when_the_command_is_gone() -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_told_and_the_same_command_goes_on(
     forks: tuple[Forks, dict[str, bytes]], table: Path, tmp_path: Path
 ) -> None:

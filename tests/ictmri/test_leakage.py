@@ -30,7 +30,7 @@ from ictmri.parallel import run_all
 from ictmri.phantom import roster
 from ictmri.volumes import unpack
 
-N_HEADS = 20
+N_HEADS = 12
 N_SEEDS = 200
 UNLIKELY = 1e-4
 """p-value below which a test over many seeds fails; the seeds are fixed, so it fails always or never."""
