@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -65,12 +66,14 @@ def run_all(
     jobs = min(jobs or usable_cores(), total)
     function = _Supervised(function, os.getpid()) if jobs > 1 else function
     with _one_thread_each(), _losses_told(title):
-        results = Parallel(
+        parallel = Parallel(
             n_jobs=jobs,
             return_as="generator",
             backend="loky" if jobs > 1 else "sequential",
             pre_dispatch=2 * jobs,
-        )(delayed(function)(item) for item in items)
+        )
+        with _ctrl_c_later():
+            results = parallel(delayed(function)(item) for item in items)
         return list(_bar(results, total=total, desc=title, unit=unit))
 
 
@@ -106,6 +109,23 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start: they inherit that, and leave it to the command itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # Started with the first worker it would lift the block, so it is started before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -23,10 +23,9 @@ os.environ["ICTMRI_CACHE"] = str(_CACHES / "ictmri")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ICTMRI_HOME", None)
 
-import nibabel as nib  # noqa: E402
-import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from made_volumes import write_volume  # noqa: E402
 
 # A busy machine is no failure.
 settings.register_profile("ictmri", deadline=None)
@@ -35,16 +34,6 @@ settings.load_profile("ictmri")
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
 MINI_CLASSES = ("glioma",) * 6 + ("pcnsl",) * 4 + ("germinoma",) * 3 + ("rare",) * 2
-
-
-def write_volume(path: Path, seed: int, affine: np.ndarray | None = None) -> Path:
-    """Write a small volume of noise with a bright ball; the affine is RAS, 4 mm, by default."""
-    rng = np.random.default_rng(seed)
-    voxels = rng.integers(0, 50, (20, 24, 18)).astype(np.int16)
-    voxels[6:14, 8:16, 5:12] += 300
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(voxels, np.diag([4.0, 4, 4, 1]) if affine is None else affine), path)
-    return path
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from conftest import write_volume
 from loopback_hub import LoopbackHub
+from made_volumes import write_volume
 
 from ictmri.builders.clinical.build import Origin, build_clinical
 from ictmri.builders.clinical.mapping import read_mapping

@@ -16,8 +16,8 @@ import numpy as np
 import openpyxl
 import pytest
 import SimpleITK as sitk
-from conftest import write_volume
 from made_dicom import write_series
+from made_volumes import write_volume
 
 from ictmri.builders.clinical import archives
 from ictmri.builders.clinical.headers import read_header

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from conftest import write_volume
 from forks import Ended, Forks
 from made_cohort import build, build_phantom, left_by_build, write_table
+from made_volumes import write_volume
 
 from ictmri.builders.scans import read_scan
 from ictmri.cli.failures import system_failure

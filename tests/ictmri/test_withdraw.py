@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_volume
+from made_volumes import write_volume
 
 from ictmri.builders.folder import build_folder
 from ictmri.builders.withdraw import add_erratum, withdraw
