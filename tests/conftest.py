@@ -25,7 +25,7 @@ os.environ.pop("ICTMRI_HOME", None)
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from made_volumes import write_volume  # noqa: E402
+from made_volumes import MINI_CLASSES, write_volume  # noqa: E402
 
 # A busy machine is no failure.
 settings.register_profile("ictmri", deadline=None)
@@ -33,7 +33,6 @@ settings.load_profile("ictmri")
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
-MINI_CLASSES = ("glioma",) * 6 + ("pcnsl",) * 4 + ("germinoma",) * 3 + ("rare",) * 2
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import write_volume
 from made_dicom import write_series
+from made_volumes import write_volume
 
 from ictmri.classes import CLASSES
 

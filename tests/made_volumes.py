@@ -5,6 +5,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+MINI_CLASSES = ("glioma",) * 6 + ("pcnsl",) * 4 + ("germinoma",) * 3 + ("rare",) * 2
+
 
 def write_volume(path: Path, seed: int, affine: np.ndarray | None = None) -> Path:
     """Write a small volume of noise with a bright ball; the affine is RAS, 4 mm, by default."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import MINI_CLASSES, REPOSITORY
+from made_volumes import MINI_CLASSES
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import f1_score
@@ -29,6 +29,8 @@ from ictmri.leakage import _macro_f1 as macro_f1
 from ictmri.parallel import run_all
 from ictmri.phantom import roster
 from ictmri.volumes import unpack
+
+REPOSITORY = Path(__file__).parents[2]
 
 N_HEADS = 12
 N_SEEDS = 200
