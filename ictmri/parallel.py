@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,9 +73,22 @@ def run_all(
             backend="loky" if jobs > 1 else "sequential",
             pre_dispatch=2 * jobs,
         )
-        with _ctrl_c_later():
-            results = parallel(delayed(function)(item) for item in items)
-        return list(_bar(results, total=total, desc=title, unit=unit))
+        results = None
+        try:
+            with _ctrl_c_later():
+                results = parallel(delayed(function)(item) for item in items)
+            return list(_bar(results, total=total, desc=title, unit=unit))
+        finally:
+            _close(results)
+
+
+def _close(results: Generator[R, None, None] | None) -> None:
+    """End what is still running, here and not when the interpreter happens to find it."""
+    if results is not None:
+        with warnings.catch_warnings():
+            # joblib warns of tasks that were given up, which is what an interruption asks for.
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 def watched(items: Sequence[T], title: str) -> Iterable[T]:
