@@ -32,6 +32,7 @@ from ictmri.summary import (
     subtype_table,
     table_one,
 )
+from ictmri.templating import document
 
 _HUB_DATASET: Final = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?")
 
@@ -44,16 +45,8 @@ def render_card(root: Path, manifest: Manifest, facts: Facts | None = None) -> s
         manifest: its manifest, with all files.
         facts: what is known about the cohort; what ships with the package where None.
     """
-    import jinja2
-
     told = informed(facts or load_facts(manifest), root, manifest)
-    template = jinja2.Template(
-        shipped("card.md.j2").read_text(encoding="utf-8"),
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    template = document(shipped("card.md.j2"))
     return str(template.render(**_context(root, manifest, told)))
 
 

@@ -17,14 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
-from ictmri.errors import MissingDependencyError
+from ictmri.errors import InputError, MissingDependencyError
 from ictmri.header_features import HeaderFeatures, header_features
 from ictmri.parallel import run_all
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
 
-__all__ = ["HeaderFeatures", "header_features", "leakage_of", "leakage_report"]
+__all__ = [
+    "HeaderFeatures",
+    "header_features",
+    "leakage_of",
+    "leakage_report",
+    "render_leakage",
+]
 
 SCHEMA: Final = "ictmri/leakage/1"
 N_PERMUTATIONS: Final = 200
@@ -50,6 +56,26 @@ def leakage_report(
     )
 
 
+def render_leakage(report: dict[str, Any]) -> str:
+    """Return a report as lines for the terminal; it is a question, not a verdict."""
+    verdict = (
+        "the class can be told without the voxels: look at what is below"
+        if report["suspicious"]
+        else "nothing tells the class without the voxels"
+    )
+    lines = [
+        f"leakage: {verdict} (p = {report['p_value']:.3f}, {report['n_features']} features, "
+        f"{report['n_permutations']} permutations)"
+    ]
+    lines += [
+        f"  {name}: macro-F1 {found['macro_f1']:.3f}, by chance {found['chance']['median']:.3f} "
+        f"(99 % below {found['chance']['p99']:.3f})"
+        for name, found in report["models"].items()
+    ]
+    lines += [f"  {found['name']}: p = {found['p_value']:.3f}" for found in report["features"]]
+    return "\n".join(lines)
+
+
 def leakage_of(
     features: HeaderFeatures,
     *,
@@ -72,8 +98,10 @@ def leakage_of(
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
+        InputError: a fold has training cases of one class only.
     """
     _need_sklearn()
+    _refuse_one_class(features)
     if not features.names:
         return _report(features, np.zeros((1 + n_permutations, len(MODELS))), None)
     labels = _permuted(features, n_permutations, seed)
@@ -94,6 +122,16 @@ def _need_sklearn() -> None:
 
     if find_spec("sklearn") is None:
         raise MissingDependencyError("Testing for leakage", "baselines")
+
+
+def _refuse_one_class(features: HeaderFeatures) -> None:
+    alone = [
+        f"fold {fold}: all training cases are of one class"
+        for fold in np.unique(features.folds)
+        if len(np.unique(features.labels[features.folds != fold])) < 2
+    ]
+    if alone:
+        raise InputError("leakage", alone, "ask this of a cohort with more cases of each class")
 
 
 def _permuted(features: HeaderFeatures, n: int, seed: int) -> Ints:

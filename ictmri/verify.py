@@ -11,6 +11,24 @@ if TYPE_CHECKING:
     from ictmri.cohort import Cohort
 
 
+def verify_cohort(cohort: Cohort) -> None:
+    """Check a cohort folder as a whole: every byte, the folds, the rows, and the privacy allow-list.
+
+    Raises:
+        InputError: something is wrong with it.
+    """
+    from ictmri.privacy import leaks
+
+    cohort.folds()
+    cohort.check()
+    for config in cohort.manifest.configs:
+        check_rows(cohort, config)
+    found = leaks(cohort)
+    if found:
+        step = "build the cohort again; do not pass this one on"
+        raise InputError(str(cohort.root), found, step)
+
+
 def check_rows(cohort: Cohort, config: str) -> None:
     """Compare a config's cases, folds and labels with the fold table.
 

@@ -86,12 +86,19 @@ for _name, (_pattern, _first) in _CORE.items():
 _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"\Z"), [""])
 
 
-def read_yaml(path: Path, next_step: str) -> Any:
+class _WordLoader(_PlainLoader):
+    """Reads every value as text."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+def read_yaml(path: Path, next_step: str, *, words: bool = False) -> Any:
     """Return the content of a YAML file.
 
     Args:
         path: the file.
         next_step: what to do when it is not valid.
+        words: leave every value as it is written, numbers too.
 
     Raises:
         InputError: it cannot be read, is too large, or is no plain YAML in UTF-8; the line is named.
@@ -101,7 +108,7 @@ def read_yaml(path: Path, next_step: str) -> Any:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise yaml.YAMLError(f"more than the {MAX_BYTES} bytes that a description needs")
-        return yaml.load(_text(content), _PlainLoader)
+        return yaml.load(_text(content), _WordLoader if words else _PlainLoader)
 
 
 def dump_yaml(value: Any) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
 from ictmri.resources import shipped
+from ictmri.yamlfile import read_yaml
 
 Profile = Literal["smoke", "cpu"]
 PROFILES: Final[tuple[Profile, ...]] = ("smoke", "cpu")
@@ -82,15 +82,12 @@ def load_recipe(name: str) -> Recipe:
         InputError: there is no such recipe, or the file is not valid.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else shipped("recipes") / f"{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError:
+    if not path.is_file():
         known = recipe_ids()
         raise InputError(
             f"recipe {name!r}", [f"not found{nearest(name, known)}"], f"one of {', '.join(known)}"
-        ) from None
-    except yaml.YAMLError as error:
-        raise InputError(str(path), [f"not valid YAML: {error}"], "correct the file") from None
+        )
+    content = read_yaml(path, "correct the file")
     if not isinstance(content, dict):
         raise InputError(str(path), ["not a mapping of settings"], "see baselines/recipes")
     shipped_id = name if not name.endswith((".yaml", ".yml")) else path.stem

@@ -5,7 +5,6 @@ Each flag has an innocent explanation, and none changes a score or a rank.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ictmri.folds import FoldTable
 from ictmri_benchmark.predictions import Predictions
+from ictmri_benchmark.proportions import fisher_exact
 
 NEAR_AGREEMENT: Final = 0.97
 """Share of cases with the same prediction from which two entries are called near-duplicates."""
@@ -74,8 +74,9 @@ def _folds(right: NDArray[np.bool_], folds: NDArray[np.int64]) -> list[str]:
     found = []
     for fold, size in enumerate(sizes):
         inside = _per_seed(right[:, folds == fold])
-        chance = min(1.0, len(sizes) * hypergeometric_tail(n, hits, int(size), inside))
-        if chance < UNLIKELY:
+        p = fisher_exact((inside, int(size)), (hits - inside, n - int(size)))
+        if p is not None and len(sizes) * p < UNLIKELY:
+            chance = float(len(sizes) * p)
             found.append(
                 f"fold {fold}: {inside} of {size} right, {hits - inside} of {n - size} elsewhere; "
                 f"by chance alone one in {1 / chance:,.0f} entries would show that"
@@ -87,19 +88,6 @@ def _per_seed(right: NDArray[np.bool_]) -> int:
     """Return the mean number of hits (S, n) of a seed, halves up, so that parts still fit the whole."""
     seeds = len(right)
     return (2 * int(right.sum()) + seeds) // (2 * seeds)
-
-
-def hypergeometric_tail(n: int, hits: int, size: int, inside: int) -> float:
-    """Return Fisher's exact two-sided p-value of ``inside`` hits among ``size`` of ``n`` cases.
-
-    Outcomes that are no more likely than the observed one count, as in ``scipy.stats.fisher_exact``.
-    """
-    weights = {
-        k: math.comb(hits, k) * math.comb(n - hits, size - k)
-        for k in range(max(0, size - (n - hits)), min(hits, size) + 1)
-    }
-    total = math.comb(n, size)
-    return sum(weight for weight in weights.values() if weight <= weights[inside]) / total
 
 
 def _high(right: NDArray[np.bool_]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +11,8 @@ from ictmri.classes import SEXES
 from ictmri.cohort import AGE_GROUPS
 from ictmri.folds import FoldTable
 from ictmri_benchmark.metrics import confusion, headline
-from ictmri_benchmark.protocol import CONFIDENCE, RANK_KEY, SMALLEST_GROUP
+from ictmri_benchmark.proportions import wilson
+from ictmri_benchmark.protocol import RANK_KEY, SMALLEST_GROUP
 
 _ORDER: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
 
@@ -52,15 +51,3 @@ def _scores(
         "accuracy": {"value": accuracy, "low": low, "high": high},
         RANK_KEY: float(values[RANK_KEY].mean()),
     }
-
-
-def wilson(hits: float, n: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953).
-
-    ``hits`` may be a mean over seeds, hence no whole number.
-    """
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share, width = hits / n, z * z / n
-    middle = (share + width / 2) / (1 + width)
-    half = z / (1 + width) * math.sqrt(share * (1 - share) / n + width / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -56,15 +56,6 @@ class Aligned:
         grid = to_itk(target.mask.astype(np.uint8), target.affine)
         return resample(image, grid, self.to_plain, outside=0.0)
 
-    def correlation(self) -> float:
-        """Return how well scan and template agree inside the brain (Pearson, -1 to 1)."""
-        target = template()
-        moved = self.on_template(self.scan)
-        inside = target.mask & (moved > 0)
-        return (
-            float(np.corrcoef(moved[inside], target.brain[inside])[0, 1]) if inside.any() else 0.0
-        )
-
     def overlap(self) -> float:
         """Return how well the two heads cover each other above the skull base (Dice, 0 to 1).
 

@@ -18,6 +18,7 @@ from ictmri.builders.findings import Finding
 from ictmri.builders.montage import SIZE
 from ictmri.classes import CLASS_TITLES
 from ictmri.files import replacing
+from ictmri.templating import pages
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
@@ -135,14 +136,4 @@ def _picture(case: PageCase) -> str:
 
 
 def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("findings.html.j2")
+    return pages(_TEMPLATES).get_template("findings.html.j2")

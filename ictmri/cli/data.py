@@ -148,26 +148,30 @@ def build_clinical(  # noqa: PLR0913
         _after_scans(built, out)
 
 
-def verify(folder: Annotated[Path, typer.Argument(help="A cohort folder.")]) -> None:
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A cohort folder.")],
+    *,
+    leakage: Annotated[
+        bool,
+        typer.Option("--leakage", help="Ask also whether headers, sizes or ids tell the class."),
+    ] = False,
+    jobs: Jobs = None,
+) -> None:
     """Check every file of a cohort against its manifest, its folds, and the privacy allow-list.
 
     Example: ictmri verify out/ictmri-phantom
     """
     from ictmri.cohort import open_cohort
-    from ictmri.errors import InputError
-    from ictmri.privacy import leaks
-    from ictmri.verify import check_rows
+    from ictmri.verify import verify_cohort
 
     cohort = open_cohort(folder)
-    folds = cohort.folds()
-    cohort.check()
-    for config in cohort.manifest.configs:
-        check_rows(cohort, config)
-    found = leaks(cohort)
-    if found:
-        raise InputError(str(folder), found, "build the cohort again; do not pass this one on")
-    files = len(cohort.manifest.files)
+    verify_cohort(cohort)
+    folds, files = cohort.folds(), len(cohort.manifest.files)
     typer.echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
+    if leakage:
+        from ictmri.leakage import leakage_report, render_leakage
+
+        typer.echo(render_leakage(leakage_report(cohort, jobs=jobs)))
 
 
 def info(

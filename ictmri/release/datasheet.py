@@ -18,6 +18,7 @@ from ictmri.release.header import pretty_name
 from ictmri.resources import shipped
 from ictmri.schema import CONFIG_TITLES
 from ictmri.summary import NOTE, cell, fold_detail, read_people, subtype_table, table_one
+from ictmri.templating import document
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,7 @@ def render_datasheet(root: Path, manifest: Manifest, facts: Facts) -> str:
         manifest: its manifest.
         facts: what is known about the cohort.
     """
-    import jinja2
-
-    template = jinja2.Template(
-        shipped("datasheet.md.j2").read_text(encoding="utf-8"),
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    template = document(shipped("datasheet.md.j2"))
     return str(template.render(**_context(root, manifest, facts)))
 
 

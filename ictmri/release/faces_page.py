@@ -10,6 +10,7 @@ from typing import Final
 from ictmri.builders.montage import SIZE
 from ictmri.files import replacing
 from ictmri.release.faces import FaceOutcome, picture_path
+from ictmri.templating import pages
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -28,7 +29,6 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
         outcomes: what was done to each case.
         work: folder that holds the pictures.
     """
-    import jinja2
 
     def picture(case_id: str, when: str) -> str:
         file = picture_path(work, case_id, when)
@@ -36,22 +36,18 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
             return ""
         return "data:image/webp;base64," + base64.b64encode(file.read_bytes()).decode()
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     worst_first = sorted(outcomes, key=lambda done: (done.overlap, done.case_id))
-    stream = environment.get_template("faces.html.j2").stream(
-        name=name,
-        unsure=[done for done in worst_first if not done.sure],
-        removed=[done for done in worst_first if done.sure and not done.extracted],
-        extracted=sum(done.extracted for done in outcomes),
-        picture=picture,
-        size=SIZE,
+    stream = (
+        pages(_TEMPLATES)
+        .get_template("faces.html.j2")
+        .stream(
+            name=name,
+            unsure=[done for done in worst_first if not done.sure],
+            removed=[done for done in worst_first if done.sure and not done.extracted],
+            extracted=sum(done.extracted for done in outcomes),
+            picture=picture,
+            size=SIZE,
+        )
     )
     with replacing(path, mode=0o600) as part:
         stream.dump(str(part), encoding="utf-8")

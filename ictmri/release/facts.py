@@ -22,6 +22,7 @@ from ictmri.errors import InputError, nearest
 from ictmri.manifest import Manifest
 from ictmri.release import licences
 from ictmri.resources import shipped
+from ictmri.yamlfile import read_yaml
 
 Status = Literal["known", "assumed", "unknown"]
 Kind = Literal["clinical", "phantom", "own"]
@@ -149,22 +150,6 @@ class _Answer(BaseModel):
         return tuple(text for text in texts if text not in ("", "~", "null"))
 
 
-class _PlainLoader(yaml.BaseLoader):
-    """A loader that leaves every word as it is written, and refuses an id that stands twice.
-
-    YAML would make a truth value of ``no``, a date of ``2026-05-31``, and take the last of two silently.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: {key.value!r} stands twice")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def load_facts(manifest: Manifest, owner_file: Path | None = None) -> Facts:
     """Return the facts about a cohort.
 
@@ -232,12 +217,7 @@ def read_answers(path: Path) -> dict[str, _Answer]:
     Raises:
         InputError: the file is not valid; every problem is named.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
-    except OSError:
-        raise InputError(str(path), ["no such file"], "give the file of your answers") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(str(path), [f"not valid YAML ({error})"], "correct the file") from None
+    content = read_yaml(path, _NEXT, words=True)
     if not isinstance(content, dict) and content:
         raise InputError(str(path), ["must hold one line for each answer, id: answer"], _NEXT)
     answers, problems = _checked(content or {})
@@ -332,9 +312,7 @@ _FORMS: Final[dict[str, Callable[[str], str]]] = {
 
 @cache
 def _shipped_answers(kind: Kind) -> dict[str, _Answer]:
-    content = yaml.load(
-        (shipped("facts") / f"{kind}.yaml").read_text(encoding="utf-8"), _PlainLoader
-    )
+    content = read_yaml(shipped("facts") / f"{kind}.yaml", "install the package again", words=True)
     return {key: _Answer.model_validate(_as_mapping(value)) for key, value in content.items()}
 
 

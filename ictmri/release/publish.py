@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.privacy import leaks
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path
 from ictmri.release.hunt import found_identifiers, identifiers
 from ictmri.release.stage import Release, Settings, stage
-from ictmri.verify import check_rows
+from ictmri.verify import verify_cohort
 
 if TYPE_CHECKING:
     from ictmri.release.facts import Facts
@@ -120,12 +119,11 @@ def _check_order(cohort: Cohort, order: Order) -> None:
 
 
 def _check_release(release: Release, words: list[str]) -> None:
-    cohort = release.cohort
-    for config in cohort.manifest.configs:
-        check_rows(cohort, config)
-    found = [*leaks(cohort), *found_identifiers(cohort, words)]
+    verify_cohort(release.cohort)
+    found = found_identifiers(release.cohort, words)
     if found:
-        raise InputError(str(cohort.root), found, "do not pass this folder on; nothing was sent")
+        step = "do not pass this folder on; nothing was sent"
+        raise InputError(str(release.cohort.root), found, step)
 
 
 def plan_lines(prepared: Prepared, order: Order) -> Iterator[str]:

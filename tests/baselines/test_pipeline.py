@@ -4,12 +4,12 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commandline import COMMAND
 
 from ictmri import load_dataset
 from ictmri.cohort import Cohort, open_cohort
@@ -19,8 +19,6 @@ from ictmri_baselines.cases import load_cases
 from ictmri_baselines.localizer.boxes import read_boxes
 from ictmri_baselines.pipeline import ensure_priors, localize_cohort, process_cohort
 from ictmri_baselines.reproduce import reproduce
-
-COMMAND = [sys.executable, "-c", "from ictmri.cli.app import main; main()"]
 
 
 def copy_of(cohort: Cohort, folder: Path) -> Cohort:

@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from commandline import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
@@ -27,7 +26,7 @@ from ictmri_benchmark.audit.identities import exceeds_harmonic_mean, harmonic_me
 from ictmri_benchmark.audit.render import render_table
 from ictmri_benchmark.audit.rounding import Interval, Printed
 from ictmri_benchmark.audit.rows import read_rows
-from ictmri_benchmark.audit.wilson import fisher_exact, wilson
+from ictmri_benchmark.proportions import fisher_exact, wilson
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "benchmark" / "audit" / "paper.csv"
@@ -713,18 +712,6 @@ def test_units_and_full_floats(tmp_path: Path) -> None:
 
 
 # --- output --------------------------------------------------------------------------------------
-
-
-def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", "from ictmri.cli.app import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def test_the_command(tmp_path: Path) -> None:

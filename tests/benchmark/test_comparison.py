@@ -11,14 +11,12 @@ from scipy import stats
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from ictmri.folds import FoldTable
 from ictmri_benchmark import comparison
 from ictmri_benchmark.intervals import bca_interval, bootstrap
 from ictmri_benchmark.metrics import confusion, headline
 from ictmri_benchmark.ranking import Contender, compare_pairs, rank, rank_intervals
-from ictmri_benchmark.subgroups import wilson
 
 
 def guesses(cohort: FoldTable, accuracy: float, seed: int) -> np.ndarray:
@@ -184,22 +182,6 @@ def test_optimism_is_what_simulated_equals_show() -> None:
     draws = rng.normal(0.7, 0.03, (4000, 20))
     told = comparison.optimism(draws)["expected"]
     assert told == pytest.approx(float((draws.max(axis=1) - 0.7).mean()), rel=0.05)
-
-
-@pytest.mark.parametrize(
-    ("hits", "n", "low", "high"),
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_is_newcombes_table_and_statsmodels(
-    hits: int, n: int, low: float, high: float
-) -> None:
-    assert wilson(hits, n) == pytest.approx((low, high), abs=5e-5)
-    assert wilson(hits, n) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-9)
 
 
 def test_bca_is_scipys(cohort: FoldTable) -> None:

@@ -5,21 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from commandline import run
 
 IMPORT_SECONDS = 0.4
 EVALUATE_SECONDS = 2.0
-
-
-def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", "from ictmri.cli.app import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture
@@ -146,3 +135,12 @@ def test_wrong_folds_and_seeds(
     run("build", "folder", mini_table, "--out", out, "--n-folds", "3")
     command = ("reproduce", "controls/majority", "--cohort", out, "--out", tmp_path / "x")
     assert message in run(*command, *arguments, code=1).stderr
+
+
+def test_a_cohort_too_small_to_ask_for_leakage(mini_table: Path, tmp_path: Path) -> None:
+    text = mini_table.read_text()
+    for name in ("pcnsl", "germinoma", "rare"):
+        text = text.replace(f",{name},", ",glioma,")
+    mini_table.write_text(text)
+    run("build", "folder", mini_table, "--out", tmp_path / "one", "--n-folds", "3")
+    assert "one class" in run("verify", tmp_path / "one", "--leakage", code=1).stderr

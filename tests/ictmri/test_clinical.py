@@ -376,7 +376,7 @@ def test_wrong_places(source: Path, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("- a\n", "not a mapping file"),
-        ("images: [a\n", "not YAML"),
+        ("images: [a\n", "not valid YAML"),
         ("image: ['*.nii']\n", "image: unknown; did you mean 'images'?"),
         ("images: []\n", "images: List should have at least 1 item"),
         ("classes: {GCT: germinom}\n", "'GCT': 'germinom'; did you mean 'germinoma'?"),

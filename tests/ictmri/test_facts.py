@@ -101,7 +101,7 @@ def test_files_that_are_no_answers_are_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         load_facts(OWN, tmp_path / "nowhere.yaml")
 
 

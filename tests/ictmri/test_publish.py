@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from commandline import COMMAND
 from loopback_hub import LoopbackHub
 
 from ictmri.builders.folder import build_folder
@@ -26,7 +27,6 @@ from ictmri.release.hunt import found_identifiers, identifiers
 from ictmri.release.publish import Order, prepare
 from ictmri.release.stage import Settings, release_path, released_age, stage
 
-COMMAND = [sys.executable, "-c", "from ictmri.cli.app import main; main()"]
 N_PEOPLE = 8
 
 

@@ -1,10 +1,9 @@
 """Versions: a case leaves, the others stay where they were, and both versions load side by side."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commandline import run
 from made_volumes import write_volume
 
 from ictmri.builders.folder import build_folder
@@ -100,18 +99,8 @@ def test_the_first_version_says_so(cohort: Cohort) -> None:
 
 
 def test_by_the_command_line(cohort: Cohort, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from ictmri.cli.app import main; main()"]
-    done = subprocess.run(
-        [
-            *command,
-            *("withdraw", str(cohort.root), "mini-0004", "--reason", "consent"),
-            *("--out", str(tmp_path / "v2")),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    out = tmp_path / "v2"
+    done = run("withdraw", cohort.root, "mini-0004", "--reason", "consent", "--out", out)
     assert "mini 2.0.0: 14 cases" in done.stdout
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.files import canonical_json, sha256_bytes
+from ictmri.templating import pages
 from ictmri_benchmark import protocol
 from ictmri_benchmark.page import figures, plots, verdicts
 from ictmri_benchmark.page.literature import citation, literature
@@ -46,16 +47,7 @@ def render_page(board: dict[str, Any]) -> str:
     Args:
         board: content of leaderboard.json, see :func:`ictmri_benchmark.leaderboard.build_leaderboard`.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = pages(_TEMPLATES)
     environment.filters |= {"decimal": plots.decimal, "points": plots.points, "share": plots.share}
     environment.globals |= {
         "plots": plots,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from ictmri_benchmark.subgroups import wilson
+from ictmri_benchmark.proportions import wilson
 
 _WIDE: Final = 200
 _FRAME: Final = 100

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic import Field as Limits
 
 from ictmri.builders.clinical.headers import Field
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, nearest
+from ictmri.yamlfile import read_yaml
 
 OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
@@ -122,13 +122,7 @@ def read_mapping(path: Path) -> Mapping:
     Raises:
         InputError: it is not one, or a ``?`` is still in it; every problem is named.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], "give a mapping file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise InputError(str(path), [f"not YAML ({first})"], "correct it") from None
+    content = read_yaml(path, "correct it")
     if not isinstance(content, dict):
         raise InputError(str(path), ["not a mapping file"], "begin with the one that was proposed")
     still_open = [f"{place} is still open" for place in _open_places(content, "")]

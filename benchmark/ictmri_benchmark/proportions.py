@@ -12,9 +12,13 @@ from ictmri_benchmark.protocol import CONFIDENCE
 _MAX_CASES: Final = 5000
 
 
-def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's score interval of ``correct`` of ``n``, as fractions of 1."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+def wilson(correct: float, n: int) -> tuple[float, float]:
+    """Return Wilson's score interval of ``correct`` of ``n``, as fractions of 1.
+
+    ``correct`` may be a mean over seeds, hence no whole number. Source: Wilson 1927,
+    doi:10.1080/01621459.1927.10502953.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     p = correct / n
     centre, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
