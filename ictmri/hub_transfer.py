@@ -87,6 +87,7 @@ def _append(
         with part.open("ab" if resumed else "wb") as stream:
             for piece in response.iter_raw():
                 stream.write(piece)
+                stream.flush()
                 advance(len(piece))
 
 

@@ -24,7 +24,9 @@ class Column:
 
 
 _CASE: Final = Column("case_id", "string", "case id; carries no label, order or site")
-_LABEL: Final = Column("label", "label", "biopsy-verified class")
+_LABEL: Final = Column(
+    "label", "label", "class of the tumour; the card says how it was established"
+)
 _FOLD: Final = Column("fold", "int8", "the fold in which this case is tested")
 _SYNTHETIC: Final = Column("synthetic", "bool", "true for a generated phantom, false for a patient")
 

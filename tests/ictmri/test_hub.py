@@ -242,7 +242,7 @@ def test_a_process_that_was_killed_is_resumed_by_the_same_command(
     command = [sys.executable, "-c", DOWNLOAD, REPO, "null"]
     env = hub.env(tmp_path, GUEST)
     with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + 6 * SECONDS
         while sum(part.stat().st_size for part in tmp_path.glob("copy/.part-*")) < 1_000_000:
             assert time.monotonic() < deadline
             time.sleep(0.05)
