@@ -155,7 +155,7 @@ def test_a_full_disk_in_a_worker(
     shutil.rmtree(out.parent)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_for_a_phantom(forks: Forks, disk: Disk, tmp_path: Path) -> None:
     assert forks.run(build_phantom(tmp_path / "p")).code == 0
     out = disk.place / "phantom" / "p"

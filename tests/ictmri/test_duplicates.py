@@ -67,6 +67,7 @@ def test_other_heads_are_not() -> None:
     assert max(likeness(printed(0), printed(index)) for index in (1, 2, 3)) < 0.7
 
 
+@pytest.mark.long
 def test_copies_are_found_among_other_heads_and_told_with_their_folds() -> None:
     prints = {f"c{index}": printed(index) for index in range(6)}
     prints["c6"] = printed(2, 4.0)
@@ -99,15 +100,15 @@ def test_exact_copies_are_errors_for_all_of_them() -> None:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_different_heads_give_no_pair_and_their_finer_scans_do() -> None:
-    prints = {f"h{index:02d}": printed(index) for index in range(24)}
+    prints = {f"h{index:02d}": printed(index) for index in range(14)}
     prints |= {f"x{index:02d}": printed(index, 2.5) for index in range(2)}
     pairs = near_copies(sorted(prints), prints.__getitem__, jobs=1)
     assert pairs == [("h00", "x00"), ("h01", "x01")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_copies_of_real_scans_are_found(real_table: Path) -> None:
     prints = {}
     for path in sorted((real_table.parent / "images").iterdir()):

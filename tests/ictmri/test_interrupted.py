@@ -81,7 +81,7 @@ def one_of_each_kind(steps: list[list[str]], rng: random.Random) -> list[int]:
     return sorted(rng.choice(places) for places in kinds.values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_with_its_workers_at_random_moments_again_and_again(
     forks: tuple[Forks, dict[str, bytes]], table: Path, tmp_path: Path
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_half_removed_is_not_taken_for_finished_work(
     assert left_by_build(out) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_phantom_killed_before_some_changes_of_the_disk(
     forks: tuple[Forks, dict[str, bytes]], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from made_volumes import MINI_CLASSES
 from scipy import stats
 from scipy.ndimage import gaussian_filter
+from shared_folders import shared_folder
 from sklearn.metrics import f1_score
 
 from ictmri.builders import duplicates
@@ -41,7 +42,7 @@ UNLIKELY = 1e-4
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The published phantom, all 249 cases, at the coarsest spacing."""
-    return build_phantom(tmp_path_factory.mktemp("phantom") / "phantom", spacing=6.0)
+    return build_phantom(shared_folder(tmp_path_factory, "leakage") / "phantom", spacing=6.0)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_no_patient_is_in_two_folds_of_what_is_built(mini_table: Path, tmp_path:
         assert len({row.patient_id for row in table}) == len({row.case_id for row in table}) == 60
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_head_is_there_twice_and_a_planted_copy_is_found(phantom: Cohort) -> None:
     rows = list(islice(phantom.rows("default", ["case_id", "image"]), N_HEADS))
     images = {row["case_id"]: unpack(row["image"]) for row in rows}
@@ -170,7 +171,7 @@ def made_up(n: int = 249) -> HeaderFeatures:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "feature"),
     [
