@@ -48,6 +48,12 @@ class Manifest:
         """Configs that the folder holds, ``default`` first."""
         return sorted({path.split("/")[1] for path in self.files if path.startswith("data/")})
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Cases that ``processed`` does not hold, and why."""
+        told: dict[str, str] = self.steps.get("process", {}).get("left_out", {})
+        return told
+
     def files_of(self, config: str) -> dict[str, list[str]]:
         """Return the data files of a config: split name -> relative paths."""
         prefix = f"data/{config}/"

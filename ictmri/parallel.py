@@ -1,4 +1,4 @@
-"""One way to run a function over many cases: local processes, one thread each, a progress bar."""
+"""One way to run a function over many cases: local processes or a Dask cluster, one thread each, a bar."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ictmri.cluster import ONE_THREAD, Cluster, item_name, run_on
 from ictmri.errors import InputError
 
 T = TypeVar("T")
@@ -25,12 +26,6 @@ _WATCH_SECONDS = 0.5
 _LOG_SECONDS = 10.0
 """Between two lines of progress where nobody watches it move, in a log file."""
 _SILENT_SECONDS = 2.0
-_ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-}
 
 
 def usable_cores() -> int:
@@ -46,6 +41,8 @@ def run_all(
     title: str,
     unit: str = "case",
     jobs: int | None = None,
+    scheduler: str | Cluster | None = None,
+    name: Callable[[T], str] | None = None,
 ) -> list[R]:
     """Apply ``function`` to every item in worker processes and return the results in order.
 
@@ -55,13 +52,27 @@ def run_all(
         total: number of items.
         title: text of the progress bar (on stderr).
         unit: what an item is, for the progress bar.
-        jobs: number of processes; all usable cores where None.
+        jobs: number of processes, all usable cores where None; with a scheduler, how many items are
+            sent to it at once, as many as keep its workers busy where None.
+        scheduler: address of a Dask scheduler (``tcp://host:port``) whose workers do the items, else
+            None. What a lost worker had is done again, so ``function`` must be harmless to repeat.
+        name: what an item is called in a message about it; its number where None.
 
     Raises:
-        InputError: a worker process was ended by the system.
+        InputError: a worker process was ended by the system, or the cluster cannot be used.
     """
     if not total:
         return []
+    if scheduler is not None:
+        cluster = scheduler if isinstance(scheduler, Cluster) else Cluster(scheduler)
+        done = run_on(
+            cluster, function, items, title=title, name=item_name(name, unit), at_once=jobs
+        )
+        try:
+            found = dict(_bar(done, total=total, desc=title, unit=unit))
+        finally:
+            done.close()
+        return [found[position] for position in range(len(found))]
     from joblib import Parallel, delayed
 
     jobs = min(jobs or usable_cores(), total)
@@ -158,8 +169,8 @@ def _losses_told(title: str) -> Iterator[None]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ _PATIENT: Final = re.compile(r"[A-Za-z0-9_.-]+-p\d{4,}")
 _FILES: Final = re.compile(
     r"README\.md|croissant\.json|folds\.csv|findings\.json|acquisition\.csv|CHANGES\.md"
     r"|datasheet\.md|eval\.yaml|participants\.csv|privacy\.json|LICENSE|\.gitattributes"
-    r"|checklists/[a-z0-9-]+\.yaml|boxes/[a-z0-9-]+\.jsonl"
+    r"|checklists/[a-z0-9-]+\.yaml|boxes/[a-z0-9-]+\.jsonl|qc/process\.csv"
     r"|data/(default|processed|truth)/fold\d+-\d{5}-of-\d{5}\.parquet"
 )
 _PARQUET_KEYS: Final = {b"ARROW:schema", b"huggingface"}

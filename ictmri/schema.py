@@ -49,7 +49,13 @@ COLUMNS: Final[dict[Config, tuple[Column, ...]]] = {
         Column(
             "prior_coarse", "nifti", "Tumor-Localizer's map, 0..255 for 0..1; null before it ran"
         ),
+        Column("prior_refined", "nifti", "Tumor-Localizer's mask, 0 or 1; null before it ran"),
         Column("scan_from_mni", "matrix", "4x4 affine from MNI mm to scan mm (RAS), row by row"),
+        Column(
+            "warp",
+            "nifti",
+            "displacement in MNI mm (RAS) to add before scan_from_mni; null where it is 0",
+        ),
         _LABEL,
         _FOLD,
         _SYNTHETIC,

@@ -49,8 +49,11 @@ def check_rows(cohort: Cohort, config: str) -> None:
             problems.append(f"{config}: {row['case_id']} has fold {row['fold']}, not {known.fold}")
         if "label" in row and CLASSES[row["label"]] != known.label:
             problems.append(f"{config}: {row['case_id']} is not {known.label} there")
+    told = cohort.manifest.left_out if config == "processed" else {}
     problems += [
-        f"{config}: case {case_id!r} is missing" for case_id in table if case_id not in seen
+        f"{config}: case {case_id!r} is missing"
+        for case_id in table
+        if case_id not in seen and case_id not in told
     ]
     if problems:
         raise InputError(str(cohort.root), problems, "build the cohort again")

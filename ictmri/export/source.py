@@ -118,7 +118,9 @@ def _cases(cohort: Cohort, configs: Sequence[Config], folds: FoldTable) -> tuple
     for config in configs:
         for row in cohort.rows(config, _columns_without_voxels(config)):
             known = volume_columns(config)
-            volumes[row["case_id"]] |= {(config, name) for name in known if row[name] is not None}
+            volumes[row["case_id"]] |= {
+                (config, name) for name in known if row.get(name) is not None
+            }
             if row.get("scan_from_mni"):
                 matrices[row["case_id"]] = tuple(row["scan_from_mni"])
     return tuple(

@@ -107,6 +107,7 @@ def test_build_info_verify_on_own_scans(mini_table: Path, tmp_path: Path) -> Non
     assert "README.md" in run("verify", out, code=1).stderr
 
 
+@pytest.mark.long
 def test_a_control_reproduced_on_own_scans(mini_table: Path, tmp_path: Path) -> None:
     out, entry = tmp_path / "mini", tmp_path / "entry"
     run("build", "folder", mini_table, "--out", out, "--n-folds", "3")

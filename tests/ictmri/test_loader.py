@@ -93,6 +93,8 @@ def test_the_literal_call_gets_the_default_config(
             "image": stored[row.case_id]["image"],
             "brain_mask": stored[row.case_id]["image"],
             "prior_coarse": None,
+            "prior_refined": None,
+            "warp": None,
             "scan_from_mni": [0.0] * 16,
             "label": row.label,
             "fold": row.fold,
