@@ -1,63 +1,36 @@
+"""The light settings on moved heads; what refuses, resumes and records whatever the settings."""
+
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from scipy import ndimage
+from moved_heads import brain_mask_of, moved, reordered, scan_of
 
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.atlas.geometry import canonical, orthogonal, to_itk, world_affine
 from ictmri.atlas.template import DEEP_LABELS, VENTRICLE_LABELS, template
-from ictmri_baselines.processor import process
+from ictmri.errors import InputError
+from ictmri_baselines.processor import PRESETS, Processed, Settings, process
+from ictmri_baselines.processor.keep import Keep
+
+LIGHT = PRESETS["light"]
 
 NOT_DEEP = {5, 56}
 CORNERS = np.array([[x, y, z, 1.0] for x in (-50, 50) for y in (-80, 50) for z in (-20, 60)]).T
 
 
-def moved(
-    pitch: float = 0.0,
-    yaw: float = 0.0,
-    scale: float = 1.0,
-    shift: tuple[float, float, float] = (0, 0, 0),
-) -> np.ndarray:
-    """An affine from MNI mm to scan mm."""
-    a, b = np.deg2rad([pitch, yaw])
-    turn_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    turn_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = scale * turn_x @ turn_z
-    affine[:3, 3] = shift
-    return affine
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
 
 
-def scan_of(
-    scan_from_mni: np.ndarray,
-    spacing: tuple[float, float, float] = (2.0, 2.0, 2.0),
-    *,
-    brain_only: bool = False,
-    background: float = 0.0,
-    seed: int = 0,
-) -> nib.Nifti1Image:
-    """The template's head as a scanner would see it after the head moved; scipy does the resampling."""
-    source = template()
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = (-110, -140, -100)
-    shape = tuple(np.ceil(np.array([220, 260, 210]) / spacing).astype(int))
-    voxel = np.linalg.inv(source.affine) @ np.linalg.inv(scan_from_mni) @ affine
-    data = source.brain if brain_only else source.head
-    values = ndimage.affine_transform(data, voxel[:3, :3], voxel[:3, 3], shape, order=1)
-    inside = ndimage.affine_transform(
-        source.mask.astype(np.float32), voxel[:3, :3], voxel[:3, 3], shape, order=1
-    )
-    noise = np.random.default_rng(seed).normal(0, 2, shape)
-    if brain_only:
-        values = np.where(inside > 0.5, values + noise, background)
-    else:
-        values = values + noise + background
-    return nib.Nifti1Image(values.astype(np.float32), affine)
+def correlation(done: Processed) -> float:
+    mask = template().mask
+    return float(np.corrcoef(done.brain.image.get_fdata()[mask], template().brain[mask])[0, 1])
 
 
 def error_mm(found: np.ndarray, truth: np.ndarray) -> float:
@@ -73,34 +46,50 @@ def error_mm(found: np.ndarray, truth: np.ndarray) -> float:
     ],
 )
 def test_a_known_placement_is_found(truth: np.ndarray, spacing: tuple[float, ...]) -> None:
-    done = process(scan_of(truth, spacing))
-    assert error_mm(done.scan_from_mni, truth) < 3.0
-    assert done.qc["correlation_template"] > 0.9
+    done = process(scan_of(truth, spacing), LIGHT)
+    assert error_mm(done.mapping.scan_from_mni, truth) < 3.0
+    assert correlation(done) > 0.9
 
 
 def test_the_same_scan_stored_otherwise_gives_the_same_brain() -> None:
     scan = scan_of(moved(pitch=8, shift=(3, 5, 10)), (2.0, 2.0, 2.5))
-    stored = nib.orientations.axcodes2ornt(("P", "S", "L"))
-    from_ras = nib.orientations.ornt_transform(nib.io_orientation(scan.affine), stored)
-    first, second = process(scan), process(scan.as_reoriented(from_ras))
-    np.testing.assert_array_equal(first.image.dataobj, second.image.dataobj)
-    np.testing.assert_array_equal(first.scan_from_mni, second.scan_from_mni)
+    other = reordered(scan, "PSL")
+    first, second = process(scan, LIGHT), process(other, LIGHT)
+    np.testing.assert_array_equal(first.brain.image.dataobj, second.brain.image.dataobj)
+    np.testing.assert_array_equal(first.mapping.scan_from_mni, second.mapping.scan_from_mni)
+    assert second.scan_mask.shape == other.shape
+    np.testing.assert_array_equal(second.scan_mask.affine, other.affine)
+    np.testing.assert_array_equal(
+        nib.as_closest_canonical(second.scan_mask).dataobj, first.scan_mask.dataobj
+    )
 
 
 def test_an_extracted_brain_keeps_its_own_mask_whatever_the_background() -> None:
     truth = moved(pitch=6, shift=(2, -4, 8))
-    results = [process(scan_of(truth, brain_only=True, background=b)) for b in (0.0, -1000.0)]
+    scans = [scan_of(truth, brain_only=True, background=b) for b in (0.0, -1000.0)]
+    results = [process(scan, LIGHT) for scan in scans]
+    own = np.asarray(brain_mask_of(scans[0], truth).dataobj) > 0
     for done in results:
-        assert done.qc["already_extracted"] == 1.0
-        assert done.qc["dice_template"] > 0.95
-        assert error_mm(done.scan_from_mni, truth) < 3.0
-    np.testing.assert_array_equal(results[0].brain_mask.dataobj, results[1].brain_mask.dataobj)
-    assert np.abs(results[0].image.get_fdata() - results[1].image.get_fdata()).max() < 0.1
+        assert done.extracted
+        assert done.steps["brain"]["name"] == "already extracted"
+        assert dice(np.asarray(done.brain.mask.dataobj) > 0, template().mask) > 0.95
+        assert dice(np.asarray(done.scan_mask.dataobj) > 0, own) > 0.995
+        assert error_mm(done.mapping.scan_from_mni, truth) < 3.0
+    first, second = (done.brain for done in results)
+    np.testing.assert_array_equal(first.mask.dataobj, second.mask.dataobj)
+    assert np.abs(first.image.get_fdata() - second.image.get_fdata()).max() < 0.1
+
+
+def test_an_extraction_runs_again_where_it_is_asked_for() -> None:
+    scan = scan_of(moved(), (4.0, 4.0, 4.0), brain_only=True)
+    done = process(scan, LIGHT.model_copy(update={"extract_again": True}))
+    assert done.extracted
+    assert done.steps["brain"]["name"] == "template"
 
 
 def test_intensities_are_standardised_inside_the_brain_and_zero_outside() -> None:
-    done = process(scan_of(moved(), background=300.0))
-    mask = np.asarray(done.brain_mask.dataobj) > 0
+    done = process(scan_of(moved(), background=300.0), LIGHT).brain
+    mask = np.asarray(done.mask.dataobj) > 0
     inside = done.image.get_fdata()[mask]
     assert abs(np.median(inside)) < 0.01
     assert abs(1.4826 * np.median(np.abs(inside - np.median(inside))) - 1) < 0.01
@@ -158,23 +147,104 @@ def test_canonical_keeps_every_voxel_in_its_place() -> None:
 )
 def test_what_is_no_head_is_refused_with_the_reason(voxels: np.ndarray, message: str) -> None:
     with pytest.raises(AlignmentError, match=message):
-        process(nib.Nifti1Image(voxels.astype(np.float32), np.diag([4.0, 4, 4, 1])))
+        process(nib.Nifti1Image(voxels.astype(np.float32), np.diag([4.0, 4, 4, 1])), LIGHT)
+
+
+def test_a_users_mask_takes_the_extractions_place() -> None:
+    truth = moved(pitch=6, shift=(2, -4, 8))
+    scan = scan_of(truth, (3.0, 3.0, 3.0))
+    mask = brain_mask_of(scan, truth)
+    scan, mask = reordered(scan, "LPS"), reordered(mask, "LPS")
+    done = process(scan, LIGHT, own_mask=mask)
+    np.testing.assert_array_equal(done.scan_mask.dataobj, mask.dataobj)
+    assert done.steps["brain"]["name"] == "own mask"
+    # From brain to brain the affine is found again; the template's own mask would be rougher.
+    assert dice(np.asarray(done.brain.mask.dataobj) > 0, template().mask) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data, affine: (data[:-1], affine), "it has 54 x 65 x 53 voxels"),
+        (lambda data, affine: (data, affine + 3 * np.eye(4)[:, [3] * 4].T), "mm from the scan's"),
+        (lambda data, affine: (0 * data, affine), "it is empty"),
+        (lambda data, affine: (0 * data + 1, affine), "it covers the whole scan"),
+        (lambda data, affine: (data * np.nan, affine), "NaN"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(
+    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], message: str
+) -> None:
+    scan = scan_of(moved(), (4.0, 4.0, 4.0))
+    data, affine = change(brain_mask_of(scan, moved()).get_fdata(), scan.affine)
+    with pytest.raises(InputError, match=message):
+        process(scan, LIGHT, own_mask=nib.Nifti1Image(data.astype(np.float32), affine))
+
+
+def test_every_step_says_what_it_was() -> None:
+    done = process(scan_of(moved(), (4.0, 4.0, 4.0)), LIGHT)
+    assert list(done.steps) == ["align", "brain", "bias", "registration", "resampling"]
+    for step in done.steps.values():
+        assert set(step) >= {"name", "version", "parameters", "seconds"}
+        assert step["seconds"] >= 0
+
+
+def test_settings_are_known_by_a_digest() -> None:
+    settings = [
+        PRESETS["paper"],
+        LIGHT,
+        LIGHT.model_copy(update={"spacing_mm": 1}),
+        LIGHT.model_copy(update={"intensities": "kept"}),
+        PRESETS["paper"].model_copy(update={"mask_in_n4": False}),
+    ]
+    digests = [one.digest() for one in settings]
+    assert len(set(digests)) == len(digests)
+    assert Settings(**LIGHT.model_dump()).digest() == LIGHT.digest()
+    assert PRESETS["paper"].used()["brain"]["name"] == "hd-bet"
+
+
+def test_intensities_may_be_kept_as_they_are() -> None:
+    scan = scan_of(moved(), (4.0, 4.0, 4.0))
+    done = process(scan, LIGHT.model_copy(update={"intensities": "kept"})).brain
+    inside = done.image.get_fdata()[np.asarray(done.mask.dataobj) > 0]
+    assert 40 < np.median(inside) < 100  # the template's own units
+    assert done.image.get_data_dtype() == np.float32
+
+
+def test_a_finished_step_is_found_again_and_no_other(tmp_path: Path) -> None:
+    keep = Keep(tmp_path, "case-1")
+    image = nib.Nifti1Image(
+        np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.diag([2.0, 2, 2, 1])
+    )
+    keep.store("brain", "0123", image, {"name": "x", "seconds": 1.5})
+    found = keep.find("brain", "0123")
+    assert found is not None
+    np.testing.assert_array_equal(found[0].dataobj, image.dataobj)
+    assert found[1] == {"name": "x", "seconds": 1.5}
+    assert keep.find("brain", "0124") is None
+    assert keep.find("bias", "0123") is None
+    assert Keep(tmp_path, "case-2").find("brain", "0123") is None
+    Keep(tmp_path, "case-2").clear()
+    assert keep.find("brain", "0123") is not None
+    keep.clear()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_the_number_of_threads_changes_no_byte() -> None:
     code = (
-        "import hashlib; from test_processor import moved, scan_of;"
-        "from ictmri_baselines.processor import process;"
-        "done = process(scan_of(moved(pitch=9)));"
-        "print(hashlib.sha256(done.image.to_bytes() + done.scan_from_mni.tobytes()).hexdigest())"
+        "import hashlib; from moved_heads import moved, scan_of;"
+        "from ictmri_baselines.processor import PRESETS, process;"
+        "done = process(scan_of(moved(pitch=9)), PRESETS['light']);"
+        "content = done.brain.image.to_bytes() + done.mapping.scan_from_mni.tobytes();"
+        "print(hashlib.sha256(content).hexdigest())"
     )
     digests = set()
     for threads in ("1", "4"):
         names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
         done = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[1],
             env={**os.environ, **dict.fromkeys(names, threads)},
             capture_output=True,
             text=True,

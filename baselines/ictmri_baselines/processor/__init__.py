@@ -1,5 +1,7 @@
-"""MRI-Processor [equation 1]: steps from a scan to a brain in MNI152 space; here the light settings."""
+"""MRI-Processor [equation 1]: brain extraction, N4 and SyN, from a scan to a brain in MNI152 space."""
 
-from ictmri_baselines.processor.light import Processed, process
+from ictmri_baselines.processor.mapping import Mapping
+from ictmri_baselines.processor.process import Processed, process
+from ictmri_baselines.processor.settings import PRESETS, Settings
 
-__all__ = ["Processed", "process"]
+__all__ = ["PRESETS", "Mapping", "Processed", "Settings", "process"]

@@ -1,0 +1,52 @@
+"""The part of a scan that holds the head, on the voxels that a network was trained on, and back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ictmri.atlas.alignment import Aligned
+from ictmri.atlas.geometry import Affine
+from ictmri.atlas.template import SHAPE, grid_affine
+from ictmri_baselines.processor.points import Array, look_up_affine
+from ictmri_baselines.processor.volume import Volume, Voxels, block_means
+
+MARGIN_MM: Final = 15.0
+"""Kept around the place where the template's head lies: more than an affine may be wrong by."""
+
+
+def network_grid(volume: Volume, place: Aligned, edge_mm: float) -> tuple[Voxels, Affine]:
+    """Return a scan, cut to its head, on cubes of ``edge_mm``, and their affine (RAS order, scan mm).
+
+    What lies far below the head costs a network time and memory, and no scan needs it.
+    """
+    low, high = _head_box(volume, place)
+    fine, affine = block_means(volume.voxels, volume.affine, edge_mm)
+    edges = volume.edges_mm
+    counts = np.maximum(1, np.round((high - low + 1) * edges / edge_mm)).astype(int)
+    grid = volume.affine @ np.diag([*(edge_mm / edges), 1.0])
+    # The first cube's corner is the first voxel's corner.
+    first = low - 0.5 + edge_mm / edges / 2
+    grid[:3, 3] = volume.affine[:3, :3] @ first + volume.affine[:3, 3]
+    index = np.linalg.inv(affine) @ grid
+    return look_up_affine(fine, index, counts.tolist()), grid
+
+
+def on_scan(found: Array, affine: Affine, volume: Volume) -> Array:
+    """Return what a network found, on the scan's grid, 0 outside of what it saw."""
+    return look_up_affine(found, np.linalg.inv(affine) @ volume.affine, volume.voxels.shape)
+
+
+def _head_box(
+    volume: Volume, place: Aligned
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int_]], np.ndarray[tuple[int], np.dtype[np.int_]]]:
+    """Return the first and last voxel of the head's box along each axis."""
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in SHAPE])).reshape(3, -1)
+    to_voxel = np.linalg.inv(volume.affine) @ place.scan_from_mni @ grid_affine(2.0)
+    at = to_voxel[:3, :3] @ corners + to_voxel[:3, 3:]
+    margin = MARGIN_MM / volume.edges_mm
+    last = np.array(volume.voxels.shape) - 1
+    low = np.clip(np.floor(at.min(axis=1) - margin), 0, last).astype(int)
+    high = np.clip(np.ceil(at.max(axis=1) + margin), 0, last).astype(int)
+    return low, np.maximum(high, low)

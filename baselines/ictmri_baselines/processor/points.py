@@ -1,0 +1,92 @@
+"""Voxels looked up at points: slab by slab, in a fixed order of sums, without BLAS or threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ictmri.atlas.geometry import Affine
+
+Array = npt.NDArray[np.float32]
+
+_SLAB: Final = 24
+"""Planes that are looked up at once: memory stays at a few ten MB, whatever the grid."""
+
+
+def slabs(axes: Sequence[Array]) -> Iterator[tuple[slice, list[Array]]]:
+    """Cut a grid, given by its positions along each axis, into pieces along the first."""
+    for start in range(0, len(axes[0]), _SLAB):
+        part = slice(start, start + _SLAB)
+        yield part, [axes[0][part], *axes[1:]]
+
+
+def grid_points(axes: Sequence[Array], affine: Affine, moved: Array | None = None) -> Array:
+    """Return ``affine @ (grid + moved)``, (3, a, b, c) float32."""
+    at = [axis.reshape([-1 if i == j else 1 for j in range(3)]) for i, axis in enumerate(axes)]
+    if moved is not None:
+        at = [axis + moved[i] for i, axis in enumerate(at)]
+    return _carried(at, affine)
+
+
+def carried(points: Array, affine: Affine) -> Array:
+    """Return ``affine @ points``, (3, ...) float32."""
+    return _carried(list(points), affine)
+
+
+def _carried(at: list[Array], affine: Affine) -> Array:
+    rows = []
+    for row in affine[:3].astype(np.float32):
+        rows.append(at[0] * row[0] + at[1] * row[1] + at[2] * row[2] + row[3])
+    return np.stack(rows)
+
+
+def prefiltered(voxels: npt.NDArray[Any], order: int) -> npt.NDArray[Any]:
+    """Return the spline coefficients that :func:`look_up` wants; the voxels below order 2."""
+    voxels = np.asarray(voxels, dtype=np.float32)
+    if order < 2:
+        return voxels
+    return np.asarray(ndimage.spline_filter(voxels, order, output=np.float64))
+
+
+def look_up(
+    coefficients: npt.NDArray[Any], indices: Array, order: int = 1, outside: float = 0.0
+) -> Array:
+    """Return prefiltered voxels at fractional indices (3, ...).
+
+    A voxel reaches half an edge beyond its centre, on thick slices 3 mm; ``outside`` lies beyond that.
+    """
+    values: Array = ndimage.map_coordinates(
+        coefficients, indices, np.float32, order=order, mode="nearest", prefilter=False
+    )
+    for index, size in zip(indices, coefficients.shape, strict=True):
+        values[(index < -0.5) | (index > size - 0.5)] = outside
+    return values
+
+
+def look_up_vectors(field: Array, indices: npt.NDArray[Any]) -> Array:
+    """Return a vector field (3, X, Y, Z) at fractional indices, linearly, 0 off the grid."""
+    return np.stack(
+        [
+            ndimage.map_coordinates(component, indices, np.float32, order=1, mode="constant")
+            for component in field
+        ]
+    )
+
+
+def look_up_affine(
+    voxels: npt.NDArray[Any],
+    index: Affine,
+    shape: Sequence[int],
+    order: int = 1,
+    outside: float = 0.0,
+) -> Array:
+    """Return voxels on another grid; ``index`` takes that grid's indices to the voxels'."""
+    source = prefiltered(voxels, order)
+    result = np.empty(tuple(shape), dtype=np.float32)
+    for part, slab in slabs([np.arange(size, dtype=np.float32) for size in shape]):
+        result[part] = look_up(source, grid_points(slab, index), order, outside)
+    return result

@@ -1,0 +1,78 @@
+"""What the MRI-Processor does: the paper's settings, the light ones, and the switches between them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ictmri.files import canonical_json
+
+BrainName = Literal["hd-bet", "hd-bet-2", "deepbet", "template"]
+BiasName = Literal["n4", "none"]
+RegistrationName = Literal["syn", "affine"]
+
+
+class Settings(BaseModel):
+    """Settings of one run; equal settings and package versions have equal digests.
+
+    Attributes:
+        brain: extraction. ``hd-bet``: HD-BET 1, first of its five networks, no mirroring. ``hd-bet-2``:
+            HD-BET 2, where its weights lie in place. ``deepbet``: small and fast. ``template``: the
+            template's mask, carried through the affine.
+        bias: correction of the receive field's inhomogeneity.
+        registration: to MNI152: one affine, or SyN after it.
+        spacing_mm: edge of the output's voxels.
+        extract_again: run the extraction on scans that hold nothing but a brain, too. Networks that were
+            trained on heads may bite into a bare brain, and whoever extracted it knew its tumour; so
+            such a scan keeps its own mask by default.
+        mask_in_n4: look for the bias field inside the brain alone. Without it N4 fits the step between
+            brain and background and takes five times as long.
+        mask_in_syn: match the template's brain and its rim alone, not the empty corners.
+        intensities: ``robust`` gives (x - median) / (1.4826 MAD) of the brain, since an MR scanner's
+            units have no meaning; ``kept`` stores what N4 left, which localizer and diagnoser do not read.
+        hd_bet_2_weights: folder of HD-BET 2's weights; ``$ICTMRI_HD_BET_2`` or the package's own folder
+            where None. Not part of the digest: the weights are known by their checksum.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    brain: BrainName = "hd-bet"
+    bias: BiasName = "n4"
+    registration: RegistrationName = "syn"
+    spacing_mm: Literal[1, 2] = 1
+    extract_again: bool = False
+    mask_in_n4: bool = True
+    mask_in_syn: bool = True
+    intensities: Literal["robust", "kept"] = "robust"
+    hd_bet_2_weights: Path | None = Field(default=None, exclude=True)
+
+    def used(self) -> dict[str, dict[str, Any]]:
+        """Return name, version and parameters of every step, without importing its packages.
+
+        Raises:
+            MissingDependencyError: a step's package is not installed.
+            InputError: a step's weights are not in their place.
+        """
+        from ictmri_baselines.processor.process import steps_of
+
+        return {key: step.describe() for key, step in steps_of(self).items()}
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits for these settings with the installed versions of their steps.
+
+        Raises:
+            MissingDependencyError: a step's package is not installed.
+            InputError: a step's weights are not in their place.
+        """
+        content = canonical_json({"settings": self.model_dump(mode="json"), "steps": self.used()})
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+PRESETS: Final[dict[str, Settings]] = {
+    "paper": Settings(),
+    "light": Settings(brain="template", bias="none", registration="affine", spacing_mm=2),
+}
+"""``paper`` is equation 1 as printed: HD-BET, N4, SyN to MNI152 at 1 mm. ``light`` takes about a second."""
