@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import nibabel as nib
@@ -7,24 +8,21 @@ from scipy import ndimage
 from scipy.stats import norm
 
 from ictmri.atlas.template import template
+from ictmri_baselines.brain import Brain
 from ictmri_baselines.localizer import coarse_prior, localize
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM
-from ictmri_baselines.localizer.saliency import SaliencyDetector, saliency
-from ictmri_baselines.processor import Processed
+from ictmri_baselines.localizer.saliency import SaliencyDetector
 
 CUBE = [SliceBoxes(z, (Box(20, 18, 30, 26, 1.0),), "test") for z in range(16, 24)]
 SHAPE = (48, 44, 40)
 
 
-def processed(voxels: np.ndarray) -> Processed:
+def brain_of(voxels: np.ndarray) -> Brain:
     target = template()
-    return Processed(
-        image=nib.Nifti1Image(np.where(target.mask, voxels, 0).astype(np.float32), target.affine),
-        brain_mask=nib.Nifti1Image(target.mask.astype(np.uint8), target.affine),
-        scan_from_mni=np.eye(4),
-        qc={},
-        parameters={},
+    return Brain(
+        nib.Nifti1Image(np.where(target.mask, voxels, 0).astype(np.float32), target.affine),
+        nib.Nifti1Image(target.mask.astype(np.uint8), target.affine),
     )
 
 
@@ -44,7 +42,7 @@ def ball(centre_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:
 
 def test_boxes_survive_the_file(tmp_path: Path) -> None:
     rows = [*CUBE, SliceBoxes(30, (Box(1, 2, 3, 4, 0.5), Box(5, 6, 7, 8, 0.25)), "test")]
-    write_boxes(tmp_path / "boxes.jsonl", "case-1", rows)
+    write_boxes(tmp_path / "boxes.jsonl", "case-1", rows, spacing_mm=2.0, detector="test")
     assert read_boxes(tmp_path / "boxes.jsonl") == {"case-1": rows}
 
 
@@ -99,29 +97,78 @@ def test_the_prior_stays_a_probability() -> None:
     assert prior.max() == 1
 
 
-@pytest.mark.parametrize("contrast", [2.5, -2.5])
-@pytest.mark.parametrize("centre", [(12.0, -18.0, 8.0), (0.0, -28.0, 2.0), (-24.0, 4.0, 2.0)])
-def test_a_deep_lesion_is_found_bright_or_dark(
+@pytest.mark.parametrize(
+    ("centre", "contrast"),
+    [
+        ((12.0, -18.0, 8.0), 5.0),
+        ((0.0, -28.0, 2.0), 5.0),
+        ((-24.0, 4.0, 2.0), -4.0),
+        ((30.0, -50.0, 30.0), 5.0),
+    ],
+)
+def test_a_lesion_is_found_deep_or_lobar_bright_or_dark(
     centre: tuple[float, float, float], contrast: float
 ) -> None:
     lesion = ball(centre, 11)
-    found = localize(processed(standard_brain() + contrast * lesion), SaliencyDetector())
-    prior = np.asarray(found.image.dataobj)
-    assert (prior[lesion] > 0.5).mean() > 0.5
-    place = np.array(ndimage.center_of_mass(prior > 0.5))
-    distance = nib.affines.apply_affine(found.image.affine, place) - np.array(centre)
-    assert np.linalg.norm(distance) < 8
-    assert found.summary["volume_ml"] == pytest.approx((prior > 0.5).sum() * 8 / 1000)
-    assert found.summary["slices"] == len(found.boxes)
-
-
-def test_what_lies_at_the_surface_is_not_taken_for_a_lesion() -> None:
-    evidence = saliency(processed(standard_brain() + 3 * ball((0, -95, 10), 9)))
-    deep = saliency(processed(standard_brain() + 3 * ball((12, -18, 8), 9)))
-    assert evidence.max() < 0.05 * deep.max()
+    found = localize(brain_of(standard_brain() + contrast * lesion), SaliencyDetector())
+    refined = np.asarray(found.refined.dataobj) > 0
+    assert found.refined.get_data_dtype() == np.uint8
+    assert refined[lesion].mean() > 0.8
+    coarse = np.asarray(found.coarse.dataobj)
+    assert 0 <= coarse.min() <= coarse.max() <= 1
+    assert found.summary["refined_ml"] == pytest.approx(refined.sum() * 8 / 1000, abs=1e-3)
+    assert found.flags == ()
 
 
 def test_the_template_itself_shows_nothing() -> None:
-    found = localize(processed(standard_brain()), SaliencyDetector())
+    found = localize(brain_of(standard_brain()), SaliencyDetector())
     assert found.boxes == []
-    assert not np.asarray(found.image.dataobj).any()
+    assert not np.asarray(found.coarse.dataobj).any()
+    assert not np.asarray(found.refined.dataobj).any()
+    assert found.flags == ("empty",)
+
+
+def test_the_same_brain_gives_the_same_bytes() -> None:
+    voxels = standard_brain() + 5 * ball((12, -18, 8), 11)
+    first, second = (localize(brain_of(voxels), SaliencyDetector()) for _ in range(2))
+    assert first.boxes == second.boxes
+    np.testing.assert_array_equal(first.refined.dataobj, second.refined.dataobj)
+
+
+@dataclasses.dataclass
+class Given:
+    """A detector that says what it is told."""
+
+    rows: list[SliceBoxes]
+    name: str = "given"
+    version: str = "1"
+
+    def detect(self, brain: Brain) -> list[SliceBoxes]:  # noqa: ARG002
+        return self.rows
+
+
+def test_a_whole_brain_box_is_flagged_and_teaches_nothing() -> None:
+    rows = [SliceBoxes(z, (Box(0, 0, 97, 115, 1.0),), "given") for z in range(97)]
+    found = localize(brain_of(standard_brain()), Given(rows))
+    assert found.flags[0] == "whole-brain"
+
+
+def test_several_lesions_are_all_kept() -> None:
+    lesions = [ball((-30, -20, 20), 9), ball((32, 20, 12), 9)]
+    rows = []
+    for lesion in lesions:
+        x, y, z = ndimage.find_objects(lesion.astype(int))[0]
+        box = Box(x.start, y.start, x.stop, y.stop, 1.0)
+        rows += [SliceBoxes(k, (box,), "given") for k in range(z.start, z.stop)]
+    voxels = standard_brain() + 5 * (lesions[0] | lesions[1])
+    found = localize(brain_of(voxels), Given(rows))
+    refined = np.asarray(found.refined.dataobj) > 0
+    assert all(refined[lesion].mean() > 0.8 for lesion in lesions)
+    assert refined.sum() < 4 * (lesions[0] | lesions[1]).sum()
+
+
+def test_the_stair_steps_of_stacked_boxes_are_gone() -> None:
+    """Largest step from slice to slice: 1 for a stack of boxes, a fraction of it in the prior."""
+    rows = [SliceBoxes(z, (Box(20 + z % 2 * 4, 18, 34, 30, 1.0),), "test") for z in range(14, 26)]
+    prior = coarse_prior(rows, SHAPE, np.diag([2.0, 2, 2, 1]))
+    assert np.abs(np.diff(prior, axis=2)).max() < 0.35

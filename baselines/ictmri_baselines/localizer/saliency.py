@@ -1,111 +1,256 @@
-"""The offline detector: what is brighter or darker than the template allows, deep in the brain.
+"""The offline detector [equations 2 and 3]: enhancement, abnormality and asymmetry; no weights, no network.
 
-It looks at one processed volume and at the template, nothing else. Alignment by an affine is off by
-millimetres, so a voxel is compared with the range of the template's intensities around it. Depth counts
-because the cohort is defined by it: tumours of deep sites only; sinuses, dura and cortex do not.
-The constants were set on phantoms of another seed than the published one.
+A place is a candidate if it is bright (above white matter and above anything that the template has within
+reach, rings filled) and thicker than the normal vessels there, or dark where no fluid belongs. A
+candidate's weight is its volume times how abnormal it is; what has no counterpart on the other side weighs
+more. The heaviest candidates become boxes. Nothing depends on how deep a tumour lies, apart from the
+calibre of the normal vessels near the surface.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.atlas.template import SPACING_MM, template
+from ictmri.atlas.template import SPACING_MM
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
-from ictmri_baselines.processor import Processed
+from ictmri_baselines.localizer.evidence import Evidence, evidence_of, from_deep, from_ventricles
+from ictmri_baselines.localizer.working import (
+    VOXEL_ML,
+    Field,
+    Mask,
+    closed,
+    on_brain_grid,
+    opened,
+    within,
+)
+from ictmri_baselines.localizer.zones import in_cistern, near_vessels, thicker_than_normal
 
-Field = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from ictmri_baselines.brain import Brain
 
-SMOOTH_MM: Final = 2.5
+VERY_BRIGHT: Final = (2.5, 4.5)
+"""Spreads between which brightness comes to make up for a lack of asymmetry, away from normal vessels."""
+BRIGHT: Final = 1.5
+"""Spreads of white matter above which tissue counts as enhancing."""
+LOCAL: Final = 1.0
+"""Spreads by which tissue must stand out from its surroundings to count as enhancing, too: a lesion in
+oedema may be no brighter than white matter elsewhere."""
+PEAK: Final = (2.0, 4.0)
+"""Spreads that the brightest tenth of a candidate should reach: below the first it weighs nothing (white
+matter under a drift), from the second on all."""
+DARK: Final = 1.0
+"""Spreads below the expected range from which tissue counts as too dark."""
+FAINT: Final = 1.0
+"""Spreads that do not count towards a candidate's weight: white matter under a drift reaches them."""
+CAP: Final = 4.0
+"""Spreads beyond which more says nothing more: blood in a sinus is brighter than most tumours."""
+DARK_DEPTH_MM: Final = 8.0
+"""Sulci, and what a mask left of the skull, reach so far into the brain."""
+DARK_RADIUS_MM: Final = 4.0
+"""Thinner dark structures are sulci and perivascular spaces."""
+VENTRICLE_MM: Final = 6.0
+"""Within this distance of the template's ventricles dark is fluid: ventricles widen with age."""
+SYMMETRIC: Final = 0.15
+"""Weight of a bright candidate whose mirror image looks the same; midline tumours are such."""
+DARK_WEIGHT: Final = 0.4
+"""Of the darkness of a candidate relative to brightness, which is what contrast agent was given for ..."""
+DARK_SYMMETRIC: Final = 0.15
+"""... and of one whose mirror image looks the same."""
+DEEP_MM: Final = 10.0
+"""Distance from the deep structures over which the second look's weight falls by e."""
+DEEP_MARGIN: Final = 1.0
 POOL_MM: Final = 4.0
-"""Sigma over which evidence is pooled: a lesion is larger, a vessel thinner."""
-TOLERANCE_VOXELS: Final = 5
-"""Edge of the cube in which the template's range is taken: 4 mm of misalignment either way."""
-MARGIN: Final = 0.3
-"""Standardised intensity beyond that range from which tissue counts as abnormal."""
-MIN_DEPTH_MM: Final = 8.0
-DEEP_DECAY_MM: Final = 8.0
-"""Distance from the deep structures over which the weight falls by e."""
-RELATIVE_THRESHOLD: Final = 0.2
-MAX_PARTS: Final = 2
-SECOND_PART: Final = 0.4
-"""A further part is kept if its evidence is at least this share of the first one's."""
+"""Sigma over which its evidence is pooled: a lesion is larger, a vessel thinner."""
+DEEP_PEAK: Final = 0.67
+"""Pooled evidence, in spreads of white matter; lesion-free phantoms stay below it."""
+DEEP_EDGE: Final = 0.35
+"""Share of a peak down to which its surroundings belong to it."""
+MIN_ML: Final = 0.25
+MIN_WEIGHT: Final = 0.4
+"""ml x spreads: below this nothing is reported."""
+FURTHER: Final = 0.2
+"""A further candidate must weigh this share of the heaviest, ..."""
+CLEAR: Final = 6.0
+"""... or this much in any case: a second tumour beside a large one."""
+NEAR: Final = 0.05
+NEAR_MM: Final = 16.0
+"""So near to one that is kept, this share is enough: parts of one tumour."""
+MAX_PARTS: Final = 8
+GROWTH_MM: Final = 6.0
+"""The thin parts of what enhances, this near to the thick ones, belong to them: the rim of a ring."""
+CLOSING_MM: Final = 8.0
+"""Gaps up to twice this are tumour too: necrosis, and tissue between two enhancing parts."""
+HOLE_MM2: Final = 2500.0
+"""Largest area of a plane that a ring may enclose: a cyst of 56 mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place that may be a tumour.
+
+    Attributes:
+        region: its voxels on the working grid.
+        weight: ml x spreads of white matter.
+        kind: bright, dark or deep.
+    """
+
+    region: Mask
+    weight: float
+    kind: str
 
 
 class SaliencyDetector:
-    """Classical saliency on the processed volume; needs no weights and no network."""
+    """Classical saliency on the processed brain."""
 
     name = "saliency"
-    version = "1"
+    version = "2"
 
-    def detect(self, case: Processed) -> list[SliceBoxes]:
-        """Return boxes around the most salient parts, slice by slice."""
-        score = saliency(case)
-        return _slices(_parts(score), score)
+    def detect(self, brain: Brain) -> list[SliceBoxes]:
+        """Return boxes around the heaviest candidates, slice by slice, on the brain's own grid.
+
+        Raises:
+            InputError: the brain lies on neither of the template's grids.
+        """
+        seen = evidence_of(brain)
+        if seen is None:
+            return []
+        kept = chosen(candidates(seen))
+        if not kept:
+            return []
+        region = whole(kept) & seen.mask
+        strength = np.clip(np.maximum(seen.bright, seen.dark), 0, CAP) * region
+        fine = on_brain_grid(region.astype(np.float32), brain) >= 0.5
+        return _slices(fine, on_brain_grid(strength, brain))
 
 
-def saliency(case: Processed) -> Field:
-    """Return the evidence for a tumour, >= 0, on the grid of the processed volume."""
-    image = np.asarray(case.image.get_fdata(), dtype=np.float64)
-    mask = np.asarray(case.brain_mask.dataobj) > 0
-    smooth = _smoothed(image, mask)
-    low, high, weight = _expectation()
-    evidence = np.maximum(smooth - high, low - smooth) - MARGIN
-    found: Field = ndimage.gaussian_filter(
-        np.maximum(evidence, 0) * weight * mask, POOL_MM / SPACING_MM
-    )
+def candidates(seen: Evidence) -> list[Candidate]:
+    """Return everything that may be a tumour, heaviest first."""
+    found = _bright(seen) + _dark(seen) + _deep(seen)
+    return sorted(found, key=lambda candidate: -candidate.weight)
+
+
+def chosen(found: list[Candidate]) -> list[Candidate]:
+    """Return the candidates that are reported: heavy, or near to a heavy one."""
+    heavy = [c for c in found if c.weight >= MIN_WEIGHT or c.kind == "deep"]
+    if not heavy:
+        return []
+    first = heavy[0].weight
+    enough = FURTHER * first
+    kept = [c for c in heavy if c.weight >= (min(enough, CLEAR) if c.kind == "bright" else enough)]
+    kept = kept[:MAX_PARTS]
+    near = within(np.logical_or.reduce([c.region for c in kept]), NEAR_MM)
+    kept += [c for c in found if NEAR * first <= c.weight < enough and (c.region & near).any()]
+    return kept[:MAX_PARTS]
+
+
+def whole(kept: list[Candidate]) -> Mask:
+    """Return what the candidates cover with the gaps between and inside them: a tumour is compact."""
+    return closed(np.logical_or.reduce([c.region for c in kept]), CLOSING_MM)
+
+
+def _bright(seen: Evidence) -> list[Candidate]:
+    alone = np.clip(seen.mirror_bright, 0, 1)
+    filled = _rings_filled((seen.bright > BRIGHT) | ((seen.local > LOCAL) & (alone > 0)), seen)
+    thick = thicker_than_normal(filled, seen.depth)
+    strength = np.clip(seen.bright - FAINT, np.clip(seen.local, 0, alone), CAP)
+    clear = _share(seen.bright, VERY_BRIGHT) * ~near_vessels(seen.depth)
+    alone = np.maximum(alone, clear)
+    found = _parts(thick, strength * (SYMMETRIC + (1 - SYMMETRIC) * alone), "bright")
+    return [
+        replace(
+            candidate,
+            region=filled & within(candidate.region, GROWTH_MM),
+            weight=candidate.weight
+            * _share(np.percentile(seen.bright[candidate.region], 90), PEAK),
+        )
+        for candidate in found
+    ]
+
+
+def _share(value: Any, between: tuple[float, float]) -> Any:
+    """Return 0 below the first, 1 above the second, linear in between."""
+    return np.clip((value - between[0]) / (between[1] - between[0]), 0, 1)
+
+
+def _deep(seen: Evidence) -> list[Candidate]:
+    """Look a second time, at the deep brain: less sharp, so that little contrast suffices."""
+    bright = np.clip(seen.narrow_bright - DEEP_MARGIN, 0, CAP)
+    dark = np.clip(seen.narrow_dark - DEEP_MARGIN, 0, CAP) * _without_fluid(seen)
+    weight = np.exp(-from_deep() / DEEP_MM) * (seen.depth > DARK_DEPTH_MM)
+    pooled = ndimage.gaussian_filter((bright + dark) * weight, POOL_MM / SPACING_MM)
+    alone = np.clip(np.maximum(seen.mirror_bright, seen.mirror_dark) + 1, 0, 1)
+    found = []
+    for part in _parts(pooled > DEEP_EDGE * DEEP_PEAK, pooled, "deep"):
+        peak = float(pooled[part.region].max())
+        if peak < DEEP_PEAK:
+            continue
+        region = part.region & (pooled > DEEP_EDGE * peak)
+        share = DARK_SYMMETRIC + (1 - DARK_SYMMETRIC) * alone[region]
+        found.append(Candidate(region, float((pooled[region] * share).sum() * VOXEL_ML), "deep"))
     return found
 
 
-def _smoothed(image: Field, mask: npt.NDArray[np.bool_]) -> Field:
-    """Return the Gaussian mean over the brain's voxels only."""
-    sigma = SMOOTH_MM / SPACING_MM
-    share = ndimage.gaussian_filter(mask.astype(np.float64), sigma)
-    total: Field = ndimage.gaussian_filter(np.where(mask, image, 0.0), sigma)
-    mean: Field = np.divide(total, share, out=np.zeros_like(total), where=mask & (share > 0))
-    return mean
+def _without_fluid(seen: Evidence) -> Mask:
+    place: Mask = (seen.depth > DARK_DEPTH_MM) & (from_ventricles() > VENTRICLE_MM)
+    return place & ~in_cistern(seen.depth)
 
 
-@lru_cache(maxsize=1)
-def _expectation() -> tuple[Field, Field, Field]:
-    """Return the lowest and highest intensity to expect at each place, and the place's weight."""
-    target = template()
-    inside = target.brain[target.mask].astype(np.float64)
-    middle = np.median(inside)
-    spread = 1.4826 * np.median(np.abs(inside - middle))
-    standard = np.where(target.mask, (target.brain - middle) / spread, 0.0)
-    smooth = _smoothed(standard, target.mask)
-    depth = ndimage.distance_transform_edt(target.mask, sampling=SPACING_MM)
-    off = ndimage.distance_transform_edt(~target.deep, sampling=SPACING_MM)
-    weight = np.exp(-off / DEEP_DECAY_MM) * (depth > MIN_DEPTH_MM)
-    low: Field = ndimage.minimum_filter(smooth, TOLERANCE_VOXELS)
-    high: Field = ndimage.maximum_filter(smooth, TOLERANCE_VOXELS)
-    return low, high, weight
+def _dark(seen: Evidence) -> list[Candidate]:
+    dark = (seen.dark > DARK) & _without_fluid(seen)
+    thick = opened(dark, DARK_RADIUS_MM)
+    strength = DARK_WEIGHT * np.clip(seen.dark, 0, CAP)
+    alone = np.clip(seen.mirror_dark + 1, 0, 1)
+    weight = strength * (DARK_SYMMETRIC + (1 - DARK_SYMMETRIC) * alone)
+    return _parts(thick, weight, "dark")
 
 
-def _parts(score: Field) -> npt.NDArray[np.bool_]:
-    """Return the parts with the most evidence."""
-    peak = score.max()
-    if peak <= 0:
-        return np.zeros(score.shape, dtype=bool)
-    labels, count = ndimage.label(score > RELATIVE_THRESHOLD * peak)
-    sums = ndimage.sum_labels(score, labels, np.arange(1, count + 1))
-    order = np.argsort(-sums, kind="stable")[:MAX_PARTS]
-    kept = [int(k) + 1 for k in order if sums[k] >= SECOND_PART * sums[order[0]]]
-    return np.isin(labels, kept)
+def _parts(region: Mask, weight: Field, kind: str) -> list[Candidate]:
+    labels, _ = ndimage.label(region)
+    found = []
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        inside = labels[box] == number
+        if inside.sum() * VOXEL_ML < MIN_ML:
+            continue
+        part = np.zeros_like(region)
+        part[box] = inside
+        found.append(Candidate(part, float(weight[box][inside].sum() * VOXEL_ML), kind))
+    return found
 
 
-def _slices(parts: npt.NDArray[np.bool_], score: Field) -> list[SliceBoxes]:
+def _rings_filled(bright: Mask, seen: Evidence) -> Mask:
+    """Add what a bright ring encloses in any plane, if it is darker than white matter: necrosis, a cyst."""
+    closed = ndimage.binary_closing(bright) & seen.mask | bright
+    darker = seen.image < seen.white - seen.spread
+    filled = bright.copy()
+    for axis in range(3):
+        planes = zip(*(np.moveaxis(v, axis, 0) for v in (closed, darker, filled)), strict=True)
+        for ring, dark, out in planes:
+            if ring.any():
+                out[...] |= _holes(ring, dark)
+    return filled
+
+
+def _holes(ring: npt.NDArray[np.bool_], dark: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    holes, count = ndimage.label(ndimage.binary_fill_holes(ring) & ~ring)
+    if not count:
+        return np.zeros_like(ring)
+    numbers = np.arange(1, count + 1)
+    area = ndimage.sum_labels(np.ones(ring.shape), holes, numbers) * SPACING_MM**2
+    share = ndimage.mean(dark, holes, numbers)
+    return np.isin(holes, numbers[(area <= HOLE_MM2) & (share > 0.5)])
+
+
+def _slices(region: Mask, strength: Field) -> list[SliceBoxes]:
     rows = []
-    for z in np.flatnonzero(parts.any(axis=(0, 1))):
-        labels, _ = ndimage.label(parts[:, :, z])
+    for z in np.flatnonzero(region.any(axis=(0, 1))):
+        labels, _ = ndimage.label(region[:, :, z])
         boxes = tuple(
-            Box(x.start, y.start, x.stop, y.stop, round(float(score[x, y, z].max()), 3))
+            Box(x.start, y.start, x.stop, y.stop, round(float(strength[x, y, z].max()), 3))
             for x, y in ndimage.find_objects(labels)
         )
         rows.append(SliceBoxes(int(z), boxes, SaliencyDetector.name))

@@ -1,0 +1,145 @@
+"""A brain and a detector in, both priors out [equations 2 to 5]; no label, no truth, no id is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ictmri_baselines.localizer.evidence import evidence_of
+from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior
+from ictmri_baselines.localizer.refine import INSIDE, VoxelModel, refine
+from ictmri_baselines.localizer.working import Field, Mask, on_brain_grid, step_of
+
+if TYPE_CHECKING:
+    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.localizer.boxes import Detector, SliceBoxes
+
+FLAGS: Final = {
+    "empty": "nothing was detected",
+    "outside-brain": "no box lies inside the brain",
+    "whole-brain": "the boxes fill more than half of the brain",
+    "very-large": "the refined prior fills more than a fifth of the brain",
+    "few-voxels": "the boxes hold too few voxels to learn from",
+    "many-parts": "the refined prior has more than eight parts",
+    "no-contrast": "the brain overlaps the template too little to compare them",
+}
+"""What may be said about a case, worst first, and what it means."""
+VERY_LARGE: Final = 0.2
+MANY_PARTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """Where the tumour may be, on the grid of the brain.
+
+    Attributes:
+        coarse: float32 in [0, 1] [equation 4].
+        refined: uint8, 0 or 1 [equation 5].
+        boxes: what both were made from.
+        summary: ``coarse_ml`` (above one half, inside the brain), ``refined_ml``, ``brain_share`` of the
+            refined prior, ``slices`` with boxes, ``boxes``, ``components`` of the refined prior.
+        flags: codes of :data:`FLAGS`, worst first.
+    """
+
+    coarse: nib.Nifti1Image
+    refined: nib.Nifti1Image
+    boxes: list[SliceBoxes]
+    summary: dict[str, float]
+    flags: tuple[str, ...]
+
+
+def localize(
+    brain: Brain,
+    detector: Detector,
+    *,
+    sigma_mm: float = SIGMA_MM,
+    dilation_mm: float = DILATION_MM,
+    seed: int = 0,
+    model: VoxelModel | None = None,
+) -> Localization:
+    """Detect, stack and smooth the boxes, refine.
+
+    Args:
+        brain: on the template's grid of 1 or 2 mm.
+        detector: gives boxes on that grid.
+        sigma_mm: of the coarse prior's Gaussian.
+        dilation_mm: of its dilation.
+        seed: of the voxel-wise MLP.
+        model: an MLP of a whole cohort; where None, one is trained on this case.
+
+    Raises:
+        InputError: the brain lies on neither of the template's grids.
+    """
+    step = step_of(brain)
+    rows = list(detector.detect(brain))
+    affine = np.asarray(brain.image.affine, dtype=np.float64)
+    coarse = coarse_prior(
+        rows, brain.image.shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm
+    )
+    refined, flags = _refined(brain, coarse, step, seed, model)
+    n_boxes = sum(len(row.boxes) for row in rows)
+    if "empty" in flags and n_boxes:
+        flags = ["outside-brain", *(flag for flag in flags if flag != "empty")]
+    mask = np.asarray(brain.mask.dataobj) > 0
+    summary = _summary(coarse, refined, mask, affine) | {
+        "slices": float(sum(bool(row.boxes) for row in rows)),
+        "boxes": float(n_boxes),
+    }
+    if summary["brain_share"] > VERY_LARGE:
+        flags.append("very-large")
+    if summary["components"] > MANY_PARTS:
+        flags.append("many-parts")
+    return Localization(
+        coarse=_stored(coarse, brain),
+        refined=_stored(refined.astype(np.uint8), brain),
+        boxes=rows,
+        summary=summary,
+        flags=tuple(flag for flag in FLAGS if flag in flags),
+    )
+
+
+def _refined(
+    brain: Brain, coarse: Field, step: int, seed: int, model: VoxelModel | None
+) -> tuple[Mask, list[str]]:
+    """Refine on the working grid and come back to the brain's own."""
+    mask = np.asarray(brain.mask.dataobj) > 0
+    inside = mask & (coarse > INSIDE)
+    if not inside.any():
+        return inside, ["empty"]
+    seen = evidence_of(brain)
+    if seen is None:
+        return inside, ["no-contrast"]
+    every = (slice(None, None, step),) * 3
+    found = refine(seen, np.ascontiguousarray(coarse[every]), seed=seed, model=model)
+    if found.outcome == "empty":  # thinner than a voxel of the working grid
+        return inside, ["few-voxels"]
+    flags: list[str] = [] if found.outcome == "refined" else [found.outcome]
+    back = on_brain_grid(found.mask.astype(np.float32), brain) >= 0.5
+    return back & mask, flags
+
+
+def _summary(
+    coarse: Field, refined: Mask, mask: Mask, affine: npt.NDArray[np.float64]
+) -> dict[str, float]:
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    _, parts = ndimage.label(refined, np.ones((3, 3, 3)))
+    return {
+        "coarse_ml": round(float(((coarse > INSIDE) & mask).sum() * voxel_ml), 3),
+        "refined_ml": round(float(refined.sum() * voxel_ml), 3),
+        "brain_share": round(float(refined.sum() / max(mask.sum(), 1)), 5),
+        "components": float(parts),
+    }
+
+
+def _stored(
+    voxels: npt.NDArray[np.float32] | npt.NDArray[np.uint8], brain: Brain
+) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(voxels, brain.image.affine)
+    image.set_sform(brain.image.affine, 4)
+    image.set_qform(brain.image.affine, 4)
+    return image

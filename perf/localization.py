@@ -1,0 +1,146 @@
+"""How well the localizer's priors agree with truth, as the table of docs/localization.md.
+
+    python perf/localization.py --phantoms 40                    # SYNTHETIC phantoms of another seed
+    python perf/localization.py --cohort out/real --masks ../shared/data/masks
+
+With ``--cohort`` the cohort must be processed and localized, and its link file must lie beside it: a mask
+belongs to the case whose source id its file name begins with. The masks are compared on the scans' own
+grids, so the way back from MNI152 space is part of what is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from ictmri.cohort import open_cohort
+from ictmri.parallel import run_all
+from ictmri.phantom import render, roster
+from ictmri.volumes import unpack
+from ictmri_baselines.localizer import localize
+from ictmri_baselines.localizer.agreement import Agreement, agreement
+from ictmri_baselines.localizer.saliency import SaliencyDetector
+from ictmri_baselines.processor import PRESETS, Mapping, process
+
+ENHANCING = 4
+"""BraTS 2013's label of enhancing tumour."""
+Row = tuple[str, str, Agreement, float]
+"""Case, prior, agreement with the whole lesion, share of the enhancing part that is marked."""
+
+
+def of_phantom(index: int, *, seed: int, spacing: float) -> list[Row]:
+    """Return both priors' agreement on one phantom."""
+    case = roster(seed)[index]
+    drawn = render(case, spacing=spacing)
+    processed = process(drawn.image, PRESETS["light"])
+    found = localize(processed.brain, SaliencyDetector())
+    truth = np.asarray(drawn.lesion_mask.dataobj)
+    return list(
+        _rows(case.case_id, found.coarse, found.refined, processed.mapping, drawn.image, truth)
+    )
+
+
+def of_cohort(root: Path, masks: Path) -> Iterator[Row]:
+    """Yield both priors' agreement on each case that has a mask."""
+    cohort = open_cohort(root)
+    with root.with_name(f"{root.name}.link.csv").open(newline="") as stream:
+        names = {row["case_id"]: row["patient_id"] for row in csv.DictReader(stream)}
+    scans = {row["case_id"]: row["image"] for row in cohort.rows("default", ["case_id", "image"])}
+    for row in cohort.rows("processed"):
+        for path in sorted(masks.glob(f"{names[row['case_id']]}*_tumour.*")):
+            mapping = Mapping(
+                np.reshape(row["scan_from_mni"], (4, 4)), row["warp"] and unpack(row["warp"])
+            )
+            levels = unpack(row["prior_coarse"])
+            coarse = nib.Nifti1Image(np.asarray(levels.dataobj) / np.float32(255), levels.affine)
+            yield from _rows(
+                names[row["case_id"]],
+                coarse,
+                unpack(row["prior_refined"]),
+                mapping,
+                unpack(scans[row["case_id"]]),
+                _voxels(path),
+            )
+
+
+def _voxels(path: Path) -> np.ndarray:
+    if path.suffix == ".nrrd":
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+    return np.asarray(nib.load(path).dataobj)
+
+
+def _rows(
+    name: str,
+    coarse: nib.Nifti1Image,
+    refined: nib.Nifti1Image,
+    mapping: Mapping,
+    scan: nib.Nifti1Image,
+    truth: np.ndarray,
+) -> Iterator[Row]:
+    voxel_ml = abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000
+    for prior, volume in (("coarse", coarse), ("refined", refined)):
+        marked = np.asarray(mapping.to_scan(volume, scan).dataobj) > 0.5
+        enhancing = truth == ENHANCING
+        share = marked[enhancing].mean() if enhancing.any() else float("nan")
+        yield name, prior, agreement(marked, truth > 0, voxel_ml), float(share)
+
+
+def table(rows: list[Row], *, each: bool) -> str:
+    """Return a Markdown table: medians over all cases, or each case for itself."""
+    lines = [
+        "| cases | prior | lesions found | voxel recall | enhancing recall | Dice | volume ratio "
+        "| false positive ml, largest |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    names = sorted({row[0] for row in rows}) if each else [""]
+    for name in names:
+        for prior in ("coarse", "refined"):
+            chosen = [row for row in rows if row[1] == prior and name in ("", row[0])]
+            lines.append(_line(name or str(len(chosen)), prior, chosen))
+    return "\n".join(lines)
+
+
+def _line(title: str, prior: str, rows: list[Row]) -> str:
+    def median(values: list[float]) -> str:
+        known = [value for value in values if not np.isnan(value)]
+        return f"{np.median(known):.2f}" if known else "-"
+
+    found = [row[2] for row in rows]
+    cells = [
+        f"{sum(a.found for a in found)} of {sum(a.lesions for a in found)}",
+        median([a.voxel_recall for a in found]),
+        median([row[3] for row in rows]),
+        median([a.dice for a in found]),
+        median([a.volume_ratio for a in found]),
+        f"{np.median([a.false_ml for a in found]):.0f}, {max(a.false_ml for a in found):.0f}",
+    ]
+    return f"| {title} | {prior} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--phantoms", type=int, default=0, help="number of SYNTHETIC phantoms")
+    parser.add_argument("--seed", type=int, default=11, help="of the phantoms")
+    parser.add_argument("--spacing", type=float, default=2.0, help="mm, of the phantoms")
+    parser.add_argument("--cohort", type=Path, help="a localized cohort with its link file")
+    parser.add_argument("--masks", type=Path, help="folder of true masks")
+    given = parser.parse_args()
+    if given.phantoms:
+        work = partial(of_phantom, seed=given.seed, spacing=given.spacing)
+        done = run_all(work, range(given.phantoms), total=given.phantoms, title="phantoms")
+        print("SYNTHETIC phantoms, light settings; medians over cases\n")
+        print(table([row for rows in done for row in rows], each=False))
+    if given.cohort and given.masks:
+        print(table(list(of_cohort(given.cohort, given.masks)), each=True))
+
+
+if __name__ == "__main__":
+    main()
