@@ -20,7 +20,7 @@ def made_up(n: int, shape: int = 30) -> tuple[Cases, np.ndarray]:
         image[index, x : x + 8, y : y + 8, z : z + 8] += 2 * label
     ids = [f"c{i}" for i in range(n)]
     unknown = np.full(n, np.nan)
-    volumes = Volumes(image, prior, np.diag([2.0, 2, 2, 1]))
+    volumes = Volumes(image, prior, prior, np.diag([2.0, 2, 2, 1]))
     return Cases(ids, unknown, unknown, np.arange(n), volumes), labels
 
 
@@ -84,7 +84,7 @@ def test_crops_are_centred_on_the_prior_and_zero_outside() -> None:
     image = np.ones((1, 20, 20, 20), dtype=np.float16)
     prior = np.zeros(image.shape, dtype=np.uint8)
     prior[0, 0:3, 9:12, 9:12] = 255
-    volumes = Volumes(image, prior, np.eye(4))
+    volumes = Volumes(image, prior, prior, np.eye(4))
     cases = Cases(["a"], np.zeros(1), np.zeros(1), np.arange(1), volumes)
     cube = central(crop_cases(cases, size=8, margin=2), 2)[0]
     assert np.argwhere(cube[1]).mean(axis=0).round(1).tolist() == [4.0, 4.0, 4.0]
@@ -94,7 +94,8 @@ def test_crops_are_centred_on_the_prior_and_zero_outside() -> None:
 
 def test_an_empty_prior_gives_the_middle_of_the_grid() -> None:
     image = np.arange(20**3, dtype=np.float32).reshape(1, 20, 20, 20)
-    volumes = Volumes(image, np.zeros(image.shape, dtype=np.uint8), np.eye(4))
+    blank = np.zeros(image.shape, dtype=np.uint8)
+    volumes = Volumes(image, blank, blank, np.eye(4))
     cases = Cases(["a"], np.zeros(1), np.zeros(1), np.arange(1), volumes)
     np.testing.assert_array_equal(
         crop_cases(cases, size=8, margin=0)[0, 0], image[0, 6:14, 6:14, 6:14]

@@ -6,15 +6,12 @@ Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 9.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ictmri.classes import CLASSES
-
-_EPS: Final = 1e-6
+from ictmri_baselines.diagnoser.attention import MaskedChannelAttention
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +31,6 @@ class Architecture:
     stem: int = 24
     dropout: float = 0.2
     attention: bool = True
-
-
-class MaskedChannelAttention(nn.Module):
-    """Weights the channels of a feature map by their mean inside a mask [7, 8].
-
-    An empty mask gives z = 0, hence weights that do not depend on the case.
-    """
-
-    def __init__(self, channels: int, *, reduction: int = 4) -> None:
-        """Make the two fully connected layers; the hidden one has ``channels / reduction`` units."""
-        super().__init__()
-        hidden = max(1, channels // reduction)
-        self.weights = nn.Sequential(
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid()
-        )
-
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Recalibrate ``features`` (B, C, D, H, W) by ``mask`` (B, 1, d, h, w) in [0, 1].
-
-        The mask is brought to the grid of the features by averaging, so that a lesion smaller than
-        one of their voxels still counts with its share.
-        """
-        soft = functional.adaptive_avg_pool3d(mask, list(features.shape[2:]))  # type: ignore[arg-type]
-        pooled = (features * soft).sum(dim=(2, 3, 4)) / (soft.sum(dim=(2, 3, 4)) + _EPS)
-        weights: Tensor = self.weights(pooled)
-        return features * weights[:, :, None, None, None]
 
 
 class AdaptiveDiagnoser(nn.Module):

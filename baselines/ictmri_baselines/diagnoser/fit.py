@@ -1,0 +1,354 @@
+"""The recipes' method: train an Adaptive-Diagnoser on a fold's training cases, predict its test cases.
+
+The test cases are cut and predicted after the last weight was set; the trainer never holds them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import numpy as np
+import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError
+from ictmri.files import canonical_json, remove_parts, sha256_bytes, write_json
+from ictmri_baselines.cases import Cases
+from ictmri_baselines.diagnoser.augmentation import Augmentation
+from ictmri_baselines.diagnoser.checkpoint import (
+    CARD,
+    MODEL,
+    Description,
+    load_model,
+    read_description,
+    save_model,
+    versions,
+)
+from ictmri_baselines.diagnoser.inputs import Inputs, View, open_inputs
+from ictmri_baselines.diagnoser.module import (
+    Labelled,
+    Optimisation,
+    Stream,
+    Training,
+    stream,
+    torch_seed,
+)
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
+from ictmri_baselines.diagnoser.prediction import Variants, predict
+from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
+from ictmri_baselines.diagnoser.trainer import (
+    BEST,
+    LAST,
+    LOGS,
+    Compute,
+    launched,
+    make_trainer,
+    quiet,
+)
+from ictmri_baselines.workspace import Workspace
+
+_IDENTITY: Final = "training.json"
+
+
+class Selection(BaseModel):
+    """Which epoch's weights are kept. The paper is silent; the test fold is never asked.
+
+    Attributes:
+        by: ``fixed-epoch``, the weights after the last one: nothing is chosen, and all training cases are
+            learned from. ``inner-validation``: a part of the training cases is held back, and the weights
+            with the lowest loss on it are kept.
+        inner_share: of each class, the part that is held back.
+        temperature: calibrate by a temperature fitted on what was held back.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["fixed-epoch", "inner-validation"] = "fixed-epoch"
+    inner_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    temperature: bool = False
+
+    @model_validator(mode="after")
+    def _has_cases(self) -> Self:
+        if self.temperature and self.by != "inner-validation":
+            raise ValueError("a temperature needs cases that were held back; take inner-validation")
+        return self
+
+
+class Prediction(BaseModel):
+    """How cases are predicted; the paper's way is one network and the case as it is.
+
+    Attributes:
+        tta: variants of a case whose probabilities are averaged, see
+            :func:`~ictmri_baselines.diagnoser.prediction.variants`.
+        members: networks whose probabilities are averaged, each with a seed of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tta: Variants = "none"
+    members: Annotated[int, Field(ge=1)] = 1
+
+
+class Settings(BaseModel):
+    """Everything that a recipe can say about the method; the defaults are the paper's row 5.
+
+    Attributes:
+        network: backbone, attention, which prior.
+        view: what the network is shown.
+        augmentation: what is changed about training cases at random.
+        optimisation: epochs, optimiser, loss.
+        selection: which weights are kept.
+        prediction: how they are used.
+        compute: where it runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: DiagnoserConfig = DiagnoserConfig()
+    view: View = View()
+    augmentation: Augmentation = Augmentation()
+    optimisation: Optimisation = Optimisation()
+    selection: Selection = Selection()
+    prediction: Prediction = Prediction()
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.view.of == "region" and self.network.localisation == "none":
+            raise ValueError("a region is cut around a prior; take localisation coarse or refined")
+        return self
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """Check the settings of a recipe.
+
+    Raises:
+        InputError: with everything that is wrong.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, found['loc'])) or 'together'}: "
+            f"{found['msg'].removeprefix('Value error, ')}"
+            for found in error.errors()
+        ]
+        known = ", ".join(Settings.model_fields)
+        raise InputError("settings of the diagnoser", problems, f"its parts are: {known}") from None
+
+
+def adaptive_diagnoser(
+    train: Cases,
+    labels: NDArray[np.int64],
+    test: Cases,
+    *,
+    seed: int,
+    workspace: Workspace | None = None,
+    **settings: Any,
+) -> NDArray[np.float64]:
+    """Train on the training cases and return probabilities (n_test, 4).
+
+    Killed at any moment and called again with the same workspace, it ends in the same bytes.
+
+    Args:
+        train: n cases, each with a volume.
+        labels: (n,) their classes.
+        test: the cases to predict.
+        seed: of initialisation, order, augmentation, dropout and the inner split.
+        workspace: where states and logs are kept; a temporary folder where None.
+        settings: see :class:`Settings`.
+
+    Raises:
+        InputError: settings that are wrong.
+    """
+    chosen = read_settings(settings)
+    torch.set_num_threads(chosen.compute.threads)
+    with ExitStack() as stack:
+        if workspace is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            workspace = Workspace(Path(folder))
+        stack.enter_context(_state_restored())
+        members = [
+            _member(train, labels, chosen, _own(workspace, member), _member_seed(seed, member))
+            for member in range(chosen.prediction.members)
+        ]
+        inputs = open_inputs(test, chosen.view, chosen.network.localisation)
+        found = [_probabilities(member, inputs, chosen) for member in members]
+    averaged: NDArray[np.float64] = np.mean(found, axis=0)
+    return averaged
+
+
+def identity_of(
+    train: Cases, labels: NDArray[np.int64], settings: Settings, workspace: Workspace, seed: int
+) -> str:
+    """Return a digest of all that a trained network follows from: states of another are of no use."""
+    everything = {
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "cases": train.case_ids,
+        "labels": labels.tolist(),
+        "origin": dict(workspace.origin),
+        "versions": versions(),
+    }
+    return sha256_bytes(canonical_json(everything).encode())
+
+
+def held_back(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Choose training cases to hold back: of each class its share, at least one of two or more.
+
+    Args:
+        labels: (n,) classes of the training cases.
+        share: of each class.
+        seed: the choice follows from it.
+
+    Returns:
+        (n,) whether each case is held back.
+    """
+    chosen = np.zeros(len(labels), dtype=bool)
+    rng = stream(seed, Stream.SPLIT)
+    for label in range(len(CLASSES)):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        chosen[places[: max(0, count)]] = True
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    network: AdaptiveDiagnoser
+    temperature: float
+
+
+def _member(
+    train: Cases, labels: NDArray[np.int64], settings: Settings, workspace: Workspace, seed: int
+) -> _Member:
+    """Train one network, go on with it, or load it where it is there already."""
+    identity = identity_of(train, labels, settings, workspace, seed)
+    model = workspace.folder / MODEL
+    if model.is_file() and read_description(model).identity == identity:
+        network, description = load_model(model)
+        return _Member(network, description.temperature)
+    _claim(workspace.folder, identity)
+    inputs = open_inputs(
+        train, settings.view, settings.network.localisation, shift=settings.augmentation.shift
+    )
+    select = settings.selection.by == "inner-validation"
+    inner = np.zeros(len(labels), dtype=bool)
+    if select:
+        inner = held_back(labels, settings.selection.inner_share, seed)
+    held = Labelled(inputs.subset(inner), labels[inner])
+    training = Training(
+        _network(settings, seed),
+        settings.optimisation,
+        settings.augmentation,
+        Labelled(inputs.subset(~inner), labels[~inner]),
+        inner=held if select else None,
+        seed=seed,
+        threads=settings.compute.threads,
+    )
+    epoch = _fit(training, settings, workspace.folder)
+    temperature = 1.0
+    if settings.selection.temperature:
+        found = _probabilities(_Member(training.network, 1.0), held.inputs, settings)
+        temperature = fit_temperature(found, held.labels)
+    description = Description(
+        identity=identity,
+        settings=settings.model_dump(mode="json"),
+        seed=seed,
+        n_train=int((~inner).sum()),
+        n_inner=int(inner.sum()),
+        epoch=epoch,
+        temperature=temperature,
+        origin=dict(workspace.origin),
+        versions=versions(),
+    )
+    _keep(workspace.folder, training.network, description)
+    return _Member(training.network, temperature)
+
+
+def _network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
+    torch.manual_seed(torch_seed(seed, Stream.WEIGHTS))
+    network = AdaptiveDiagnoser(settings.network)
+    if settings.compute.channels_last:
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    if settings.compute.compile:
+        network.compile()
+    return network
+
+
+def _fit(training: Training, settings: Settings, folder: Path) -> int:
+    """Train from the last state that was kept; return the epoch whose weights the network has."""
+    select = training.inner_cases is not None
+    last = folder / f"{LAST}.ckpt"
+    with quiet():
+        trainer = make_trainer(settings.compute, settings.optimisation, folder, select=select)
+        trainer.fit(training, ckpt_path=last if last.is_file() else None)
+    if not select:
+        return settings.optimisation.epochs
+    best = torch.load(folder / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    training.load_state_dict(best["state_dict"])
+    return int(best["epoch"]) + 1
+
+
+def _probabilities(member: _Member, inputs: Inputs, settings: Settings) -> NDArray[np.float64]:
+    """Return calibrated probabilities (n, 4)."""
+    network = member.network.to("cuda" if settings.compute.on_gpu else "cpu")
+    batch, tta = settings.optimisation.batch, settings.prediction.tta
+    return tempered(predict(network, inputs, batch=batch, tta=tta), member.temperature)
+
+
+def _own(workspace: Workspace, member: int) -> Workspace:
+    """Return the first member's workspace, which is that of a single network, or one within it."""
+    if member == 0:
+        return workspace
+    origin = {**workspace.origin, "member": member}
+    return Workspace(workspace.folder / f"member-{member}", origin)
+
+
+def _member_seed(seed: int, member: int) -> int:
+    return seed if member == 0 else int(np.random.default_rng([seed, member]).integers(2**31))
+
+
+@rank_zero_only
+def _claim(folder: Path, identity: str) -> None:
+    """Remove what another training left here."""
+    path = folder / _IDENTITY
+    known = json.loads(path.read_text())["identity"] if path.is_file() else None
+    if known == identity:
+        remove_parts(folder)
+        return
+    for name in (f"{LAST}.ckpt", f"{BEST}.ckpt", MODEL, CARD):
+        (folder / name).unlink(missing_ok=True)
+    for name in LOGS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    remove_parts(folder)
+    write_json(path, {"identity": identity})
+
+
+@rank_zero_only
+def _keep(folder: Path, network: AdaptiveDiagnoser, description: Description) -> None:
+    """Write the model; the states that led to it are no longer needed."""
+    save_model(folder, network, description)
+    if not launched():
+        for name in (LAST, BEST):
+            (folder / f"{name}.ckpt").unlink(missing_ok=True)
+
+
+@contextmanager
+def _state_restored() -> Iterator[None]:
+    """Leave torch's generator and its choice of algorithms as they were."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
