@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
 from ictmri.builders.change import only_one
 from ictmri.files import write_json
 from ictmri.resources import user_cache
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """The processed volumes of a cohort, all on one grid.
+    """The processed volumes of a cohort on the MNI152 grid of 2 mm.
 
     Attributes:
         image: (n, X, Y, Z) float16 memory map, intensity-standardised, 0 outside the brain.
-        prior: (n, X, Y, Z) uint8 memory map, 0..255 for a probability of 0..1.
+        prior: (n, X, Y, Z) uint8 memory map, the coarse prior, 0..255 for a probability of 0..1.
+        refined: (n, X, Y, Z) uint8 memory map, the refined prior, 0..255 for a share of 0..1.
         affine: (4, 4) voxel to MNI mm.
     """
 
     image: NDArray[np.float16]
     prior: NDArray[np.uint8]
+    refined: NDArray[np.uint8]
     affine: NDArray[np.float64]
 
 
@@ -44,7 +47,7 @@ class Cases:
         case_ids: n ids.
         sex: (n,) 0 female, 1 male, NaN unknown.
         age: (n,) years, NaN unknown.
-        rows: (n,) positions in ``volumes``.
+        rows: (n,) positions in ``volumes``; -1 for a case that could not be processed.
         volumes: None where the recipe does not need them.
     """
 
@@ -63,9 +66,17 @@ class Cases:
         return np.asarray(self._volumes.image[self.rows[index]], dtype=np.float32)
 
     def prior(self, index: int) -> NDArray[np.float32]:
-        """Return the prior of one case, (X, Y, Z) float32 in [0, 1]."""
-        levels = np.asarray(self._volumes.prior[self.rows[index]], dtype=np.float32)
-        return levels / np.float32(255)
+        """Return the coarse prior of one case, (X, Y, Z) float32 in [0, 1]."""
+        return _share(self._volumes.prior[self.rows[index]])
+
+    def refined(self, index: int) -> NDArray[np.float32]:
+        """Return the refined prior of one case, (X, Y, Z) float32 in [0, 1]."""
+        return _share(self._volumes.refined[self.rows[index]])
+
+    @property
+    def processed(self) -> NDArray[np.bool_]:
+        """Whether each case has a volume, (n,)."""
+        return self.rows >= 0
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -84,6 +95,10 @@ class Cases:
         return Cases(ids, self.sex[chosen], self.age[chosen], self.rows[chosen], self.volumes)
 
 
+def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(levels, dtype=np.float32) / np.float32(255)
+
+
 def load_cases(cohort: Cohort, *, with_volumes: bool) -> Cases:
     """Return all cases of a cohort in the order of its fold table."""
     ids = cohort.folds().case_ids
@@ -95,7 +110,7 @@ def load_cases(cohort: Cohort, *, with_volumes: bool) -> Cases:
         case_ids=ids,
         sex=np.array([_number(table[case_id]["sex"]) for case_id in ids]),
         age=np.array([_number(table[case_id]["age"]) for case_id in ids]),
-        rows=np.array([places[case_id] for case_id in ids], dtype=np.int64),
+        rows=np.array([places.get(case_id, -1) for case_id in ids], dtype=np.int64),
         volumes=volumes,
     )
 
@@ -117,6 +132,7 @@ def open_volumes(cohort: Cohort) -> tuple[Volumes, dict[str, int]]:
     volumes = Volumes(
         image=np.load(folder / "image.npy", mmap_mode="r"),
         prior=np.load(folder / "prior.npy", mmap_mode="r"),
+        refined=np.load(folder / "refined.npy", mmap_mode="r"),
         affine=np.array(index["affine"]),
     )
     return volumes, {case_id: place for place, case_id in enumerate(index["case_ids"])}
@@ -126,23 +142,30 @@ def _decode(cohort: Cohort, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ids: list[str] = []
-    image = prior = None
-    affine = np.eye(4)
-    for place, row in enumerate(cohort.rows("processed", ["case_id", "image", "prior_coarse"])):
-        volume = unpack(row["image"])
-        if image is None or prior is None:
-            shape = (cohort.manifest.n_cases, *volume.shape)
-            image = open_memmap(  # type: ignore[no-untyped-call]
-                folder / "image.npy", "w+", np.float16, shape
-            )
-            prior = open_memmap(  # type: ignore[no-untyped-call]
-                folder / "prior.npy", "w+", np.uint8, shape
-            )
-            affine = volume.affine
-        image[place] = volume.get_fdata(dtype=np.float32)
-        prior[place] = np.asarray(unpack(row["prior_coarse"]).dataobj)
+    affine = grid_affine(SPACING_MM)
+    shape = (cohort.manifest.n_cases - len(cohort.manifest.left_out), *SHAPE)
+    image = _new(folder / "image.npy", np.float16, shape)
+    prior = _new(folder / "prior.npy", np.uint8, shape)
+    refined = _new(folder / "refined.npy", np.uint8, shape)
+    columns = ["case_id", "image", "prior_coarse", "prior_refined"]
+    for place, row in enumerate(cohort.rows("processed", columns)):
+        image[place] = _at_2mm(unpack(row["image"]).get_fdata(dtype=np.float32))
+        prior[place] = np.round(_at_2mm(_levels(row["prior_coarse"])))
+        refined[place] = np.round(_at_2mm(255 * _levels(row["prior_refined"])))
         ids.append(row["case_id"])
-    for array in (image, prior):
-        if array is not None:
-            array.flush()
+    for array in (image, prior, refined):
+        array.flush()
     write_json(folder / "cases.json", {"case_ids": ids, "affine": affine.tolist()})
+
+
+def _levels(stored: dict[str, Any]) -> NDArray[np.float32]:
+    return np.asarray(unpack(stored).dataobj, dtype=np.float32)
+
+
+def _new(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    return open_memmap(path, "w+", dtype, shape)  # type: ignore[no-untyped-call]
+
+
+def _at_2mm(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a volume of the 1 mm grid on every second voxel; one of the 2 mm grid as it is."""
+    return volume if volume.shape == SHAPE else coarser(volume, 2)

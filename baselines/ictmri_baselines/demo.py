@@ -11,7 +11,8 @@ from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.loader import prime
 from ictmri.phantom import DEFAULT_SEED, N_CASES
-from ictmri_baselines.pipeline import localize_cohort, process_cohort
+from ictmri_baselines.pipeline import Workers, localize_cohort, process_cohort
+from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.recipe import Profile, load_recipe
 from ictmri_baselines.reproduce import reproduce
 
@@ -52,7 +53,9 @@ def run_demo(
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)
     cohort = build_phantom(out / name, n_cases=n_cases, spacing=spacing, jobs=jobs)
     prime(cohort)
-    cohort = localize_cohort(process_cohort(cohort, jobs=jobs), jobs=jobs)
+    workers = Workers(jobs)
+    cohort = process_cohort(cohort, PRESETS["light"], workers=workers)
+    cohort = localize_cohort(cohort, workers=workers)
     for recipe_id in RECIPES:
         recipe = load_recipe(recipe_id)
         reproduce(recipe, cohort, out / "entries" / recipe.slug, profile=profile, jobs=jobs)

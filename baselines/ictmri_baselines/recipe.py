@@ -12,9 +12,10 @@ from ictmri.files import canonical_json, sha256_bytes
 from ictmri.resources import shipped
 from ictmri.yamlfile import read_yaml
 
-Profile = Literal["smoke", "cpu"]
-PROFILES: Final[tuple[Profile, ...]] = ("smoke", "cpu")
+Profile = Literal["smoke", "cpu", "paper"]
+PROFILES: Final[tuple[Profile, ...]] = ("smoke", "cpu", "paper")
 Needs = Literal["table", "priors"]
+Processing = Literal["light", "paper"]
 
 
 class Inputs(BaseModel):
@@ -36,6 +37,7 @@ class Recipe(BaseModel):
         summary: one sentence.
         method: import path ``module:function`` of a :class:`~ictmri_baselines.methods.Method`.
         needs: ``table`` (labels, sex, age) or ``priors`` (the processed and localized cohort).
+        processing: settings of the processor for a cohort that is not processed yet.
         inputs: what the method looks at.
         shuffle_labels: train on permuted labels, as a control.
         settings: keyword arguments of the method.
@@ -49,6 +51,7 @@ class Recipe(BaseModel):
     summary: str
     method: str = Field(pattern=r"^[\w.]+:\w+$")
     needs: Needs
+    processing: Processing = "light"
     inputs: Inputs
     shuffle_labels: bool = False
     settings: dict[str, Any] = Field(default_factory=dict)

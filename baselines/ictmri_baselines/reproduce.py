@@ -23,7 +23,8 @@ from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
-from ictmri_baselines.pipeline import ensure_priors
+from ictmri_baselines.pipeline import Workers, ensure_priors
+from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.recipe import Profile, Recipe, load_recipe
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
@@ -89,7 +90,8 @@ def reproduce(
     table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
     if recipe.needs == "priors":
-        cohort = ensure_priors(cohort, jobs=jobs)
+        settings = PRESETS[recipe.processing]
+        cohort = ensure_priors(cohort, Workers(jobs), settings=settings)
         open_volumes(cohort)
     _claim(out, _identity(recipe, profile, cohort))
     tasks = [_Task(recipe, profile, cohort.root, out, k, s) for s in seeds for k in chosen]
@@ -152,18 +154,29 @@ def _run_fold(task: _Task) -> None:
     labels = np.array(table.labels, dtype=np.int64)[~tested]
     if task.recipe.shuffle_labels:
         labels = np.random.default_rng([task.seed, task.fold]).permutation(labels)
-    method = find_method(task.recipe.method)
     test = cases.subset(tested)
-    probabilities = method(
-        cases.subset(~tested),
-        labels,
-        test,
+    seen = cases.processed if task.recipe.needs == "priors" else np.ones(len(cases), dtype=bool)
+    probabilities = np.tile(_frequencies(labels), (len(test), 1))
+    probabilities[seen[tested]] = find_method(task.recipe.method)(
+        cases.subset(~tested & seen),
+        labels[seen[~tested]],
+        cases.subset(tested & seen),
         seed=task.seed * 1000 + task.fold,
         **task.recipe.settings_for(task.profile),
     )
     write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
-    log = {"seconds": round(time.perf_counter() - started, 2), "n_train": len(labels)}
-    write_json(task.path.with_suffix(".json"), log | {"n_test": len(test)})
+    log = {
+        "seconds": round(time.perf_counter() - started, 2),
+        "n_train": int((~tested & seen).sum()),
+        "n_test": len(test),
+        "n_test_without_volume": int((tested & ~seen).sum()),
+    }
+    write_json(task.path.with_suffix(".json"), log)
+
+
+def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the class frequencies: what is said of a case that could not be processed."""
+    return np.bincount(labels, minlength=len(CLASSES)) / len(labels)
 
 
 def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
@@ -212,8 +225,20 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
             prior="own" if recipe.inputs.prior else "none",
             demographics=recipe.inputs.demographics,
         ),
-        compute={"device": "cpu", "profile": task.profile, "ictmri": __version__},
+        compute=_compute(task, cohort),
     )
+
+
+def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
+    """Return device and profile, and how many cases were given the class frequencies, having no volume."""
+    compute: dict[str, str | int | float] = {
+        "device": "cpu",
+        "profile": task.profile,
+        "ictmri": __version__,
+    }
+    if task.recipe.needs == "priors" and cohort.manifest.left_out:
+        compute["cases predicted by class frequency"] = len(cohort.manifest.left_out)
+    return compute
 
 
 def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:

@@ -30,7 +30,7 @@ def with_priors(seed: int = 0) -> tuple[Cases, np.ndarray]:
         prior[place] = 255
         image[place] += label % 2
     unknown = np.full(N, np.nan)
-    return cases_of(unknown, unknown, Volumes(image, prior, np.diag([2.0, 2, 2, 1]))), labels
+    return cases_of(unknown, unknown, Volumes(image, prior, prior, np.diag([2.0, 2, 2, 1]))), labels
 
 
 def halves(cases: Cases, labels: np.ndarray) -> tuple[Cases, np.ndarray, Cases, np.ndarray]:
@@ -109,7 +109,7 @@ def test_a_faint_prior_still_marks_its_peak() -> None:
 def test_location_is_in_millimetres() -> None:
     prior = np.zeros((1, 20, 20, 20), dtype=np.uint8)
     prior[0, 4:6, 10:14, 7:8] = 255
-    volumes = Volumes(prior.astype(np.float16), prior, np.diag([2.0, 3, 4, 1]))
+    volumes = Volumes(prior.astype(np.float16), prior, prior, np.diag([2.0, 3, 4, 1]))
     (found,) = location(cases_of(np.zeros(1), np.zeros(1), volumes))
     expected = [9.0, 34.5, 28.0, 9.0, 4.0, 12.0, 4.0, np.log(8 * 24 / 1000)]
     np.testing.assert_allclose(found, expected)

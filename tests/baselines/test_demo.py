@@ -5,10 +5,10 @@ import pytest
 
 from ictmri_baselines.demo import RECIPES, run_demo
 
-N_CASES = 40
+N_CASES = 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_goes_from_nothing_to_a_leaderboard(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
     board = json.loads((tmp_path / "demo" / "leaderboard.json").read_text())

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import random
@@ -7,18 +8,27 @@ import subprocess
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from commandline import COMMAND
+from shared_folders import shared_folder
 
 from ictmri import load_dataset
+from ictmri.builders.assemble import add_config
+from ictmri.builders.phantom import build_phantom
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.volumes import unpack
+from ictmri.verify import check_rows
+from ictmri.volumes import pack, unpack
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.localizer.boxes import read_boxes
-from ictmri_baselines.pipeline import ensure_priors, localize_cohort, process_cohort
+from ictmri_baselines.pipeline import Workers, ensure_priors, localize_cohort, process_cohort
+from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.reproduce import reproduce
+from ictmri_benchmark.entry import load_entry
+
+LIGHT = PRESETS["light"]
 
 
 def copy_of(cohort: Cohort, folder: Path) -> Cohort:
@@ -43,11 +53,16 @@ def test_processed_cases_lie_on_one_grid(phantom: Cohort) -> None:
         row["case_id"] for row in phantom.rows("default", ["case_id"])
     ]
     for row in rows:
-        image, prior = unpack(row["image"]), unpack(row["prior_coarse"])
-        assert image.shape == prior.shape == (97, 115, 97)
-        np.testing.assert_array_equal(image.affine, prior.affine)
-        levels = np.asarray(prior.dataobj)
-        assert levels.dtype == np.uint8
+        image = unpack(row["image"])
+        assert image.shape == (97, 115, 97)
+        for name, largest in (("prior_coarse", 255), ("prior_refined", 1)):
+            prior = unpack(row[name])
+            assert prior.shape == image.shape
+            np.testing.assert_array_equal(image.affine, prior.affine)
+            levels = np.asarray(prior.dataobj)
+            assert levels.dtype == np.uint8
+            assert levels.max() <= largest
+        assert row["warp"] is None
         assert np.reshape(row["scan_from_mni"], (4, 4))[3].tolist() == [0, 0, 0, 1]
         assert row["synthetic"] is True
     boxes = read_boxes(phantom.root / "boxes" / "saliency.jsonl")
@@ -75,24 +90,27 @@ def test_the_brain_of_the_phantom_is_found(raw_phantom: Cohort, phantom: Cohort)
 def test_the_loader_gives_the_prior_and_sound_labels(phantom: Cohort) -> None:
     data = load_dataset(phantom.root, "processed", fold=0)
     assert len(data["train"]) + len(data["test"]) == phantom.manifest.n_cases
-    assert {"image", "brain_mask", "prior_coarse", "label"} <= set(data["test"].features)
+    assert {"image", "brain_mask", "prior_coarse", "prior_refined", "label"} <= set(
+        data["test"].features
+    )
 
 
-def test_no_method_reads_the_truth(phantom: Cohort, raw_phantom: Cohort, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_no_method_reads_the_truth(few_localized: Cohort, few: Cohort, tmp_path: Path) -> None:
     """Without the truth on disk every step gives the same bytes as with it."""
-    blind = copy_of(raw_phantom, tmp_path)
+    blind = copy_of(few, tmp_path)
     truth_hidden(blind)
     # A manifest that does not list the truth, or the copy would count as damaged.
     manifest = json.loads((blind.root / "manifest.json").read_text())
     manifest["files"] = {k: v for k, v in manifest["files"].items() if "/truth/" not in k}
     (blind.root / "manifest.json").write_text(json.dumps(manifest))
-    blind = ensure_priors(open_cohort(blind.root), jobs=1)
+    blind = ensure_priors(open_cohort(blind.root), Workers(1))
     assert "truth" not in blind.manifest.configs
-    assert blind.manifest.digest_of("processed") == phantom.manifest.digest_of("processed")
+    assert blind.manifest.digest_of("processed") == few_localized.manifest.digest_of("processed")
     for recipe in ("controls/radiomics", "controls/location-size"):
         name = recipe.split("/")[1]
         assert predictions(blind, recipe, tmp_path / f"blind-{name}") == predictions(
-            phantom, recipe, tmp_path / f"seeing-{name}"
+            few_localized, recipe, tmp_path / f"seeing-{name}"
         )
 
 
@@ -103,7 +121,7 @@ def test_no_method_is_handed_labels_of_the_test_cases(phantom: Cohort) -> None:
 
 def test_doing_it_twice_does_nothing(phantom: Cohort) -> None:
     before = (phantom.root / "manifest.json").stat().st_mtime_ns
-    again = localize_cohort(process_cohort(phantom, jobs=1), jobs=1)
+    again = localize_cohort(process_cohort(phantom, LIGHT, workers=Workers(1)))
     assert (again.root / "manifest.json").stat().st_mtime_ns == before
 
 
@@ -112,24 +130,73 @@ def test_localizing_needs_processing(raw_phantom: Cohort) -> None:
         localize_cohort(raw_phantom)
 
 
-def test_cases_that_cannot_be_processed_are_all_named(tmp_path: Path) -> None:
-    import nibabel as nib
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """A phantom of eight cases as it was built: for what runs every step again."""
+    root = shared_folder(tmp_path_factory, "few") / "phantom"
+    return build_phantom(root, n_cases=8, n_folds=2, spacing=4.0, jobs=1)
 
-    from ictmri.builders.folder import build_folder
 
-    rng = np.random.default_rng(0)
-    lines = ["patient_id,image,label"]
-    for index in range(4):
-        thin = (40, 40, 4) if index < 3 else (40, 40, 40)
-        voxels = rng.normal(100, 10, thin).astype(np.float32)
-        nib.save(nib.Nifti1Image(voxels, np.diag([5.0, 5, 5, 1])), tmp_path / f"{index}.nii.gz")
-        lines.append(f"p{index},{index}.nii.gz,{'glioma' if index % 2 else 'pcnsl'}")
-    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    cohort = build_folder(tmp_path / "table.csv", tmp_path / "out", n_folds=2).cohort
-    with pytest.raises(InputError, match="field of view") as caught:
-        process_cohort(cohort, jobs=1)
-    assert len(caught.value.problems) == 3
+@pytest.fixture(scope="session")
+def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    root = shared_folder(tmp_path_factory, "few-localized") / "phantom"
+    return ensure_priors(build_phantom(root, n_cases=8, n_folds=2, spacing=4.0, jobs=1), Workers(1))
+
+
+def spoiled(cohort: Cohort, folder: Path, n: int) -> tuple[Cohort, list[str]]:
+    """A copy of a cohort in which the scans of the first ``n`` cases are flat, and their ids."""
+    copy = copy_of(cohort, folder)
+    flat = copy.folds().case_ids[:n]
+    stored = {row["case_id"]: row for row in copy.rows("default")}
+    for case_id in flat:
+        scan = unpack(stored[case_id]["image"])
+        image = nib.Nifti1Image(np.full(scan.shape, 7, dtype=np.int16), scan.affine)
+        stored[case_id]["image"] = pack(image, case_id)
+    changed = add_config(copy, "default", lambda row: stored[row.case_id], steps={})
+    return changed, flat
+
+
+def test_cases_that_cannot_be_processed_are_named_and_kept_out(few: Cohort, tmp_path: Path) -> None:
+    cohort, flat = spoiled(few, tmp_path, 2)
+    done = ensure_priors(cohort, Workers(1))
+    assert set(done.manifest.left_out) == set(flat)
+    assert all("same value" in why for why in done.manifest.left_out.values())
+    ids = {row["case_id"] for row in done.rows("processed", ["case_id"])}
+    assert ids == set(cohort.folds().case_ids) - set(flat)
+    check_rows(done, "processed")
+    with (done.root / "qc" / "process.csv").open(newline="") as stream:
+        table = {row["case_id"]: row for row in csv.DictReader(stream)}
+    assert {case_id for case_id, row in table.items() if row["included"] == "false"} == set(flat)
+    page = (tmp_path / "phantom.process.html").read_text()
+    assert all(case_id in page for case_id in flat)
+    assert "SYNTHETIC" in page
+    run = reproduce("controls/location-size", done, tmp_path / "run", profile="smoke", jobs=1)
+    assert run.report is not None
+    predicted = (tmp_path / "run" / "predictions.csv").read_text().splitlines()
+    assert len(predicted) == 1 + cohort.manifest.n_cases
+    entry = load_entry(tmp_path / "run" / "entry.yaml")
+    assert entry.compute["cases predicted by class frequency"] == 2
+
+
+def test_where_no_case_can_be_processed_all_are_named(few: Cohort, tmp_path: Path) -> None:
+    cohort, flat = spoiled(few, tmp_path, few.manifest.n_cases)
+    with pytest.raises(InputError, match="same value") as caught:
+        process_cohort(cohort, LIGHT, workers=Workers(1))
+    assert len(caught.value.problems) == len(flat)
     assert "processed" not in open_cohort(cohort.root).manifest.configs
+
+
+@pytest.mark.long
+def test_processing_again_with_other_settings_replaces_what_was_there(
+    few_localized: Cohort, tmp_path: Path
+) -> None:
+    cohort = copy_of(few_localized, tmp_path)
+    again = process_cohort(
+        cohort, LIGHT.model_copy(update={"intensities": "kept"}), workers=Workers(1)
+    )
+    assert list(again.manifest.steps) == ["process"]
+    assert {row["prior_coarse"] for row in again.rows("processed", ["prior_coarse"])} == {None}
+    again.check()
 
 
 def test_a_run_resumes_and_refuses_another_one_in_its_folder(
@@ -161,37 +228,40 @@ def test_the_network_gives_the_same_bytes_twice(phantom: Cohort, tmp_path: Path)
     assert first == predictions(phantom, "light/virtual-biopsy", tmp_path / "b")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kill_seed", [1, 2])
+@pytest.mark.long
+@pytest.mark.parametrize("kill_seed", [1])
 def test_killed_at_any_moment_the_same_command_finishes_the_work(
-    kill_seed: int, raw_phantom: Cohort, phantom: Cohort, tmp_path: Path
+    kill_seed: int, few: Cohort, few_localized: Cohort, tmp_path: Path
 ) -> None:
     """kill -9 at random moments; in the end every file is as if nothing had happened."""
     rng = random.Random(kill_seed)
-    cohort = copy_of(raw_phantom, tmp_path)
-    commands = (["process", cohort.root, "--jobs", "1"], ["localize", cohort.root, "--jobs", "1"])
+    cohort = copy_of(few, tmp_path)
+    commands = (
+        ["process", cohort.root, "--settings", "light", "--jobs", "1"],
+        ["localize", cohort.root, "--jobs", "1"],
+    )
     for command in commands:
         for _ in range(2):
             _kill_after(command, rng.uniform(1.5, 8.0))
         _run(command)
     done = open_cohort(cohort.root)
     done.check()
-    assert done.manifest == phantom.manifest
+    assert done.manifest == few_localized.manifest
     left = [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"]
-    assert left == ["phantom"]
+    assert sorted(left) == ["phantom", "phantom.localize.html", "phantom.process.html"]
 
 
 def test_a_change_cut_off_half_way_is_finished_by_the_next_command(
-    raw_phantom: Cohort, phantom: Cohort, tmp_path: Path
+    few: Cohort, few_localized: Cohort, tmp_path: Path
 ) -> None:
     """The change was complete beside the folder and some of its files were in place already."""
-    cohort = copy_of(raw_phantom, tmp_path)
+    cohort = copy_of(few, tmp_path)
     change = tmp_path / ".phantom.change"
-    shutil.copytree(phantom.root, change)
+    shutil.copytree(few_localized.root, change)
     (change / "README.md").replace(cohort.root / "README.md")
-    done = process_cohort(open_cohort(cohort.root), jobs=1)
+    done = process_cohort(open_cohort(cohort.root), LIGHT, workers=Workers(1))
     done.check()
-    assert done.manifest == phantom.manifest
+    assert done.manifest == few_localized.manifest
     assert not change.exists()
 
 

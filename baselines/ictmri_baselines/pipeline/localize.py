@@ -1,0 +1,170 @@
+"""``ictmri localize``: the Tumor-Localizer over a processed cohort, and the page that shows it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import nibabel as nib
+import numpy as np
+
+from ictmri import __version__
+from ictmri.builders.assemble import add_config
+from ictmri.builders.change import alone_with, close_work
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.files import write_bytes
+from ictmri.folds import FoldRow
+from ictmri.volumes import pack, unpack
+from ictmri_baselines.brain import Brain
+from ictmri_baselines.localizer import localize
+from ictmri_baselines.localizer.boxes import read_boxes, write_boxes
+from ictmri_baselines.localizer.detectors import (
+    DetectorSettings,
+    Saliency,
+    make_detector,
+    prepare,
+    recorded,
+)
+from ictmri_baselines.localizer.page import PageCase, figure, localization_page
+from ictmri_baselines.localizer.tally import Tally, tally
+from ictmri_baselines.pipeline.process import process_cohort
+from ictmri_baselines.pipeline.stage import (
+    Workers,
+    beside,
+    each_case,
+    facts_of,
+    finish_case,
+    is_done,
+    volume,
+    work_of,
+)
+from ictmri_baselines.processor import PRESETS, Settings
+
+PAGE: Final = "localize"
+
+
+def localize_cohort(
+    cohort: Cohort,
+    detector: DetectorSettings = Saliency(),  # noqa: B008
+    *,
+    workers: Workers = Workers(),  # noqa: B008
+) -> Cohort:
+    """Add both priors to ``processed``, and each slice's boxes as ``boxes/<detector>.jsonl``.
+
+    A model or a server is asked from one process; its answers are kept beside the cohort, so that an
+    interrupted run asks only for the others.
+
+    Raises:
+        InputError: the cohort was not processed yet, or the detector cannot work.
+    """
+    if "process" not in cohort.manifest.steps:
+        raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
+    settings = recorded(detector) | {"ictmri": __version__}
+    with alone_with(cohort.root):
+        cohort = open_cohort(cohort.root)
+        if is_done(cohort, "localize", settings):
+            return cohort
+        cases = _processed(cohort)
+        prepare(detector, [row.case_id for row in cases])
+        work = work_of(cohort, "localize", "processed", settings)
+        each_case(
+            partial(_localize, work, detector),
+            cohort.rows("processed", ["case_id", "image", "brain_mask"]),
+            total=len(cases),
+            work=work,
+            title="localize",
+            workers=workers if detector.parallel else Workers(1),
+        )
+        done = _added(cohort, cases, work, settings)
+        localization_page(
+            beside(cohort.root, PAGE),
+            _page_cases(cases, work),
+            title=cohort.name,
+            synthetic=cohort.synthetic,
+        )
+        close_work(cohort.root, "localize")
+        return done
+
+
+def boxes_tally(cohort: Cohort) -> Tally:
+    """Return what the detector did over the cohort: slices, boxes, problems by name, tokens."""
+    detector = cohort.manifest.steps["localize"]["settings"]["detector"]
+    cases = read_boxes(cohort.root / "boxes" / f"{detector}.jsonl")
+    return tally(row for rows in cases.values() for row in rows)
+
+
+def ensure_priors(
+    cohort: Cohort,
+    workers: Workers = Workers(),  # noqa: B008
+    *,
+    settings: Settings = PRESETS["light"],
+) -> Cohort:
+    """Return the cohort with priors; what is there already is taken as it is."""
+    if "process" not in cohort.manifest.steps:
+        sys.stderr.write(f"{cohort.name} is not processed yet: ictmri process, ictmri localize\n")
+        cohort = process_cohort(cohort, settings, workers=workers)
+    if "localize" not in cohort.manifest.steps:
+        cohort = localize_cohort(cohort, workers=workers)
+    return cohort
+
+
+def _processed(cohort: Cohort) -> list[FoldRow]:
+    left_out = cohort.manifest.left_out
+    return [row for row in cohort.folds().rows if row.case_id not in left_out]
+
+
+def _localize(work: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
+    """Localise one case; the row holds no label, so none can be looked at."""
+    case_id = row["case_id"]
+    brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
+    made = make_detector(detector, case_id=case_id, journal=work / "answers.journal")
+    found = localize(brain, made)
+    levels = np.round(np.asarray(found.coarse.dataobj) * 255).astype(np.uint8)
+    coarse = nib.Nifti1Image(levels, brain.image.affine)
+    write_bytes(work / f"{case_id}_coarse.nii.gz", pack(coarse, case_id)["bytes"])
+    write_bytes(work / f"{case_id}_refined.nii.gz", pack(found.refined, case_id)["bytes"])
+    write_boxes(
+        work / f"{case_id}.jsonl",
+        case_id,
+        found.boxes,
+        spacing_mm=float(brain.image.header.get_zooms()[0]),
+        detector=detector.name,
+    )
+    write_bytes(work / f"{case_id}.webp", figure(brain, found))
+    finish_case(work, case_id, {"numbers": found.summary, "flags": list(found.flags)})
+
+
+def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str, Any]) -> Cohort:
+    stored = cohort.rows("processed")  # in the order in which they are written again
+
+    def with_priors(row: FoldRow) -> dict[str, Any]:
+        known = next(found for found in stored if found["case_id"] == row.case_id)
+        return known | {
+            name: volume(work / f"{row.case_id}_{name.removeprefix('prior_')}.nii.gz", row.case_id)
+            for name in ("prior_coarse", "prior_refined")
+        }
+
+    boxes = b"".join((work / f"{row.case_id}.jsonl").read_bytes() for row in cases)
+    return add_config(
+        cohort,
+        "processed",
+        with_priors,
+        leave_out=cohort.manifest.left_out,
+        steps=cohort.manifest.steps | {"localize": {"settings": settings}},
+        extra_files={f"boxes/{settings['detector']}.jsonl": boxes},
+    )
+
+
+def _page_cases(cases: list[FoldRow], work: Path) -> Iterator[PageCase]:
+    for row in cases:
+        facts = facts_of(work, row.case_id)
+        yield PageCase(
+            case_id=row.case_id,
+            numbers=facts["numbers"],
+            flags=facts["flags"],
+            picture=work / f"{row.case_id}.webp",
+        )

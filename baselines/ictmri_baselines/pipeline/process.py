@@ -1,0 +1,218 @@
+"""``ictmri process``: the MRI-Processor over a cohort, its QC, and the page that shows both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from ictmri import __version__
+from ictmri.atlas.alignment import AlignmentError
+from ictmri.builders.assemble import add_config
+from ictmri.builders.change import alone_with, close_work
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.files import write_bytes
+from ictmri.folds import FoldRow
+from ictmri.volumes import pack, unpack
+from ictmri_baselines.pipeline.stage import (
+    Workers,
+    beside,
+    each_case,
+    facts_of,
+    finish_case,
+    is_done,
+    volume,
+    work_of,
+)
+from ictmri_baselines.processor import PRESETS, Settings, process
+from ictmri_baselines.processor.brain_mask import ExtractionError
+from ictmri_baselines.processor.keep import Keep
+from ictmri_baselines.processor.process import Processed
+from ictmri_baselines.processor.qc import Finding, excluded, judge, measure
+from ictmri_baselines.processor.qc_figures import centre_of, figure
+from ictmri_baselines.processor.qc_page import PageCase, processing_page
+
+PAGE = "process"
+TABLE = "qc/process.csv"
+
+
+def process_cohort(
+    cohort: Cohort,
+    settings: Settings = PRESETS["paper"],
+    *,
+    masks: Path | None = None,
+    workers: Workers = Workers(),  # noqa: B008
+) -> Cohort:
+    """Add the ``processed`` config: brains in MNI152 space.
+
+    Finished steps of each case are kept beside the cohort until all cases are done, so that an
+    interrupted run goes on. A case that cannot be processed, or whose QC says ``exclude``, stays out of
+    ``processed``; the manifest, ``qc/process.csv`` and the page beside the cohort name it.
+
+    Args:
+        cohort: the cohort.
+        settings: the steps.
+        masks: folder of brain masks ``<case_id>.nii.gz`` on the scans' own grids, used where there is one.
+        workers: where cases are worked on.
+
+    Raises:
+        InputError: no case could be processed.
+    """
+    recorded = settings.model_dump(mode="json") | {
+        "steps": settings.used(),
+        "own_masks": _digests(masks),
+        "ictmri": __version__,
+    }
+    with alone_with(cohort.root):
+        cohort = open_cohort(cohort.root)
+        if is_done(cohort, "process", recorded):
+            return cohort
+        work = work_of(cohort, "process", "default", recorded)
+        each_case(
+            partial(_process, work, settings, masks and masks.resolve()),
+            cohort.rows("default", ["case_id", "image"]),
+            total=cohort.manifest.n_cases,
+            work=work,
+            title="process",
+            workers=workers,
+        )
+        done = _added(cohort, work, recorded)
+        processing_page(
+            beside(cohort.root, PAGE),
+            _page_cases(cohort, work),
+            title=cohort.name,
+            synthetic=cohort.synthetic,
+        )
+        close_work(cohort.root, "process")
+        return done
+
+
+def _digests(masks: Path | None) -> dict[str, str]:
+    from ictmri.files import sha256_file
+
+    if masks is None:
+        return {}
+    found = {path.name: sha256_file(path) for path in sorted(masks.glob("*.nii.gz"))}
+    if not found:
+        raise InputError(
+            str(masks),
+            ["holds no <case_id>.nii.gz"],
+            "name each mask after its case, see folds.csv",
+        )
+    return found
+
+
+def _process(work: Path, settings: Settings, masks: Path | None, row: dict[str, Any]) -> None:
+    """Process one case; what was wrong with it is recorded, not raised."""
+    case_id = row["case_id"]
+    image = unpack(row["image"])
+    keep = Keep(work / "steps", case_id)
+    try:
+        processed = process(image, settings, own_mask=_own_mask(masks, case_id), keep=keep)
+    except (AlignmentError, ExtractionError, InputError) as error:
+        finish_case(work, case_id, {"included": False, "error": _reason(error)})
+        return
+    numbers = measure(image, processed)
+    findings = judge(numbers)
+    write_bytes(work / f"{case_id}.nii.gz", pack(processed.brain.image, case_id)["bytes"])
+    write_bytes(work / f"{case_id}_mask.nii.gz", pack(processed.brain.mask, case_id)["bytes"])
+    if processed.mapping.warp is not None:
+        write_bytes(work / f"{case_id}_warp.nii.gz", pack(processed.mapping.warp, case_id)["bytes"])
+    write_bytes(work / f"{case_id}.webp", figure(processed, image, centre_of(numbers)))
+    finish_case(work, case_id, _facts(processed, numbers, findings))
+    keep.clear()
+
+
+def _own_mask(masks: Path | None, case_id: str) -> nib.Nifti1Image | None:
+    path = masks / f"{case_id}.nii.gz" if masks else None
+    return nib.Nifti1Image.from_filename(path) if path and path.is_file() else None
+
+
+def _reason(error: ValueError | InputError) -> str:
+    return "; ".join(error.problems) if isinstance(error, InputError) else str(error)
+
+
+def _facts(
+    processed: Processed, numbers: dict[str, float], findings: list[Finding]
+) -> dict[str, Any]:
+    return {
+        "included": not excluded(findings),
+        "error": "",
+        "scan_from_mni": processed.mapping.scan_from_mni.ravel().tolist(),
+        "numbers": numbers,
+        "findings": [finding.code for finding in findings],
+        "steps": processed.steps,
+    }
+
+
+def _added(cohort: Cohort, work: Path, recorded: dict[str, Any]) -> Cohort:
+    facts = {row.case_id: facts_of(work, row.case_id) for row in cohort.folds().rows}
+    out = {case_id: _why(found) for case_id, found in facts.items() if not found["included"]}
+    if len(out) == len(facts):
+        raise InputError(
+            str(cohort.root),
+            [f"{case_id}: {why}" for case_id, why in out.items()],
+            "look at the scans; other settings may suit them: ictmri process --help",
+        )
+    return add_config(
+        cohort,
+        "processed",
+        partial(_row, cohort, work, facts),
+        leave_out=set(out),
+        steps={"process": {"settings": recorded, "left_out": out}},
+        extra_files={TABLE: _table(facts).encode()},
+    )
+
+
+def _why(facts: dict[str, Any]) -> str:
+    return facts["error"] or ", ".join(facts["findings"])
+
+
+def _row(
+    cohort: Cohort, work: Path, facts: dict[str, dict[str, Any]], row: FoldRow
+) -> dict[str, Any]:
+    case_id = row.case_id
+    return {
+        "case_id": case_id,
+        "image": volume(work / f"{case_id}.nii.gz", case_id),
+        "brain_mask": volume(work / f"{case_id}_mask.nii.gz", case_id),
+        "prior_coarse": None,
+        "prior_refined": None,
+        "scan_from_mni": facts[case_id]["scan_from_mni"],
+        "warp": volume(work / f"{case_id}_warp.nii.gz", case_id),
+        "label": row.label,
+        "fold": row.fold,
+        "synthetic": cohort.synthetic,
+    }
+
+
+def _table(facts: dict[str, dict[str, Any]]) -> str:
+    """Return ``qc/process.csv``: a row a case, its numbers and its findings."""
+    names = sorted({name for found in facts.values() for name in found.get("numbers", {})})
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["case_id", "included", "findings", *names])
+    for case_id, found in facts.items():
+        numbers = found.get("numbers", {})
+        cells = [f"{numbers[name]:.6g}" if name in numbers else "" for name in names]
+        codes = " ".join(found.get("findings", ["not-processed"]))
+        writer.writerow([case_id, str(found["included"]).lower(), codes, *cells])
+    return stream.getvalue()
+
+
+def _page_cases(cohort: Cohort, work: Path) -> Iterator[PageCase]:
+    for row in cohort.folds().rows:
+        facts = facts_of(work, row.case_id)
+        yield PageCase(
+            case_id=row.case_id,
+            error=facts["error"],
+            numbers=facts.get("numbers", {}),
+            findings=judge(facts.get("numbers", {})),
+            picture=work / f"{row.case_id}.webp",
+        )
