@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ def pages(folder: Path) -> jinja2.Environment:
 def document(path: Path) -> jinja2.Template:
     """Return a Markdown template; values are put in as they are."""
     return _environment(path.parent, autoescape=False).get_template(path.name)
+
+
+def webp_uri(path: Path) -> str:
+    """Return a WebP file as a data URI, empty where there is no such file."""
+    if not path.is_file():
+        return ""
+    return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _environment(folder: Path, *, autoescape: bool) -> jinja2.Environment:

@@ -5,7 +5,6 @@ It stands beside the cohort folder, never in it: it shows faces and the owner's 
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ictmri.builders.findings import Finding
 from ictmri.builders.montage import SIZE
 from ictmri.classes import CLASS_TITLES
 from ictmri.files import replacing
-from ictmri.templating import pages
+from ictmri.templating import pages, webp_uri
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
@@ -130,9 +129,7 @@ def _sentence(text: str) -> str:
 
 def _picture(case: PageCase) -> str:
     """Return a case's montage as a data URI, empty where it has none."""
-    if not case.picture.is_file():
-        return ""
-    return "data:image/webp;base64," + base64.b64encode(case.picture.read_bytes()).decode()
+    return webp_uri(case.picture)
 
 
 def _template() -> Any:

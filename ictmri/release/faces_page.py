@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from ictmri.builders.montage import SIZE
 from ictmri.files import replacing
 from ictmri.release.faces import FaceOutcome, picture_path
-from ictmri.templating import pages
+from ictmri.templating import pages, webp_uri
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -31,10 +30,7 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
     """
 
     def picture(case_id: str, when: str) -> str:
-        file = picture_path(work, case_id, when)
-        if not file.is_file():
-            return ""
-        return "data:image/webp;base64," + base64.b64encode(file.read_bytes()).decode()
+        return webp_uri(picture_path(work, case_id, when))
 
     worst_first = sorted(outcomes, key=lambda done: (done.overlap, done.case_id))
     stream = (

@@ -10,9 +10,10 @@ from PIL import Image
 from ictmri.atlas.template import template
 from ictmri_baselines.brain import Brain
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
-from ictmri_baselines.localizer.figure import COARSE_INK, EDGE, REFINED_INK, SIZE, figure
+from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS, Localization
 from ictmri_baselines.localizer.page import PageCase, localization_page
+from ictmri_baselines.tiles import EDGE, SIZE
 
 
 def found_at(x: int) -> tuple[Brain, Localization]:

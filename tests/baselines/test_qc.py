@@ -21,10 +21,7 @@ from ictmri.volumes import unpack
 from ictmri_baselines.processor.process import Processed, process
 from ictmri_baselines.processor.qc import FAILED, excluded, failed, judge, measure, nearness
 from ictmri_baselines.processor.qc_figures import (
-    EDGE,
-    GAP,
     MASK_INK,
-    SIZE,
     TEMPLATE_INK,
     centre_of,
     figure,
@@ -39,6 +36,7 @@ from ictmri_baselines.processor.qc_measures import (
 )
 from ictmri_baselines.processor.qc_rules import MEASURES, RULES, Rule
 from ictmri_baselines.processor.settings import PRESETS
+from ictmri_baselines.tiles import EDGE, GAP, SIZE
 
 Scan = tuple[nib.Nifti1Image, Processed]
 LIGHT = PRESETS["light"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -234,7 +235,7 @@ def make_backbone(name: str, **settings: Any) -> Backbone:
         return own_backbone(name, settings)
     checked = _checked(name, settings)
     try:
-        return _MAKERS[name](checked)
+        return _class_of(name)(checked)
     except ImportError:
         raise MissingDependencyError(f"The backbone {name}", "baselines") from None
 
@@ -254,48 +255,20 @@ def _checked(name: str, given: Mapping[str, Any]) -> Settings:
         raise InputError(f"backbone {name}", problems, f"its settings are: {known}") from None
 
 
-def _densenet3d(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.densenet3d import DenseNet3DBackbone
-
-    return DenseNet3DBackbone(settings)
-
-
-def _swin(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.swin import SwinBackbone
-
-    return SwinBackbone(settings)
-
-
-def _ae_flow(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.ae_flow import AeFlowBackbone
-
-    return AeFlowBackbone(settings)
-
-
-def _efficient3d(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.efficient3d import Efficient3DBackbone
-
-    return Efficient3DBackbone(settings)
-
-
-def _vit3d(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.vit3d import ViT3DBackbone
-
-    return ViT3DBackbone(settings)
-
-
-def _convnext3d(settings: Any) -> Backbone:
-    from ictmri_baselines.backbones.convnext3d import ConvNeXt3DBackbone
-
-    return ConvNeXt3DBackbone(settings)
-
-
-_MAKERS: Final[Mapping[str, Callable[[Any], Backbone]]] = {
-    "densenet3d": _densenet3d,
-    "swin3d": _swin,
-    "ae_flow": _ae_flow,
-    "efficient3d": _efficient3d,
-    "swinunetr": _swin,
-    "vit3d": _vit3d,
-    "convnext3d": _convnext3d,
+_CLASSES: Final = {
+    "densenet3d": "densenet3d:DenseNet3DBackbone",
+    "swin3d": "swin:SwinBackbone",
+    "ae_flow": "ae_flow:AeFlowBackbone",
+    "efficient3d": "efficient3d:Efficient3DBackbone",
+    "swinunetr": "swin:SwinBackbone",
+    "vit3d": "vit3d:ViT3DBackbone",
+    "convnext3d": "convnext3d:ConvNeXt3DBackbone",
 }
+"""Module in this package and class; imported when one is made, so that looking names up needs no torch."""
+
+
+def _class_of(name: str) -> Callable[[Any], Backbone]:
+    module, _, kind = _CLASSES[name].partition(":")
+    found = importlib.import_module(f"{__package__}.{module}")
+    made: Callable[[Any], Backbone] = getattr(found, kind)
+    return made

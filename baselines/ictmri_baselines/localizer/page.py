@@ -5,7 +5,6 @@ It shows patients' scans, so it stands beside the cohort, never in it.
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.files import replacing
-from ictmri.templating import pages
-from ictmri_baselines.localizer.figure import SIZE, figure
+from ictmri.templating import pages, webp_uri
+from ictmri_baselines.localizer.figure import figure
 from ictmri_baselines.localizer.localize import FLAGS
+from ictmri_baselines.tiles import SIZE
 
 __all__ = ["PageCase", "figure", "localization_page"]
 
@@ -71,7 +71,7 @@ def localization_page(
             clean=[case for case in ordered if not case.flags],
             counts=_counts(ordered),
             shown=_shown,
-            picture=_picture,
+            picture=webp_uri,
             size=SIZE,
         )
     )
@@ -94,7 +94,3 @@ def _shown(case: PageCase) -> list[tuple[str, str]]:
         (title, f"{case.numbers[name]:.{1 if unit else 0}f} {unit}".strip())
         for name, (title, unit) in NUMBERS.items()
     ]
-
-
-def _picture(case: PageCase) -> Any:
-    return "data:image/webp;base64," + base64.b64encode(case.picture.read_bytes()).decode()

@@ -28,7 +28,6 @@ from ictmri_baselines.localizer.working import VOXEL_ML, Field, Mask, outside_mm
 if TYPE_CHECKING:
     from ictmri_baselines.localizer.evidence import Evidence
 
-Mode = Literal["case", "cohort"]
 
 TAU: Final = 0.9
 """Coarse prior above which a voxel is labelled tumour for the MLP."""

@@ -79,13 +79,14 @@ def localize_cohort(
             title="localize",
             workers=workers if detector.parallel else Workers(1),
         )
-        done = _added(cohort, cases, work, settings)
+        # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
         localization_page(
             beside(cohort.root, PAGE),
             _page_cases(cases, work),
             title=cohort.name,
             synthetic=cohort.synthetic,
         )
+        done = _added(cohort, cases, work, settings)
         close_work(cohort.root, "localize")
         return done
 

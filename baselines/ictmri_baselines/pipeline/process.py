@@ -82,13 +82,14 @@ def process_cohort(
             title="process",
             workers=workers,
         )
-        done = _added(cohort, work, recorded)
+        # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
         processing_page(
             beside(cohort.root, PAGE),
             _page_cases(cohort, work),
             title=cohort.name,
             synthetic=cohort.synthetic,
         )
+        done = _added(cohort, work, recorded)
         close_work(cohort.root, "process")
         return done
 

@@ -6,7 +6,6 @@ convention: the patient's right is on the viewer's left.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,20 +17,12 @@ from scipy import ndimage
 
 from ictmri.atlas.geometry import canonical
 from ictmri.atlas.template import ORIGIN_MM, SHAPE, SPACING_MM, template
+from ictmri_baselines.tiles import DASH, EDGE, PLANES, Plane, sheet, tile
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ictmri_baselines.processor.mapping import Mapping as Way
     from ictmri_baselines.processor.process import Processed
 
-EDGE: Final = 280
-"""Pixels of a tile's edge; the template's 229 mm from front to back fill it."""
-GAP: Final = 4
-SIZE: Final = (3 * EDGE + 2 * GAP, EDGE)
-"""Width and height of a figure in pixels."""
-QUALITY: Final = 74
-"""WebP quality: outlines stay sharp, and 249 figures stay below 10 MB."""
 CENTRE_MM: Final = (2.0, -18.0, 10.0)
 """MNI point that the planes pass where nothing draws them elsewhere: thalamus, beside the midline."""
 WINDOW: Final = (1.0, 99.5)
@@ -39,35 +30,26 @@ WINDOW: Final = (1.0, 99.5)
 MASK_INK: Final = (255, 170, 40)
 TEMPLATE_INK: Final = (90, 200, 255)
 """Orange and blue are told apart by everyone; the template's line is broken as well."""
-DASH: Final = 6
-"""Pixels of a dash of the template's line, and of the gap after it."""
-_LETTER: Final = 14
-_INK: Final = (255, 214, 102)
-_PLANES: Final = ((2, "R", "L"), (1, "R", "L"), (0, "A", "P"))
-"""Axis that is cut (right, anterior, superior), and the letters at the left and right edge."""
 
-Plane = npt.NDArray[np.float32]
 Point = tuple[float, float, float]
 
 
 def figure(processed: Processed, image: nib.Nifti1Image, centre_mm: Point | None = None) -> bytes:
-    """Return a WebP picture of :data:`SIZE`: axial, coronal and sagittal plane of a processed scan.
+    """Return a WebP picture: axial, coronal and sagittal plane of a processed scan.
 
     Args:
         processed: what became of a scan.
         image: the scan.
         centre_mm: MNI point that the planes pass, such as :func:`centre_of`; :data:`CENTRE_MM` where None.
     """
-    from PIL import Image
-
     centre = CENTRE_MM if centre_mm is None else centre_mm
     voxels, affine = canonical(image)
     mask, mask_affine = canonical(processed.scan_mask)
     inside = voxels[mask > 0] if (mask > 0).any() else voxels.ravel()
     low, high = (float(value) for value in np.percentile(inside, WINDOW))
     low = min(low, float(np.median(voxels[np.ix_(*[(0, -1)] * 3)])))
-    sheet = Image.new("RGB", SIZE)
-    for place, (axis, left, right) in enumerate(_PLANES):
+    tiles = []
+    for axis, left, right in PLANES:
         points = plane_points(axis, centre)
         grey = _looked_up(voxels, affine, processed.mapping, points, outside=low)
         edges = [
@@ -75,10 +57,8 @@ def figure(processed: Processed, image: nib.Nifti1Image, centre_mm: Point | None
             (_of_template(points), TEMPLATE_INK, DASH),
         ]
         shown = np.clip((grey - low) / max(high - low, 1e-30), 0, 1)
-        sheet.paste(_tile(shown, edges, left, right), (place * (EDGE + GAP), 0))
-    stream = io.BytesIO()
-    sheet.save(stream, "WEBP", quality=QUALITY, method=4)
-    return stream.getvalue()
+        tiles.append(tile(shown, edges, left, right))
+    return sheet(tiles)
 
 
 def centre_of(numbers: Mapping[str, float]) -> Point | None:
@@ -119,32 +99,3 @@ def _of_template(points: npt.NDArray[np.float64]) -> Plane:
     at = apply_affine(np.linalg.inv(target.affine), points.reshape(-1, 3)).T
     values = ndimage.map_coordinates(target.mask.astype(np.float32), at, order=1)
     return np.asarray(values.reshape(points.shape[:2]), dtype=np.float32)
-
-
-def outline(plane: Plane) -> npt.NDArray[np.bool_]:
-    """Return the two outermost pixels of what is above one half; WebP blurs the colour of thinner lines."""
-    solid = plane > 0.5
-    edge: npt.NDArray[np.bool_] = solid & ~ndimage.binary_erosion(
-        solid, iterations=2, border_value=1
-    )
-    return edge
-
-
-def _tile(
-    grey: Plane, edges: list[tuple[Plane, tuple[int, int, int], int]], left: str, right: str
-) -> Image.Image:
-    from PIL import Image, ImageDraw, ImageFont
-
-    colours = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=-1)
-    rows, columns = np.indices(grey.shape)
-    for plane, ink, dash in edges:
-        line = outline(plane)
-        if dash:
-            line &= (rows + columns) % (2 * dash) < dash
-        colours[line] = ink
-    tile = Image.fromarray(colours)
-    draw = ImageDraw.Draw(tile)
-    font = ImageFont.load_default(_LETTER)
-    for letter, x, anchor in ((left, 4, "lm"), (right, EDGE - 4, "rm")):
-        draw.text((x, EDGE / 2), letter, _INK, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0))
-    return tile

@@ -5,7 +5,6 @@ It shows patients' scans, so it stands beside the cohort, never in it.
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from statistics import median
 from typing import Any, Final
 
 from ictmri.files import replacing
-from ictmri.templating import pages
+from ictmri.templating import pages, webp_uri
 from ictmri_baselines.processor.qc import (
     FAILED,
     MEASURES,
@@ -25,8 +24,8 @@ from ictmri_baselines.processor.qc import (
     failed,
     nearness,
 )
-from ictmri_baselines.processor.qc_figures import SIZE
 from ictmri_baselines.processor.qc_rules import Measure
+from ictmri_baselines.tiles import SIZE
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _WIDTH: Final = 300.0
@@ -219,9 +218,7 @@ def bounds_in_words(name: str) -> str:
 
 def _picture(case: PageCase) -> str:
     """Return a case's figure as a data URI, empty where it has none."""
-    if not case.picture.is_file():
-        return ""
-    return "data:image/webp;base64," + base64.b64encode(case.picture.read_bytes()).decode()
+    return webp_uri(case.picture)
 
 
 def _template() -> Any:
