@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
@@ -18,6 +21,7 @@ from ictmri_baselines.features import location, radiomics
 from ictmri_baselines.methods import spread
 
 _MAX_ITERATIONS: Final = 5000
+_INNER_FOLDS: Final = 5
 
 
 def majority(
@@ -59,7 +63,7 @@ def demographics(
         SplineTransformer(n_knots=5, degree=3),
         _logistic(strength, seed),
     )
-    return _fitted(model, columns(train), labels, columns(test))
+    return fitted(model, columns(train), labels, columns(test))
 
 
 def location_size(
@@ -69,19 +73,63 @@ def location_size(
     model = ExtraTreesClassifier(
         n_estimators=trees, min_samples_leaf=3, class_weight="balanced", random_state=seed
     )
-    return _fitted(Pipeline([("trees", model)]), location(train), labels, location(test))
+    return fitted(Pipeline([("trees", model)]), location(train), labels, location(test))
 
 
 def radiomics_linear(
-    train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, strength: float
+    train: Cases,
+    labels: NDArray[np.int64],
+    test: Cases,
+    *,
+    seed: int,
+    strengths: Sequence[float],
 ) -> NDArray[np.float64]:
-    """Predict from intensity, texture and shape in the prior: logistic regression."""
-    model = make_pipeline(StandardScaler(), _logistic(strength, seed))
-    return _fitted(model, radiomics(train), labels, radiomics(test))
+    """Predict from intensity, texture and shape in the prior: logistic regression.
+
+    The L2 weight is one of ``strengths``, taken by cross-validation over the training cases.
+    """
+    return fitted(logistic(strengths, seed), radiomics(train), labels, radiomics(test))
 
 
 def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+
+
+def logistic(strengths: Sequence[float], seed: int) -> Pipeline:
+    """Return a standardised logistic regression that takes its L2 weight by inner cross-validation.
+
+    The weight with the lowest log-loss over five stratified inner folds, fewer where a class has fewer
+    cases; classes weigh the same.
+    """
+    return make_pipeline(StandardScaler(), _ChosenLogistic(tuple(strengths), seed))
+
+
+class _ChosenLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    def __init__(self, strengths: tuple[float, ...], seed: int) -> None:
+        self.strengths = strengths
+        self.seed = seed
+
+    def fit(self, features: NDArray[np.float64], labels: NDArray[np.int64]) -> _ChosenLogistic:
+        smallest = int(np.unique(labels, return_counts=True)[1].min())
+        splits = min(_INNER_FOLDS, smallest)
+        chosen = self.strengths[0]
+        if splits > 1 and len(self.strengths) > 1:
+            inner = StratifiedKFold(splits, shuffle=True, random_state=self.seed)
+            losses = [
+                -cross_val_score(
+                    _logistic(one, self.seed), features, labels, cv=inner, scoring="neg_log_loss"
+                ).mean()
+                for one in self.strengths
+            ]
+            chosen = self.strengths[int(np.argmin(losses))]
+        self.strength_ = chosen
+        self.model_ = _logistic(chosen, self.seed).fit(features, labels)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self.model_.predict_proba(features)
+        return found
 
 
 def _logistic(strength: float, seed: int) -> LogisticRegression:
@@ -90,12 +138,13 @@ def _logistic(strength: float, seed: int) -> LogisticRegression:
     )
 
 
-def _fitted(
+def fitted(
     model: Pipeline,
     train: NDArray[np.float64],
     labels: NDArray[np.int64],
     test: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Fit a model and return its probabilities (n_test, 4); 0 for a class without training cases."""
     seen = np.unique(labels)
     if len(seen) == 1:
         return np.tile(np.eye(len(CLASSES))[seen[0]], (len(test), 1))

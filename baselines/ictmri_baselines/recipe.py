@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,7 +40,10 @@ class Recipe(BaseModel):
         needs: ``table`` (labels, sex, age) or ``priors`` (the processed and localized cohort).
         processing: settings of the processor for a cohort that is not processed yet.
         inputs: what the method looks at.
+        external: pretrained weights and other data that it uses.
         shuffle_labels: train on permuted labels, as a control.
+        reported: slug of the row of ``benchmark/reported.yaml`` that it reproduces; empty where none.
+        choices: what the paper leaves open: what is done instead, and why.
         settings: keyword arguments of the method.
         profiles: settings that a profile changes.
     """
@@ -53,7 +57,10 @@ class Recipe(BaseModel):
     needs: Needs
     processing: Processing = "light"
     inputs: Inputs
+    external: tuple[str, ...] = ()
     shuffle_labels: bool = False
+    reported: str = ""
+    choices: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[Profile, dict[str, Any]] = Field(default_factory=dict)
 
@@ -64,7 +71,11 @@ class Recipe(BaseModel):
 
     def settings_for(self, profile: Profile) -> dict[str, Any]:
         """Return the method's settings under a profile."""
-        return {**self.settings, **self.profiles.get(profile, {})}
+        return merged(self.settings, self.profiles.get(profile, {}))
+
+    def processing_for(self, profile: Profile) -> Processing:
+        """Return the settings of the processor under a profile; ``paper`` asks for the paper's."""
+        return "paper" if profile == "paper" else self.processing
 
     def digest(self, profile: Profile) -> str:
         """Return a digest of everything in the recipe that can change predictions."""
@@ -78,24 +89,31 @@ def recipe_ids() -> list[str]:
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
 
 
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the values of ``above``, mapping by mapping; lists are replaced whole."""
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            both[key] = merged(under, value)
+        else:
+            both[key] = value
+    return both
+
+
 def load_recipe(name: str) -> Recipe:
     """Load a shipped recipe by id, or one from a YAML file.
+
+    A file may say ``extends: ID`` of a shipped recipe, and then holds only what is different.
 
     Raises:
         InputError: there is no such recipe, or the file is not valid.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else shipped("recipes") / f"{name}.yaml"
-    if not path.is_file():
-        known = recipe_ids()
-        raise InputError(
-            f"recipe {name!r}", [f"not found{nearest(name, known)}"], f"one of {', '.join(known)}"
-        )
-    content = read_yaml(path, "correct the file")
-    if not isinstance(content, dict):
-        raise InputError(str(path), ["not a mapping of settings"], "see baselines/recipes")
-    shipped_id = name if not name.endswith((".yaml", ".yml")) else path.stem
+    is_file = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_file else _shipped(name)
+    content = _content(path)
     try:
-        return Recipe(id=shipped_id, **content)
+        return Recipe(id=path.stem if is_file else name, **content)
     except (ValidationError, TypeError) as error:
         problems = (
             [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
@@ -103,3 +121,29 @@ def load_recipe(name: str) -> Recipe:
             else [str(error)]
         )
         raise InputError(str(path), problems, "correct the file") from None
+
+
+def _shipped(name: str) -> Path:
+    known = recipe_ids()
+    if name not in known:
+        problem = f"not found{nearest(name, known)}"
+        raise InputError(f"recipe {name!r}", [problem], f"one of {', '.join(known)}")
+    return shipped("recipes") / f"{name}.yaml"
+
+
+def _content(path: Path, *above: Path) -> dict[str, Any]:
+    """Return a recipe's content, what it extends filled in."""
+    if not path.is_file():
+        raise InputError(
+            f"recipe {path}", ["there is no such file"], "give a recipe's id or its file"
+        )
+    if path in above:
+        chain = " -> ".join(one.stem for one in (*above, path))
+        raise InputError(str(path), [f"extends itself: {chain}"], "correct the file")
+    content = read_yaml(path, "correct the file")
+    if not isinstance(content, dict):
+        raise InputError(str(path), ["not a mapping of settings"], "see baselines/recipes")
+    parent = content.pop("extends", None)
+    if parent is None:
+        return cast("dict[str, Any]", content)
+    return merged(_content(_shipped(str(parent)), *above, path), content)

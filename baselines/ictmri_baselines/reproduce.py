@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
+import inspect
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ictmri import __version__
 from ictmri.classes import CLASSES
+from ictmri.cluster import Cluster
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.files import sha256_bytes, write_json, write_text
@@ -26,6 +29,7 @@ from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import Workers, ensure_priors
 from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.recipe import Profile, Recipe, load_recipe
+from ictmri_baselines.workspace import Workspace
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
@@ -37,14 +41,17 @@ class Run:
     """A run of a recipe.
 
     Attributes:
-        out: its folder: entry.yaml, predictions.csv, report.json, folds/.
+        out: its folder: entry.yaml, predictions.csv, report.json, and folds/ with a folder of states,
+            logs and the trained model for each fold and seed of a method that trains.
         complete: False where only some folds were asked for; then there is no entry yet.
         report: the report, None where the run is not complete.
+        synthetic: whether the cohort is.
     """
 
     out: Path
     complete: bool
     report: Report | None
+    synthetic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,24 @@ class _Task:
     profile: Profile
     root: Path
     out: Path
+    identity: Mapping[str, str]
+    synthetic: bool
     fold: int
     seed: int
 
     @property
     def path(self) -> Path:
         return self.out / "folds" / f"seed{self.seed}-fold{self.fold}.csv"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what the method is told besides its cases."""
+        settings = self.recipe.settings_for(self.profile)
+        if not takes_workspace(self.recipe):
+            return settings
+        place = {"synthetic": self.synthetic, "fold": self.fold, "seed": self.seed}
+        workspace = Workspace(self.path.with_suffix(""), {**self.identity, **place})
+        return {**settings, "workspace": workspace}
 
 
 def reproduce(
@@ -70,6 +89,7 @@ def reproduce(
     seeds: Sequence[int] = (0,),
     profile: Profile = "cpu",
     jobs: int | None = None,
+    scheduler: str | None = None,
 ) -> Run:
     """Run a recipe on a cohort and write its entry.
 
@@ -80,26 +100,43 @@ def reproduce(
         folds: only these folds; all where None.
         seeds: the seeds; every case is predicted once for each.
         profile: size of the training.
-        jobs: worker processes; all usable cores where None.
+        jobs: worker processes; all usable cores where None, or one where a GPU is used.
+        scheduler: address of a Dask scheduler whose workers see the cohort and ``out``; else None.
 
     Raises:
         InputError: unknown recipe, fold or profile, or ``out`` holds another run.
     """
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    find_method(recipe.method)
+    device = _device(recipe, profile)
     table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
     if recipe.needs == "priors":
-        settings = PRESETS[recipe.processing]
-        cohort = ensure_priors(cohort, Workers(jobs), settings=settings)
+        settings = PRESETS[recipe.processing_for(profile)]
+        cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
         open_volumes(cohort)
-    _claim(out, _identity(recipe, profile, cohort))
-    tasks = [_Task(recipe, profile, cohort.root, out, k, s) for s in seeds for k in chosen]
+    identity = _identity(recipe, profile, cohort)
+    _claim(out, identity)
+    root, folder = cohort.root.resolve(), out.resolve()
+    tasks = [
+        _Task(recipe, profile, root, folder, identity, cohort.synthetic, fold, seed)
+        for seed in seeds
+        for fold in chosen
+    ]
     waiting = [task for task in tasks if not task.path.is_file()]
-    run_all(_run_fold, waiting, total=len(waiting), title=recipe.id, jobs=jobs, unit="fold")
+    run_all(
+        _run_fold,
+        waiting,
+        total=len(waiting),
+        title=recipe.id,
+        unit="fold",
+        jobs=jobs or (None if device == "cpu" else 1),
+        scheduler=None if scheduler is None else Cluster(scheduler, folder),
+        name=lambda task: task.path.stem,
+    )
     if len(chosen) < table.n_folds:
-        return Run(out, complete=False, report=None)
-    return Run(out, complete=True, report=_finish(tasks, table, cohort))
+        return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
+    report = _finish(tasks, table, cohort)
+    return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
 
 
 def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
@@ -126,6 +163,20 @@ def _identity(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, str
     }
 
 
+def takes_workspace(recipe: Recipe) -> bool:
+    """Whether a recipe's method trains for long: it keeps states, logs and a model in a folder."""
+    return "workspace" in inspect.signature(find_method(recipe.method)).parameters
+
+
+def _device(recipe: Recipe, profile: Profile) -> str:
+    """Return where the method runs: ``cpu``, or the name of the GPU."""
+    if not takes_workspace(recipe):
+        return "cpu"
+    from ictmri_baselines.diagnoser.fit import read_settings
+
+    return read_settings(recipe.settings_for(profile)).compute.device_name
+
+
 def _claim(out: Path, identity: dict[str, str]) -> None:
     path = out / "run.json"
     if not path.is_file():
@@ -146,7 +197,7 @@ def _claim(out: Path, identity: dict[str, str]) -> None:
 
 def _run_fold(task: _Task) -> None:
     """Fit on a fold's training cases and write the predictions of its test cases."""
-    started = time.perf_counter()
+    started = (time.perf_counter(), time.process_time())
     cohort = open_cohort(task.root)
     table = cohort.folds()
     cases = load_cases(cohort, with_volumes=task.recipe.needs == "priors")
@@ -162,11 +213,12 @@ def _run_fold(task: _Task) -> None:
         labels[seen[~tested]],
         cases.subset(tested & seen),
         seed=task.seed * 1000 + task.fold,
-        **task.recipe.settings_for(task.profile),
+        **task.settings,
     )
     write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
     log = {
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": round(time.perf_counter() - started[0], 2),
+        "cpu_seconds": round(time.process_time() - started[1], 2),
         "n_train": int((~tested & seen).sum()),
         "n_test": len(test),
         "n_test_without_volume": int((tested & ~seen).sum()),
@@ -206,7 +258,7 @@ def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
 
 
 def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
-    recipe = task.recipe
+    recipe, settings = task.recipe, task.recipe.settings_for(task.profile)
     return Entry(
         slug=recipe.slug,
         benchmark=BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.manifest.folds_sha256),
@@ -218,27 +270,45 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
             licence="Apache-2.0",
             command=_command(task, seeds, cohort),
         ),
-        selection="fixed-epoch",
+        selection=settings.get("selection", {}).get("by", "fixed-epoch"),
         seeds=tuple(seeds),
+        ensemble=_ensemble(settings.get("prediction", {})),
         inputs=InputsUsed(
             image=recipe.inputs.image,
             prior="own" if recipe.inputs.prior else "none",
             demographics=recipe.inputs.demographics,
         ),
+        external=recipe.external,
         compute=_compute(task, cohort),
     )
 
 
+def _ensemble(prediction: Mapping[str, Any]) -> Literal["none", "models", "test-time augmentation"]:
+    if prediction.get("members", 1) > 1:
+        return "models"
+    return "test-time augmentation" if prediction.get("tta", "none") != "none" else "none"
+
+
 def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
-    """Return device and profile, and how many cases were given the class frequencies, having no volume."""
+    """Return device, profile, versions and digests; no times, so that two runs give the same bytes."""
     compute: dict[str, str | int | float] = {
-        "device": "cpu",
+        "device": _device(task.recipe, task.profile),
         "profile": task.profile,
-        "ictmri": __version__,
+        **{name: task.identity[name] for name in ("recipe_sha256", "data_sha256")},
+        **_versions(task.recipe),
     }
     if task.recipe.needs == "priors" and cohort.manifest.left_out:
         compute["cases predicted by class frequency"] = len(cohort.manifest.left_out)
     return compute
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    libraries = ["numpy", "scikit-learn"]
+    libraries += ["torch", "monai", "pytorch-lightning"] if takes_workspace(recipe) else []
+    return {
+        "ictmri": __version__,
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
 
 
 def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:

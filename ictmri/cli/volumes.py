@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ictmri.cli.data import Jobs
-from ictmri.cli.methods import need_baselines
+from ictmri.cli.needs import need_baselines
 from ictmri.errors import InputError
 
 if TYPE_CHECKING:

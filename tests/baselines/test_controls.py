@@ -82,7 +82,7 @@ def test_location_sees_places_and_not_intensities() -> None:
 def test_radiomics_sees_intensities() -> None:
     cases, labels = with_priors()
     train, y, test, truth = halves(cases, labels)
-    got = controls.radiomics_linear(train, y, test, seed=0, strength=10.0).argmax(axis=1)
+    got = controls.radiomics_linear(train, y, test, seed=0, strengths=[10.0]).argmax(axis=1)
     assert ((got % 2) == (truth % 2)).all()
 
 

@@ -1,17 +1,13 @@
 import csv
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from commandline import COMMAND
+from commandline import kill_after, run
 from shared_folders import shared_folder
 
 from ictmri import load_dataset
@@ -242,8 +238,8 @@ def test_killed_at_any_moment_the_same_command_finishes_the_work(
     )
     for command in commands:
         for _ in range(2):
-            _kill_after(command, rng.uniform(1.5, 8.0))
-        _run(command)
+            kill_after(rng.uniform(1.5, 8.0), *command)
+        run(*command)
     done = open_cohort(cohort.root)
     done.check()
     assert done.manifest == few_localized.manifest
@@ -263,25 +259,3 @@ def test_a_change_cut_off_half_way_is_finished_by_the_next_command(
     done.check()
     assert done.manifest == few_localized.manifest
     assert not change.exists()
-
-
-def _run(command: list[object]) -> None:
-    done = subprocess.run(
-        [*COMMAND, *map(str, command)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def _kill_after(command: list[object], seconds: float) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, command)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -74,6 +74,11 @@ class Compute(BaseModel):
         """Whether a GPU is used."""
         return self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
 
+    @property
+    def device_name(self) -> str:
+        """``cpu``, or the GPU's name."""
+        return str(torch.cuda.get_device_name()) if self.on_gpu else "cpu"
+
 
 class WholeFiles(CheckpointIO):
     """Checkpoints that are either whole or not there, and that hold nothing but tensors and numbers.

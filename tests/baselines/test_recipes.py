@@ -1,0 +1,159 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri.resources import shipped
+from ictmri_baselines.backbones import BACKBONES
+from ictmri_baselines.backbones.settings import DenseNet3D
+from ictmri_baselines.diagnoser.checkpoint import load_model
+from ictmri_baselines.diagnoser.fit import Settings, read_settings
+from ictmri_baselines.recipe import Recipe, load_recipe, merged, recipe_ids
+from ictmri_baselines.reproduce import reproduce, takes_workspace
+from ictmri_benchmark import evaluate
+from ictmri_benchmark.entry import load_entry
+
+TRAINED = [name for name in recipe_ids() if takes_workspace(load_recipe(name))]
+TABLES = ["table2/1", "table2/2", "table2/3", "table2/4", "table2/5", "convnext3d"]
+TABLES += [f"table3/{name}" for name in BACKBONES if name != "convnext3d"]
+
+
+def settings(name: str, profile: str) -> Settings:
+    return read_settings(load_recipe(name).settings_for(profile))
+
+
+def test_every_row_of_the_tables_is_a_recipe() -> None:
+    assert set(TABLES) <= set(recipe_ids())
+
+
+def test_every_row_is_held_against_its_row_of_the_paper() -> None:
+    printed = {row["slug"] for row in yaml.safe_load(shipped("reported.yaml").read_text())}
+    claimed = {load_recipe(name).reported for name in TABLES}
+    assert claimed == printed
+
+
+def test_the_paper_profile_is_the_printed_training() -> None:
+    """Sections 4.4 and 5 of arXiv:2602.21613, read by eye."""
+    got = settings("table2/5", "paper")
+    written_out = got.network.settings
+    assert DenseNet3D(**written_out) == DenseNet3D()
+    silent = got.network.model_copy(update={"settings": {}})
+    assert got.model_copy(update={"network": silent}) == Settings()
+    assert (got.optimisation.learning_rate, got.optimisation.weight_decay) == (5e-5, 1e-4)
+    assert (got.optimisation.batch, got.optimisation.accumulate) == (2, 2)
+    assert (got.optimisation.epochs, got.optimisation.period) == (250, 10)
+    assert (got.optimisation.clip, got.optimisation.label_smoothing) == (2.0, 0.05)
+    assert (got.network.dropout, got.network.backbone) == (0.2, "densenet3d")
+    augmentation = got.augmentation
+    assert (augmentation.flip_probability, augmentation.turn_probability) == (0.5, 0.5)
+    assert (augmentation.noise_probability, augmentation.noise_sd) == (0.15, 0.01)
+    assert (augmentation.gamma_probability, augmentation.gamma) == (0.15, (0.9, 1.1))
+
+
+@pytest.mark.parametrize("profile", ["paper", "cpu", "smoke"])
+def test_rows_of_a_table_differ_by_what_the_table_names_alone(profile: str) -> None:
+    whole = settings("table2/5", profile)
+    switches = {"localisation", "attention"}
+    for row in range(1, 5):
+        other = settings(f"table2/{row}", profile)
+        assert other.model_copy(update={"network": whole.network}) == whole
+        changed = {k for k, v in other.network if v != getattr(whole.network, k)}
+        assert changed <= switches
+    for name in BACKBONES:
+        other = settings(name if name == "convnext3d" else f"table3/{name}", profile)
+        assert other.network.backbone == name
+        assert other.model_copy(update={"network": whole.network}) == whole
+
+
+def test_the_ablation_switches_are_those_of_table_2() -> None:
+    rows = [settings(f"table2/{row}", "paper").network for row in range(1, 6)]
+    assert [(r.localisation, r.attention) for r in rows] == [
+        ("none", False),
+        ("coarse", False),
+        ("coarse", True),
+        ("refined", False),
+        ("refined", True),
+    ]
+
+
+def test_what_the_paper_leaves_open_is_stated_with_a_reason() -> None:
+    for name in TABLES:
+        choices = load_recipe(name).choices
+        assert {"view", "selection", "seeds", "initialisation"} <= set(choices)
+        assert all(len(reason.split()) > 3 for reason in choices.values())
+
+
+@pytest.mark.parametrize("name", recipe_ids())
+def test_every_recipe_makes_a_valid_entry_and_the_same_predictions_twice(
+    name: str, phantom: Cohort, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name)
+    done = reproduce(recipe, phantom, tmp_path / "run", profile="smoke", jobs=1)
+    entry = load_entry(done.out / "entry.yaml")
+    assert entry.slug == recipe.slug
+    assert entry.synthetic
+    assert entry.compute["recipe_sha256"] == recipe.digest("smoke")
+    again = evaluate(done.out / "predictions.csv", phantom.scored_folds(), synthetic=True)
+    assert again.to_json() == (done.out / "report.json").read_text()
+    fold = "folds/seed0-fold1.csv"
+    reproduce(recipe, phantom, tmp_path / "again", folds=[1], profile="smoke", jobs=1)
+    assert (tmp_path / "again" / fold).read_bytes() == (done.out / fold).read_bytes()
+
+
+def test_a_trained_model_says_where_it_comes_from(phantom: Cohort, tmp_path: Path) -> None:
+    reproduce("table2/5", phantom, tmp_path / "run", folds=[2], profile="smoke", jobs=1)
+    folder = tmp_path / "run" / "folds" / "seed0-fold2"
+    _, description = load_model(folder / "model.safetensors")
+    assert description.origin["recipe"] == "table2/5"
+    assert description.origin["fold"] == 2
+    assert description.origin["synthetic"] is True
+    assert "SYNTHETIC" in (folder / "card.md").read_text()
+    assert list(folder.glob("log/part-*/metrics.csv"))
+
+
+def test_settings_are_merged_mapping_by_mapping() -> None:
+    below = {"a": {"b": 1, "c": [1, 2]}, "d": 2}
+    assert merged(below, {"a": {"c": [3]}, "d": {"e": 1}}) == {
+        "a": {"b": 1, "c": [3]},
+        "d": {"e": 1},
+    }
+    assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 2}
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
+    text = "extends: table2/5\nname: Mine\nsettings: {network: {tap: block3}}\n"
+    mine: Recipe = load_recipe(write(tmp_path, text))
+    assert mine.id == "mine"
+    got = read_settings(mine.settings_for("paper"))
+    assert got.network.tap == "block3"
+    assert got.optimisation == Settings().optimisation
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: table2/9\n", "not found"),
+        ("extends: table2/5\nsettigns: {}\n", "settigns"),
+        ("- a\n", "not a mapping"),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_recipe(write(tmp_path, text))
+
+
+def test_wrong_settings_stop_a_run_before_it_begins(phantom: Cohort, tmp_path: Path) -> None:
+    text = "extends: table2/5\nsettings: {optimisation: {epochs: 0}, view: {of: head}}\n"
+    with pytest.raises(InputError) as caught:
+        reproduce(write(tmp_path, text), phantom, tmp_path / "run", profile="smoke", jobs=1)
+    assert "optimisation.epochs" in str(caught.value)
+    assert "view.of" in str(caught.value)
+    assert not (tmp_path / "run").exists()

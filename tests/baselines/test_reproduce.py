@@ -1,0 +1,124 @@
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from commandline import kill_after, run
+from loopback_cluster import loopback_cluster
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri_baselines.reproduce import reproduce
+from ictmri_baselines.results import collect, render, write_results
+
+RECIPE = """
+extends: table2/5
+profiles:
+  smoke:
+    optimisation: {epochs: 60}
+    compute: {checkpoint_every: 5}
+"""
+ENTRY = ("entry.yaml", "predictions.csv", "report.json")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "table2-5.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def entry(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ENTRY}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_that_was_killed_ends_in_the_same_entry(
+    seed: int, recipe: Path, phantom: Cohort, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    undisturbed = reproduce(str(recipe), phantom, tmp_path / "whole", profile="smoke", jobs=2)
+    out = tmp_path / "killed"
+    command = ["reproduce", recipe, "--cohort", phantom.root, "--profile", "smoke", "--out", out]
+    hit = [kill_after(rng.uniform(6, 16), *command, "--jobs", "2") for _ in range(3)]
+    assert any(hit)
+    run(*command)
+    assert entry(out) == entry(undisturbed.out)
+
+
+@pytest.mark.long
+def test_a_cluster_that_loses_a_worker_gives_the_same_entry(
+    recipe: Path, phantom: Cohort, tmp_path: Path
+) -> None:
+    here = reproduce(str(recipe), phantom, tmp_path / "here", profile="smoke", jobs=1)
+    with loopback_cluster(tmp_path / "cluster") as cluster:
+        cluster.add_worker()
+        cluster.add_worker()
+        folds = tmp_path / "there" / "folds"
+        killer = threading.Thread(target=_kill_when, args=(cluster.workers[0].pid, folds))
+        killer.start()
+        there = reproduce(
+            str(recipe), phantom, folds.parent, profile="smoke", scheduler=cluster.address
+        )
+        killer.join()
+        assert cluster.workers[0].wait() == -signal.SIGKILL
+    assert entry(there.out) == entry(here.out)
+
+
+def _kill_when(pid: int, folds: Path) -> None:
+    """Kill a worker once a fold is under way."""
+    deadline = time.monotonic() + 120
+    while not list(folds.glob("*/training.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def runs(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rows of the ablation and a control, finished."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("table2/1", "table2/5", "controls/majority"):
+        out = folder / name.replace("/", "-")
+        reproduce(name, phantom, out, profile="smoke", seeds=[0, 1], jobs=1)
+    return folder
+
+
+def test_the_table_holds_what_was_reported_beside_what_was_reproduced(
+    runs: Path, phantom: Cohort
+) -> None:
+    results = collect(runs, phantom)
+    text = render(results)
+    (full,) = (row for row in text.splitlines() if row.startswith("| `table2/5` | Virtual"))
+    assert "91.83 / 92.0 / 91.91 / 92.0" in full
+    (found,) = (run for run in results["runs"] if run["recipe"] == "table2/5")
+    assert f"{100 * found['pooled']['macro_f1']['value']:.1f} [" in full
+    assert "SYNTHETIC" in text
+    assert "nothing about\npatients" in text
+    assert "| not run |" in text
+    (planned,) = results["planned"]
+    by_recipe = {run["recipe"]: run["pooled"]["macro_f1"]["value"] for run in results["runs"]}
+    expected = by_recipe["table2/5"] - by_recipe["table2/1"]
+    assert planned["difference"] == pytest.approx(expected, abs=1e-6)
+    assert planned["p_holm"] == planned["p"], "one comparison needs no correction"
+
+
+def test_the_table_is_written_whole_and_alike(runs: Path, phantom: Cohort, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_results(tmp_path / name, collect(runs, phantom))
+    for file in ("README.md", "results.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_folder_without_runs_gives_no_table(phantom: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no entry"):
+        collect(tmp_path, phantom)
+
+
+def test_a_recipe_and_all_of_them_exclude_each_other(tmp_path: Path) -> None:
+    for words in (["table2/5", "--all"], []):
+        done = run("reproduce", *words, "--out", tmp_path / "x", code=1)
+        assert "--all" in done.stderr
