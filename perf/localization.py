@@ -31,6 +31,8 @@ from ictmri_baselines.processor import PRESETS, Mapping, process
 
 ENHANCING = 4
 """BraTS 2013's label of enhancing tumour."""
+OEDEMA = {"phantom": 3, "cohort": 2}
+"""Labels of oedema: of the phantom, and of BraTS 2013; other masks say nothing about it."""
 Row = tuple[str, str, Agreement, float]
 """Case, prior, agreement with the whole lesion, share of the enhancing part that is marked."""
 
@@ -43,7 +45,15 @@ def of_phantom(index: int, *, seed: int, spacing: float) -> list[Row]:
     found = localize(processed.brain, SaliencyDetector())
     truth = np.asarray(drawn.lesion_mask.dataobj)
     return list(
-        _rows(case.case_id, found.coarse, found.refined, processed.mapping, drawn.image, truth)
+        _rows(
+            case.case_id,
+            found.coarse,
+            found.refined,
+            processed.mapping,
+            drawn.image,
+            truth,
+            OEDEMA["phantom"],
+        )
     )
 
 
@@ -60,13 +70,15 @@ def of_cohort(root: Path, masks: Path) -> Iterator[Row]:
             )
             levels = unpack(row["prior_coarse"])
             coarse = nib.Nifti1Image(np.asarray(levels.dataobj) / np.float32(255), levels.affine)
+            truth = _voxels(path)
             yield from _rows(
                 names[row["case_id"]],
                 coarse,
                 unpack(row["prior_refined"]),
                 mapping,
                 unpack(scans[row["case_id"]]),
-                _voxels(path),
+                truth,
+                OEDEMA["cohort"] if (truth == ENHANCING).any() else 0,
             )
 
 
@@ -83,21 +95,23 @@ def _rows(
     mapping: Mapping,
     scan: nib.Nifti1Image,
     truth: np.ndarray,
+    oedema: int,
 ) -> Iterator[Row]:
-    voxel_ml = abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000
+    spacing = np.linalg.norm(scan.affine[:3, :3], axis=0).tolist()
+    core = (truth > 0) & (truth != oedema)
     for prior, volume in (("coarse", coarse), ("refined", refined)):
         marked = np.asarray(mapping.to_scan(volume, scan).dataobj) > 0.5
         enhancing = truth == ENHANCING
         share = marked[enhancing].mean() if enhancing.any() else float("nan")
-        yield name, prior, agreement(marked, truth > 0, voxel_ml), float(share)
+        yield name, prior, agreement(marked, truth > 0, spacing, core), float(share)
 
 
 def table(rows: list[Row], *, each: bool) -> str:
     """Return a Markdown table: medians over all cases, or each case for itself."""
     lines = [
-        "| cases | prior | lesions found | voxel recall | enhancing recall | Dice | volume ratio "
-        "| false positive ml, largest |",
-        "|---|---|---|---|---|---|---|---|",
+        "| cases | prior | cores found | whole lesions found | touched | voxel recall "
+        "| enhancing recall | Dice | volume ratio | false positive ml, largest |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     names = sorted({row[0] for row in rows}) if each else [""]
     for name in names:
@@ -114,7 +128,9 @@ def _line(title: str, prior: str, rows: list[Row]) -> str:
 
     found = [row[2] for row in rows]
     cells = [
+        f"{sum(a.cores_found for a in found)} of {sum(a.cores for a in found)}",
         f"{sum(a.found for a in found)} of {sum(a.lesions for a in found)}",
+        f"{sum(a.touched for a in found)} of {sum(a.lesions for a in found)}",
         median([a.voxel_recall for a in found]),
         median([row[3] for row in rows]),
         median([a.dice for a in found]),

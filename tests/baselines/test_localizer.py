@@ -120,6 +120,17 @@ def test_a_lesion_is_found_deep_or_lobar_bright_or_dark(
     assert found.flags == ()
 
 
+@pytest.mark.parametrize("contrast", [-2.0, 2.0])
+def test_of_what_is_faint_the_strongest_deep_place_is_marked(contrast: float) -> None:
+    """No brighter than white matter, no darker than grey: unlike the template and the other side only."""
+    lesion = ball((14.0, -18.0, 8.0), 11)
+    voxels = standard_brain()
+    voxels[lesion] = np.median(voxels[lesion]) + contrast * 0.3
+    refined = np.asarray(localize(brain_of(voxels), SaliencyDetector()).refined.dataobj) > 0
+    assert refined[lesion].mean() > 0.25
+    assert (refined & ~lesion).sum() * 0.008 < 10
+
+
 def test_the_template_itself_shows_nothing() -> None:
     found = localize(brain_of(standard_brain()), SaliencyDetector())
     assert found.boxes == []

@@ -51,9 +51,8 @@ SURROUND_MM: Final = 8.0
 """Sigma of the surroundings that a voxel is compared with."""
 LOCAL_DEPTH_MM: Final = 6.0
 """At the surface everything stands out from what lies outside."""
-NARROW_MM: Final = 4.0
-NARROW_SMOOTH_MM: Final = 2.0
-"""The second look is less tolerant and less sharp, for lesions with little contrast."""
+ERROR_MM: Final = 4.0
+"""Sigma of the neighbourhood whose spread in the template is what a misplaced structure explains."""
 MAD_TO_SD: Final = 1.4826
 FAR: Final = np.float32(-99)
 """Evidence outside the brain."""
@@ -75,8 +74,8 @@ class Evidence:
             it is brighter than white matter and not at the surface.
         mirror_bright: above anything within reach of the mirror image.
         mirror_dark: below anything within reach of the mirror image.
-        narrow_bright: as ``bright``, smoothed, and with the narrower tolerance ...
-        narrow_dark: ... and as ``dark``.
+        unlike: above (positive) or below the template at the very place, less sharp a judgement where the
+            template itself changes within a few mm; 0 outside.
     """
 
     image: Field
@@ -89,8 +88,7 @@ class Evidence:
     local: Field
     mirror_bright: Field
     mirror_dark: Field
-    narrow_bright: Field
-    narrow_dark: Field
+    unlike: Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +96,6 @@ class _Expected:
     smooth: Field
     low: Field
     high: Field
-    narrow_low: Field
-    narrow_high: Field
     mask: Mask
     from_ventricles: Field
     from_deep: Field
@@ -143,7 +139,6 @@ def evidence(image: Field, mask: Mask) -> Evidence | None:
     curve = _curve(flat, core)
     white = float(curve.level[-1])
     spread = float(np.clip(curve.spread[-3:].mean(), *SPREAD))
-    soft = smoothed(flat, mask, NARROW_SMOOTH_MM)
     other, theirs = flat[::-1], mask[::-1]
     low_there = lowest(np.where(theirs, other, -FAR), TOLERANCE_MM)
     high_there = highest(np.where(theirs, other, FAR), TOLERANCE_MM)
@@ -165,8 +160,7 @@ def evidence(image: Field, mask: Mask) -> Evidence | None:
         ),
         mirror_bright=counted(flat - high_there, high_there > FAR / 2),
         mirror_dark=counted(low_there - flat, low_there < -FAR / 2),
-        narrow_bright=counted(soft - np.maximum(curve(expected.narrow_high), np.float32(white))),
-        narrow_dark=counted(curve(expected.narrow_low) - soft),
+        unlike=_unlike(flat, curve(expected.smooth), mask & expected.mask, spread),
     )
 
 
@@ -178,6 +172,14 @@ def from_ventricles() -> Field:
 def from_deep() -> Field:
     """Return the distance of each voxel to the template's deep structures in mm."""
     return _expected().from_deep
+
+
+def _unlike(image: Field, usual: Field, mask: Mask, spread: float) -> Field:
+    """Return the difference to what is usual, over the spread of tissue and of what lies near together."""
+    mean = smoothed(usual, mask, ERROR_MM)
+    near = np.maximum(smoothed(usual * usual, mask, ERROR_MM) - mean * mean, 0)
+    found: Field = np.where(mask, (image - usual) / np.sqrt(spread**2 + near), 0).astype(np.float32)
+    return found
 
 
 def _standing_out(image: Field, mask: Mask) -> Field:
@@ -224,14 +226,11 @@ def _curve(image: Field, core: Mask) -> _Curve:
 def _expected() -> _Expected:
     target = template()
     smooth = smoothed(target.brain, target.mask, TEMPLATE_SMOOTH_MM)
-    soft = smoothed(target.brain, target.mask, NARROW_SMOOTH_MM)
     none_low, none_high = np.float32(1e6), np.float32(-1e6)
     return _Expected(
         smooth=smooth,
         low=lowest(np.where(target.mask, smooth, none_low), TOLERANCE_MM),
         high=highest(np.where(target.mask, smooth, none_high), TOLERANCE_MM),
-        narrow_low=lowest(np.where(target.mask, soft, none_low), NARROW_MM),
-        narrow_high=highest(np.where(target.mask, soft, none_high), NARROW_MM),
         mask=target.mask,
         from_ventricles=outside_mm(target.ventricles),
         from_deep=outside_mm(target.deep),

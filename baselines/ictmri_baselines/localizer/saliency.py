@@ -26,6 +26,7 @@ from ictmri_baselines.localizer.working import (
     closed,
     on_brain_grid,
     opened,
+    smoothed,
     within,
 )
 from ictmri_baselines.localizer.zones import in_cistern, near_vessels, thicker_than_normal
@@ -63,12 +64,21 @@ DARK_SYMMETRIC: Final = 0.15
 """... and of one whose mirror image looks the same."""
 DEEP_MM: Final = 10.0
 """Distance from the deep structures over which the second look's weight falls by e."""
-DEEP_MARGIN: Final = 1.0
-POOL_MM: Final = 4.0
+DEEP_MARGIN: Final = 0.5
+"""Of its evidence, what counts for nothing."""
+DEEP_CAP: Final = 3.0
+POOL_MM: Final = 5.0
 """Sigma over which its evidence is pooled: a lesion is larger, a vessel thinner."""
-DEEP_PEAK: Final = 0.67
-"""Pooled evidence, in spreads of white matter; lesion-free phantoms stay below it."""
-DEEP_EDGE: Final = 0.35
+DEEP_SYMMETRIC: Final = 0.3
+"""Share of the evidence that counts where the other side looks the same: midline tumours are such."""
+FLUID: Final = 4.5
+"""Spreads below white matter from which a voxel is fluid: darker than grey matter is on any scan seen."""
+DEEP_PEAK: Final = 1.0
+"""Pooled evidence from which it is reported; lesion-free phantoms stay below it."""
+DEEP_FLOOR: Final = 0.5
+"""From which the greatest peak is reported if nothing else outweighs it: who is scanned for a biopsy has a
+tumour."""
+DEEP_EDGE: Final = 0.5
 """Share of a peak down to which its surroundings belong to it."""
 MIN_ML: Final = 0.25
 MIN_WEIGHT: Final = 0.4
@@ -108,7 +118,7 @@ class SaliencyDetector:
     """Classical saliency on the processed brain."""
 
     name = "saliency"
-    version = "2"
+    version = "3"
 
     def detect(self, brain: Brain) -> list[SliceBoxes]:
         """Return boxes around the heaviest candidates, slice by slice, on the brain's own grid.
@@ -179,20 +189,36 @@ def _share(value: Any, between: tuple[float, float]) -> Any:
 
 def _deep(seen: Evidence) -> list[Candidate]:
     """Look a second time, at the deep brain: less sharp, so that little contrast suffices."""
-    bright = np.clip(seen.narrow_bright - DEEP_MARGIN, 0, CAP)
-    dark = np.clip(seen.narrow_dark - DEEP_MARGIN, 0, CAP) * _without_fluid(seen)
-    weight = np.exp(-from_deep() / DEEP_MM) * (seen.depth > DARK_DEPTH_MM)
-    pooled = ndimage.gaussian_filter((bright + dark) * weight, POOL_MM / SPACING_MM)
-    alone = np.clip(np.maximum(seen.mirror_bright, seen.mirror_dark) + 1, 0, 1)
+    pooled = (
+        _pooled_unlikeness(seen) * np.exp(-from_deep() / DEEP_MM) * (seen.depth > DARK_DEPTH_MM)
+    )
+    first = float(pooled.max())
+    if first < DEEP_FLOOR:
+        return []
+    least = min(first, DEEP_PEAK)
     found = []
-    for part in _parts(pooled > DEEP_EDGE * DEEP_PEAK, pooled, "deep"):
+    for part in _parts(pooled > DEEP_EDGE * least, pooled, "deep"):
         peak = float(pooled[part.region].max())
-        if peak < DEEP_PEAK:
-            continue
-        region = part.region & (pooled > DEEP_EDGE * peak)
-        share = DARK_SYMMETRIC + (1 - DARK_SYMMETRIC) * alone[region]
-        found.append(Candidate(region, float((pooled[region] * share).sum() * VOXEL_ML), "deep"))
+        if peak >= least:
+            region = part.region & (pooled > DEEP_EDGE * peak)
+            weight = float(pooled[region].sum() * VOXEL_ML)
+            found.append(Candidate(region, weight, "deep"))
     return found
+
+
+def _pooled_unlikeness(seen: Evidence) -> Field:
+    """Return how unlike both the template and the other side a neighbourhood is, geometric mean.
+
+    Brighter and darker voxels add up: a patchy tumour is both. Fluid counts only where none belongs.
+    """
+    known = seen.mask & ((seen.image > seen.white - FLUID * seen.spread) | _without_fluid(seen))
+    unlike: Field = np.clip(np.abs(seen.unlike) - DEEP_MARGIN, 0, DEEP_CAP)
+    other: Field = np.clip(seen.unlike - seen.unlike[::-1], -DEEP_CAP, DEEP_CAP)
+    other = other * (known & known[::-1])
+    away = smoothed(unlike, known, POOL_MM)
+    alone = np.abs(smoothed(other, known, POOL_MM))
+    pooled: Field = np.sqrt(away * np.maximum(alone, DEEP_SYMMETRIC * away))
+    return pooled
 
 
 def _without_fluid(seen: Evidence) -> Mask:
