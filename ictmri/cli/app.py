@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from ictmri import __version__
-from ictmri.cli import audit, data, entries, export, methods, release, scoring, sealed, volumes
+from ictmri.cli import (
+    audit,
+    data,
+    entries,
+    explain,
+    export,
+    methods,
+    predict,
+    release,
+    scoring,
+    sealed,
+    volumes,
+)
 from ictmri.cli.failures import system_failure
 from ictmri.errors import IctmriError
 
@@ -51,6 +63,8 @@ app.command("erratum")(release.erratum)
 app.command("process")(volumes.process)
 app.command("localize")(volumes.localize)
 app.command("reproduce")(methods.reproduce)
+app.command("explain")(explain.explain)
+app.command("predict")(predict.predict)
 app.command("evaluate")(scoring.evaluate)
 app.command("audit")(audit.audit)
 app.command("submit")(scoring.submit)

@@ -1,0 +1,6 @@
+"""A virtual biopsy of one's own scan: process, localise, diagnose, one offline page. Research use only."""
+
+from ictmri_baselines.predict.biopsy import virtual_biopsy
+from ictmri_baselines.predict.request import Request
+
+__all__ = ["Request", "virtual_biopsy"]

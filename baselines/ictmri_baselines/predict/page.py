@@ -1,0 +1,137 @@
+"""The page of a virtual biopsy: one HTML file that asks no host for anything, for the scan's owner alone.
+
+Every style and script stands in it and is named by its digest in the page's policy, so that a browser runs
+no other and sends no request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ictmri.classes import CLASS_TITLES, CLASSES
+from ictmri.files import canonical_json, replacing
+from ictmri.templating import pages
+from ictmri_baselines.localizer.localize import FLAGS
+from ictmri_baselines.localizer.page import NUMBERS
+from ictmri_baselines.predict import pictures, words
+from ictmri_baselines.predict.viewer import volumes_of
+from ictmri_baselines.processor.qc import MEASURES
+from ictmri_baselines.tiles import SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ictmri_baselines.predict.result import Biopsy
+
+_HERE: Final = Path(__file__).parent
+_TEMPLATES: Final = _HERE / "templates"
+_VENDORED: Final = _HERE / "vendored"
+BAR: Final = 400
+"""Width of a probability of 1 in the units of the bars' drawing."""
+
+
+def write_page(path: Path, biopsy: Biopsy, content: Mapping[str, Any]) -> None:
+    """Write the page, readable by the owner alone; the same biopsy gives the same bytes.
+
+    Args:
+        path: the file.
+        biopsy: what became of the scan.
+        content: its numbers, of :func:`~ictmri_baselines.predict.result.content_of`.
+    """
+    text = pages(_TEMPLATES).get_template("biopsy.html.j2").render(_context(biopsy, content))
+    with replacing(path, mode=0o600) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
+    style, own = _text("page.css"), _text("viewer.js")
+    volumes = volumes_of(biopsy)
+    library = (_VENDORED / "niivue.umd.js").read_text(encoding="utf-8") if volumes else ""
+    return {
+        "content": content,
+        "bars": _bars(content),
+        "titles": CLASS_TITLES,
+        "words": words,
+        "calibration": words.calibration(content),
+        "flags": FLAGS,
+        "localization_numbers": NUMBERS,
+        "measures": MEASURES,
+        "pictures": _pictures(biopsy),
+        "size": SIZE,
+        "scale": pictures.colour_scale(),
+        "width": BAR,
+        "centre": _centre(biopsy),
+        "volumes": canonical_json(volumes),
+        "style": style,
+        "library": library,
+        "script": own,
+        "licences": "\n\n".join(
+            (_VENDORED / name).read_text(encoding="utf-8")
+            for name in ("LICENSE-niivue.txt", "LICENSE-bundled.txt")
+        ),
+        "policy": _policy(style, library, own),
+    }
+
+
+def _text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, *scripts: str) -> str:
+    allowed = " ".join(map(_digest, scripts))
+    return (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _bars(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each class's bar: its probability, the models' dots, and the cohort's share of the class."""
+    made, rates = content["diagnosis"], content["calibration"]["base_rates"]
+    if made is None:
+        return []
+    return [
+        {
+            "name": name,
+            "first": name == made["class"],
+            "mean": made["probabilities"][name],
+            "low": made["lowest"][name],
+            "high": made["highest"][name],
+            "dots": [row[name] for row in made["by_model"]],
+            "rate": rates and rates[name]["share"],
+        }
+        for name in CLASSES
+    ]
+
+
+def _pictures(biopsy: Biopsy) -> dict[str, str]:
+    """Return the pictures that there are, as data URIs by name."""
+    made: dict[str, bytes] = {}
+    processed, found, image = biopsy.processed, biopsy.found, biopsy.scan.image
+    if processed is None or found is None:
+        from ictmri.builders.montage import montage
+
+        return {"scan": _uri(montage(image, None))}
+    from ictmri_baselines.processor.qc_figures import centre_of, figure
+
+    made["prior"] = pictures.prior_picture(processed.brain, found)
+    if biopsy.diagnosis is not None:
+        attention = biopsy.diagnosis.attention
+        made["attention"] = pictures.attention_picture(processed.brain, found, attention)
+    made["qc"] = figure(processed, image, centre_of(biopsy.numbers))
+    return {name: _uri(picture) for name, picture in made.items()}
+
+
+def _uri(picture: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()
+
+
+def _centre(biopsy: Biopsy) -> list[float]:
+    return [] if biopsy.found is None else list(pictures.centre_of(biopsy.found))

@@ -1,0 +1,156 @@
+"""A virtual biopsy and its numbers; the JSON and the page say the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from ictmri import __version__
+from ictmri.builders.scans import Scan
+from ictmri.classes import CLASSES
+from ictmri_baselines.explanation.unusual import VERDICTS
+from ictmri_baselines.localizer import Localization
+from ictmri_baselines.predict.diagnosis import Diagnosis
+from ictmri_baselines.predict.run import Models
+from ictmri_baselines.processor import Processed, Settings
+from ictmri_baselines.processor.qc import Finding, excluded
+
+SCHEMA: Final = "ictmri/prediction/1"
+NOTICE: Final = "Research use only. Not a medical device."
+SYNTHETIC_NOTICE: Final = (
+    "This model was trained on synthetic images: its numbers say nothing about any patient."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Biopsy:
+    """What became of one scan. Nothing in it names the scan or its file.
+
+    Attributes:
+        title: the user's heading.
+        scan: the scan, under a header without names.
+        models: that were asked.
+        settings: of the processor.
+        findings: of reading, processing and QC; what excludes first.
+        numbers: of the QC; empty where the scan could not be processed.
+        processed: None where it could not be.
+        found: the priors; None where it could not be processed.
+        diagnosis: None where the scan did not pass and the user did not insist.
+    """
+
+    title: str
+    scan: Scan
+    models: Models
+    settings: Settings
+    findings: tuple[Finding, ...]
+    numbers: Mapping[str, float]
+    processed: Processed | None = None
+    found: Localization | None = None
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no finding excludes the scan."""
+        return not excluded(self.findings)
+
+
+def content_of(biopsy: Biopsy) -> dict[str, Any]:
+    """Return the numbers as JSON: equal inputs give equal content, which holds no time and no name."""
+    image, found = biopsy.scan.image, biopsy.found
+    return {
+        "schema": SCHEMA,
+        "notice": NOTICE,
+        "title": biopsy.title,
+        "model": _model(biopsy.models),
+        "qc": {
+            "passed": biopsy.passed,
+            "findings": [asdict(finding) for finding in biopsy.findings],
+            "numbers": {name: _finite(value) for name, value in biopsy.numbers.items()},
+        },
+        "diagnosis": None if biopsy.diagnosis is None else _diagnosis(biopsy.diagnosis, biopsy),
+        "calibration": biopsy.models.calibration(),
+        "unusual": None if biopsy.diagnosis is None else _unusual(biopsy.diagnosis),
+        "localization": found and {"summary": found.summary, "flags": list(found.flags)},
+        "scan": {
+            "shape": list(map(int, image.shape[:3])),
+            "spacing_mm": [round(float(edge), 4) for edge in voxel_sizes(image.affine)],
+            "already_extracted": biopsy.processed and biopsy.processed.extracted,
+        },
+        "processing": {
+            "settings": biopsy.settings.model_dump(mode="json"),
+            "as_for_the_model": biopsy.settings == biopsy.models.processing,
+            "steps": _steps(biopsy.processed),
+        },
+        "versions": {"ictmri": __version__},
+    }
+
+
+def _model(models: Models) -> dict[str, Any]:
+    network = models.each[0].settings.network
+    origin = models.each[0].description.origin
+    return {
+        "recipe": origin.get("recipe"),
+        "profile": origin.get("profile"),
+        "cohort": models.cohort or None,
+        "synthetic": models.synthetic,
+        "synthetic_notice": SYNTHETIC_NOTICE if models.synthetic else None,
+        "backbone": network.backbone,
+        "localisation": network.localisation,
+        "attention": network.attention,
+        "models": [
+            {
+                "name": model.name,
+                "identity": model.description.identity,
+                "n_train": model.description.n_train,
+                "temperature": model.description.temperature,
+            }
+            for model in models.each
+        ],
+    }
+
+
+def _diagnosis(made: Diagnosis, biopsy: Biopsy) -> dict[str, Any]:
+    return {
+        "valid": biopsy.passed,
+        "class": CLASSES[made.label],
+        "models_agreeing": made.agreeing,
+        "probabilities": _by_class(made.mean),
+        "lowest": _by_class(made.each.min(axis=0)),
+        "highest": _by_class(made.each.max(axis=0)),
+        "by_model": [_by_class(row) for row in made.each],
+        "attention_found": bool(made.attention.any()),
+    }
+
+
+def _by_class(values: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
+
+
+def _unusual(made: Diagnosis) -> dict[str, Any] | None:
+    middle = made.middle
+    if middle is None:
+        return None
+    verdicts = Counter(found.verdict for found in made.unusual)
+    return {
+        **asdict(middle),
+        "meaning": VERDICTS[middle.verdict],
+        "models": {verdict: verdicts[verdict] for verdict in VERDICTS},
+    }
+
+
+def _steps(processed: Processed | None) -> dict[str, Any] | None:
+    if processed is None:
+        return None
+    return {
+        name: {key: value for key, value in step.items() if key != "seconds"}
+        for name, step in processed.steps.items()
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

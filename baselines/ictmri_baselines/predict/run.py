@@ -1,0 +1,198 @@
+"""The models of a run, and what is known about their probabilities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError
+from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
+from ictmri_baselines.diagnoser.fit import Settings as Training
+from ictmri_baselines.diagnoser.fit import read_settings
+from ictmri_baselines.processor import PRESETS, Settings
+from ictmri_baselines.recipe import load_recipe, recipe_ids
+from ictmri_benchmark.protocol import REPORT_SCHEMA
+
+_METHOD: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
+_PLACE: Final = ("seed", "fold", "member")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One trained network, not loaded yet.
+
+    Attributes:
+        path: its ``model.safetensors``.
+        name: which seed, fold and member it is; free of paths.
+        description: what the file says about itself.
+        settings: of its training.
+    """
+
+    path: Path
+    name: str
+    description: Description
+    settings: Training
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """All models of a run; each has a say of equal weight.
+
+    Attributes:
+        folder: of the run, where its other files lie; None for a file alone.
+        each: at least one.
+        report: the run's out-of-fold report; None where there is none.
+    """
+
+    folder: Path
+    each: tuple[Model, ...]
+    report: Mapping[str, Any] | None
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Whether any of them learned from images made by a program; None where that is not said."""
+        stated = [model.description.origin.get("synthetic") for model in self.each]
+        if self.report is not None:
+            stated.append(self.report["benchmark"]["synthetic"])
+        known = [bool(value) for value in stated if value is not None]
+        return any(known) if known else None
+
+    @property
+    def cohort(self) -> str:
+        """Name of the cohort that they learned from, empty where it is not said."""
+        if self.report is not None:
+            return str(self.report["benchmark"]["cohort"])
+        return str(self.each[0].description.origin.get("cohort", ""))
+
+    @property
+    def processing(self) -> Settings:
+        """How the brains that they learned from were processed, as far as it is said."""
+        origin = self.each[0].description.origin
+        given = origin.get("processing")
+        if isinstance(given, Mapping):
+            return Settings(**{key: given[key] for key in Settings.model_fields if key in given})
+        if given is None and origin.get("recipe") in recipe_ids():
+            given = load_recipe(origin["recipe"]).processing_for(origin.get("profile", "cpu"))
+        return PRESETS[str(given or "light")]
+
+    def calibration(self) -> dict[str, Any]:
+        """Return what is known about the probabilities, as it stands in the JSON.
+
+        ``temperature``: ``fitted``, ``not fitted`` or ``mixed``; ``out_of_fold``: the run's own scores
+        beside those of the class frequencies alone; ``base_rates``: the cohort's classes. The last two
+        are None where the run has no report.
+        """
+        fitted = {model.settings.selection.temperature for model in self.each}
+        words = {True: "fitted", False: "not fitted"}
+        return {
+            "temperature": "mixed" if len(fitted) > 1 else words[fitted.pop()],
+            "temperatures": [model.description.temperature for model in self.each],
+            "out_of_fold": None if self.report is None else _scores(self.report),
+            "base_rates": None if self.report is None else _base_rates(self.report),
+        }
+
+
+def open_models(run: Path) -> Models:
+    """Find the models of a run without loading their weights.
+
+    Args:
+        run: folder that ``ictmri reproduce`` wrote, a folder with one model, or a model file.
+
+    Raises:
+        InputError: there is no such run, it kept no models, or one of them cannot be read.
+    """
+    paths = _model_files(run)
+    each, problems = [], []
+    for place, path in enumerate(paths, start=1):
+        try:
+            description = read_description(path)
+            settings = read_settings(description.settings)
+        except InputError as error:
+            problems += [f"{path.relative_to(run.parent)}: {text}" for text in error.problems]
+            continue
+        each.append(Model(path, _name(description, place), description, settings))
+    if problems:
+        step = "make the run again: ictmri reproduce"
+        raise InputError(str(run), problems, step)
+    return Models(run if run.is_dir() else run.parent, tuple(each), _report(run))
+
+
+def _model_files(run: Path) -> list[Path]:
+    if run.is_file():
+        return [run]
+    if not run.exists():
+        step = "give the folder of a run of ictmri reproduce, or a model.safetensors"
+        raise InputError(str(run), ["there is no such folder or file"], step)
+    folders = sorted(run.glob("folds/seed*-fold*/")) or [run]
+    found = [path for folder in folders for path in _members(folder)]
+    if not found:
+        raise InputError(str(run), [_why_none(run)], _which_save_models())
+    return found
+
+
+def _members(folder: Path) -> list[Path]:
+    paths = [folder / MODEL, *sorted(folder.glob(f"member-*/{MODEL}"))]
+    return [path for path in paths if path.is_file()]
+
+
+def _why_none(run: Path) -> str:
+    if (run / "run.json").is_file():
+        recipe = json.loads((run / "run.json").read_text()).get("recipe", "its recipe")
+        return f"this run of {recipe} kept no models"
+    return "this folder is no run of ictmri reproduce: it holds neither run.json nor a model"
+
+
+def _which_save_models() -> str:
+    able = [name for name in recipe_ids() if load_recipe(name).method == _METHOD]
+    shown = f" ({', '.join(able)})" if able else ""
+    return f"run a recipe of the Adaptive-Diagnoser, which keeps its models{shown}"
+
+
+def _name(description: Description, place: int) -> str:
+    origin = description.origin
+    parts = [f"{key} {int(origin[key])}" for key in _PLACE if key in origin]
+    return ", ".join(parts) or f"model {place}"
+
+
+def _report(run: Path) -> Mapping[str, Any] | None:
+    path = run / "report.json"
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        known = content["schema"] == REPORT_SCHEMA
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(str(path), [f"is no {REPORT_SCHEMA}"], "make it again: ictmri evaluate")
+    return content
+
+
+def _base_rates(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    counts = {name: int(report["per_class"][name]["support"]) for name in CLASSES}
+    total = sum(counts.values())
+    return {name: {"cases": count, "share": count / total} for name, count in counts.items()}
+
+
+def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
+    shares = np.array([rate["share"] for rate in _base_rates(report).values()])
+    seen = shares[shares > 0]
+    given = report["probabilistic"] or {}
+    return {
+        "cohort": report["benchmark"]["cohort"],
+        "synthetic": report["benchmark"]["synthetic"],
+        "n_cases": report["n_cases"],
+        "macro_f1": report["pooled"]["macro_f1"],
+        "accuracy": report["pooled"]["accuracy"],
+        **{name: given.get(name) for name in ("log_loss", "brier", "calibration_error")},
+        "class_frequencies_alone": {
+            "log_loss": float(-(seen * np.log(seen)).sum()),
+            "brier": float(1 - (shares**2).sum()),
+        },
+    }
