@@ -43,6 +43,7 @@ class Recipe(BaseModel):
         external: pretrained weights and other data that it uses.
         shuffle_labels: train on permuted labels, as a control.
         reported: slug of the row of ``benchmark/reported.yaml`` that it reproduces; empty where none.
+        seeds: that are run where no others are asked for.
         choices: what the paper leaves open: what is done instead, and why.
         settings: keyword arguments of the method.
         profiles: settings that a profile changes.
@@ -60,6 +61,7 @@ class Recipe(BaseModel):
     external: tuple[str, ...] = ()
     shuffle_labels: bool = False
     reported: str = ""
+    seeds: tuple[int, ...] = (0,)
     choices: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[Profile, dict[str, Any]] = Field(default_factory=dict)

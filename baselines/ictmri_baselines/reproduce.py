@@ -86,7 +86,7 @@ def reproduce(
     out: Path,
     *,
     folds: Sequence[int] | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     profile: Profile = "cpu",
     jobs: int | None = None,
     scheduler: str | None = None,
@@ -98,7 +98,7 @@ def reproduce(
         cohort: the cohort; what the recipe needs of it (processing, priors) is made first.
         out: the run's folder; finished folds in it are kept.
         folds: only these folds; all where None.
-        seeds: the seeds; every case is predicted once for each.
+        seeds: every case is predicted once for each; the recipe's where None.
         profile: size of the training.
         jobs: worker processes; all usable cores where None, or one where a GPU is used.
         scheduler: address of a Dask scheduler whose workers see the cohort and ``out``; else None.
@@ -110,6 +110,7 @@ def reproduce(
     device = _device(recipe, profile)
     table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
+    seeds = recipe.seeds if seeds is None else seeds
     if recipe.needs == "priors":
         settings = PRESETS[recipe.processing_for(profile)]
         cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
@@ -312,7 +313,8 @@ def _versions(recipe: Recipe) -> dict[str, str]:
 
 
 def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:
-    words = ["ictmri reproduce", task.recipe.id, "--cohort", cohort.name]
-    words += ["--seeds", ",".join(map(str, seeds))] if seeds != [0] else []
+    recipe = task.recipe
+    words = ["ictmri reproduce", recipe.id, "--cohort", cohort.name]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds != list(recipe.seeds) else []
     words += ["--profile", task.profile] if task.profile != "cpu" else []
-    return " ".join([*words, "--out", f"out/{task.recipe.slug}"])
+    return " ".join([*words, "--out", f"out/{recipe.slug}"])

@@ -58,7 +58,7 @@ def reproduce(  # noqa: PLR0913
     every: Annotated[bool, typer.Option("--all", help="Every recipe that ships.")] = False,
     cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
     folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2.")] = "0",
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")] = "",
     profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
     results: Annotated[
         Path | None,
@@ -75,7 +75,7 @@ def reproduce(  # noqa: PLR0913
 
     What is finished is kept: the same command goes on where it was stopped.
 
-    Example: ictmri reproduce table2/5 --cohort ictmri-phantom --seeds 0,1,2 --out out/baselines/table2-5
+    Example: ictmri reproduce table2/5 --cohort ictmri-phantom --out out/baselines/table2-5
     """
     need_baselines()
     from ictmri.cohort import find_cohort
@@ -95,7 +95,7 @@ def reproduce(  # noqa: PLR0913
             opened,
             out / one.slug if every else out,
             folds=only,
-            seeds=_numbers("--seeds", seeds),
+            seeds=_numbers("--seeds", seeds) if seeds else None,
             profile=profile.value,
             jobs=jobs,
             scheduler=scheduler,

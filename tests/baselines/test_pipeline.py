@@ -219,11 +219,6 @@ def test_seeds_are_run_and_scored_one_by_one(phantom: Cohort, tmp_path: Path) ->
     assert len(lines) == 1 + 3 * phantom.manifest.n_cases
 
 
-def test_the_network_gives_the_same_bytes_twice(phantom: Cohort, tmp_path: Path) -> None:
-    first = predictions(phantom, "light/virtual-biopsy", tmp_path / "a")
-    assert first == predictions(phantom, "light/virtual-biopsy", tmp_path / "b")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("kill_seed", [1])
 def test_killed_at_any_moment_the_same_command_finishes_the_work(
