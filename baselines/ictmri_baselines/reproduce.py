@@ -27,7 +27,7 @@ from ictmri.parallel import run_all
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import Workers, ensure_priors
-from ictmri_baselines.processor import PRESETS
+from ictmri_baselines.processor import PRESETS, Settings
 from ictmri_baselines.recipe import Profile, Recipe, load_recipe
 from ictmri_baselines.workspace import Workspace
 from ictmri_benchmark import Report, evaluate
@@ -60,8 +60,7 @@ class _Task:
     profile: Profile
     root: Path
     out: Path
-    identity: Mapping[str, str]
-    synthetic: bool
+    origin: Mapping[str, Any]
     fold: int
     seed: int
 
@@ -75,8 +74,8 @@ class _Task:
         settings = self.recipe.settings_for(self.profile)
         if not takes_workspace(self.recipe):
             return settings
-        place = {"synthetic": self.synthetic, "fold": self.fold, "seed": self.seed}
-        workspace = Workspace(self.path.with_suffix(""), {**self.identity, **place})
+        place = {"fold": self.fold, "seed": self.seed}
+        workspace = Workspace(self.path.with_suffix(""), {**self.origin, **place})
         return {**settings, "workspace": workspace}
 
 
@@ -117,9 +116,10 @@ def reproduce(
         open_volumes(cohort)
     identity = _identity(recipe, profile, cohort)
     _claim(out, identity)
+    origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
     root, folder = cohort.root.resolve(), out.resolve()
     tasks = [
-        _Task(recipe, profile, root, folder, identity, cohort.synthetic, fold, seed)
+        _Task(recipe, profile, root, folder, origin, fold, seed)
         for seed in seeds
         for fold in chosen
     ]
@@ -152,15 +152,30 @@ def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
 
 def _identity(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, str]:
     """Return what must be equal for finished folds to be of use."""
-    needed = ["default"] + (["processed"] if recipe.needs == "priors" else [])
     return {
         "recipe": recipe.id,
         "recipe_sha256": recipe.digest(profile),
         "profile": profile,
         "cohort": cohort.name,
         "folds_sha256": cohort.manifest.folds_sha256,
-        "data_sha256": sha256_bytes(" ".join(map(cohort.manifest.digest_of, needed)).encode()),
+        "data_sha256": data_digest(cohort, processed=recipe.needs == "priors"),
         "ictmri": __version__,
+    }
+
+
+def data_digest(cohort: Cohort, *, processed: bool) -> str:
+    """Return the digest of what a run looks at: tables, and processed volumes where it needs them."""
+    needed = ("default", "processed") if processed else ("default",)
+    return sha256_bytes(" ".join(map(cohort.manifest.digest_of, needed)).encode())
+
+
+def _made_by(cohort: Cohort) -> dict[str, Any]:
+    """Return how volumes and priors were made: whoever uses a model must make them alike."""
+    steps = cohort.manifest.steps
+    processing = steps.get("process", {}).get("settings", {})
+    return {
+        "processing": {key: processing[key] for key in Settings.model_fields if key in processing},
+        "detector": steps.get("localize", {}).get("settings", {}).get("detector"),
     }
 
 
@@ -295,7 +310,7 @@ def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
     compute: dict[str, str | int | float] = {
         "device": _device(task.recipe, task.profile),
         "profile": task.profile,
-        **{name: task.identity[name] for name in ("recipe_sha256", "data_sha256")},
+        **{name: task.origin[name] for name in ("recipe_sha256", "data_sha256")},
         **_versions(task.recipe),
     }
     if task.recipe.needs == "priors" and cohort.manifest.left_out:

@@ -15,7 +15,8 @@ class Workspace:
     Attributes:
         folder: of states to go on from, logs, and the trained model; made where it is missing.
         origin: what the model's card says about where it comes from: ``recipe``, ``recipe_sha256``,
-            ``profile``, ``cohort``, ``synthetic``, ``folds_sha256``, ``data_sha256``, ``fold``, ``seed``.
+            ``profile``, ``cohort``, ``synthetic``, ``folds_sha256``, ``data_sha256``, ``processing``,
+            ``detector``, ``fold``, ``seed``.
     """
 
     folder: Path

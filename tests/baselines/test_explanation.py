@@ -25,14 +25,16 @@ from ictmri_baselines.diagnoser.attention import EPS, resample_prior
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
 from ictmri_baselines.diagnoser.inputs import View, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
-from ictmri_baselines.explanation import (
-    attention_map,
+from ictmri_baselines.diagnoser.unusual import (
+    REFERENCE,
     describe,
+    fitted,
     load_reference,
     reference,
     save_reference,
     unusual,
 )
+from ictmri_baselines.explanation import attention_map
 from ictmri_baselines.explanation.attention_share import (
     MEASURES,
     Share,
@@ -44,7 +46,6 @@ from ictmri_baselines.explanation.explain import JSON, PAGE, explain
 from ictmri_baselines.explanation.figure import HEAT, LESION_INK, figure
 from ictmri_baselines.explanation.gradcam import upsampled
 from ictmri_baselines.explanation.truth import masks_of, on_input
-from ictmri_baselines.explanation.unusual import REFERENCE, fitted
 from ictmri_baselines.reproduce import reproduce
 
 Array = NDArray[np.float64]

@@ -35,7 +35,7 @@ from ictmri_baselines.diagnoser.fit import adaptive_diagnoser, read_settings
 from ictmri_baselines.diagnoser.inputs import View, open_inputs
 from ictmri_baselines.diagnoser.prediction import predict
 from ictmri_baselines.diagnoser.temperature import tempered
-from ictmri_baselines.explanation.unusual import reference, save_reference
+from ictmri_baselines.diagnoser.unusual import reference, save_reference
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.saliency import SaliencyDetector
 from ictmri_baselines.predict import words

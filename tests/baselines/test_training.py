@@ -38,6 +38,7 @@ from ictmri_baselines.diagnoser.module import (
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.prediction import predict
 from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
+from ictmri_baselines.diagnoser.unusual import REFERENCE
 from ictmri_baselines.workspace import Workspace
 
 N = 14
@@ -323,7 +324,7 @@ def test_killed_and_called_again_it_ends_in_the_same_bytes(
     assert len(list(folder.glob("log/part-*"))) == 3
     assert {int(row["epoch"]) for row in rows} == set(range(10))
     assert {path.name for path in folder.iterdir()} <= {
-        "log", "tensorboard", MODEL, CARD, "training.json",
+        "log", "tensorboard", MODEL, CARD, REFERENCE, "training.json",
     }  # fmt: skip
 
 

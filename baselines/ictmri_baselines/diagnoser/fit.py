@@ -55,6 +55,7 @@ from ictmri_baselines.diagnoser.trainer import (
     make_trainer,
     quiet,
 )
+from ictmri_baselines.diagnoser.unusual import REFERENCE, Reference, reference, save_reference
 from ictmri_baselines.workspace import Workspace
 
 _IDENTITY: Final = "training.json"
@@ -247,11 +248,12 @@ def _member(
     if select:
         inner = held_back(labels, settings.selection.inner_share, seed)
     held = Labelled(inputs.subset(inner), labels[inner])
+    learned = Labelled(inputs.subset(~inner), labels[~inner])
     training = Training(
         _network(settings, seed),
         settings.optimisation,
         settings.augmentation,
-        Labelled(inputs.subset(~inner), labels[~inner]),
+        learned,
         inner=held if select else None,
         seed=seed,
         threads=settings.compute.threads,
@@ -272,7 +274,8 @@ def _member(
         origin=dict(workspace.origin),
         versions=versions(),
     )
-    _keep(workspace.folder, training.network, description)
+    known = reference(training.network.eval(), learned.inputs, batch=settings.optimisation.batch)
+    _keep(workspace.folder, training.network, description, known)
     return _Member(training.network, temperature)
 
 
@@ -327,7 +330,7 @@ def _claim(folder: Path, identity: str) -> None:
     if known == identity:
         remove_parts(folder)
         return
-    for name in (f"{LAST}.ckpt", f"{BEST}.ckpt", MODEL, CARD):
+    for name in (f"{LAST}.ckpt", f"{BEST}.ckpt", MODEL, CARD, REFERENCE):
         (folder / name).unlink(missing_ok=True)
     for name in LOGS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -336,8 +339,11 @@ def _claim(folder: Path, identity: str) -> None:
 
 
 @rank_zero_only
-def _keep(folder: Path, network: AdaptiveDiagnoser, description: Description) -> None:
-    """Write the model; the states that led to it are no longer needed."""
+def _keep(
+    folder: Path, network: AdaptiveDiagnoser, description: Description, known: Reference
+) -> None:
+    """Write the model after what it learned from is like; the states that led to it are not needed then."""
+    save_reference(folder, known)
     save_model(folder, network, description)
     if not launched():
         for name in (LAST, BEST):

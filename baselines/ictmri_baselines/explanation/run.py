@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes
 from ictmri_baselines.diagnoser.checkpoint import MODEL
+from ictmri_baselines.reproduce import data_digest
 
 _FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")
 
@@ -101,5 +101,4 @@ def _data_digest(cohort: Cohort) -> str:
     if "processed" not in cohort.manifest.configs:
         step = f"ictmri localize {cohort.root}"
         raise InputError(str(cohort.root), ["not processed and localized yet"], step)
-    digests = map(cohort.manifest.digest_of, ("default", "processed"))
-    return sha256_bytes(" ".join(digests).encode())
+    return data_digest(cohort, processed=True)

@@ -19,14 +19,14 @@ from ictmri_baselines.diagnoser.inputs import Inputs, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.prediction import predict
 from ictmri_baselines.diagnoser.temperature import tempered
-from ictmri_baselines.explanation import attention_map
-from ictmri_baselines.explanation.unusual import (
+from ictmri_baselines.diagnoser.unusual import (
     REFERENCE,
     Unusual,
     describe,
     load_reference,
     unusual,
 )
+from ictmri_baselines.explanation import attention_map
 
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain

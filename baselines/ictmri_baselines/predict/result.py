@@ -13,7 +13,7 @@ from nibabel.affines import voxel_sizes
 from ictmri import __version__
 from ictmri.builders.scans import Scan
 from ictmri.classes import CLASSES
-from ictmri_baselines.explanation.unusual import VERDICTS
+from ictmri_baselines.diagnoser.unusual import VERDICTS
 from ictmri_baselines.localizer import Localization
 from ictmri_baselines.predict.diagnosis import Diagnosis
 from ictmri_baselines.predict.run import Models
