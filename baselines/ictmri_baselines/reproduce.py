@@ -33,6 +33,7 @@ from ictmri_baselines.workspace import Workspace
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
+DIAGNOSER: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 
 
@@ -185,8 +186,9 @@ def takes_workspace(recipe: Recipe) -> bool:
 
 
 def _device(recipe: Recipe, profile: Profile) -> str:
-    """Return where the method runs: ``cpu``, or the name of the GPU."""
-    if not takes_workspace(recipe):
+    """Return where the method runs: ``cpu``, or the name of the GPU; its settings are checked."""
+    find_method(recipe.method)
+    if recipe.method != DIAGNOSER:
         return "cpu"
     from ictmri_baselines.diagnoser.fit import read_settings
 
@@ -320,7 +322,7 @@ def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
 
 def _versions(recipe: Recipe) -> dict[str, str]:
     libraries = ["numpy", "scikit-learn"]
-    libraries += ["torch", "monai", "pytorch-lightning"] if takes_workspace(recipe) else []
+    libraries += ["torch", "monai", "pytorch-lightning"] if recipe.method == DIAGNOSER else []
     return {
         "ictmri": __version__,
         **{name: importlib.metadata.version(name) for name in libraries},
