@@ -1,9 +1,9 @@
-"""Try the open choices of the ``cpu`` profile by inner validation: the outer test folds are never looked at.
+"""Try the open choices of the ``cpu`` profile by inner validation: no outer test fold is looked at.
 
 Of the training cases of outer folds 0 and 1, a quarter of each class is held back; a variant of a recipe is
 trained on the rest and scored on those.
 
-Example: python perf/choices.py COHORT --recipe table2/3 region:view.of=region,view.edge=32 tap:network.tap=block2
+Example: python perf/choices.py COHORT --recipe table2/3 "finer:network.tap=block2,view.edge=48"
 """
 
 from __future__ import annotations
