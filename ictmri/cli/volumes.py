@@ -47,6 +47,13 @@ class Registration(StrEnum):
     AFFINE = "affine"
 
 
+class VoxelModel(StrEnum):
+    """Cases that an MLP learns from."""
+
+    CASE = "case"
+    COHORT = "cohort"
+
+
 class Detector(StrEnum):
     """Detectors of the Tumor-Localizer."""
 
@@ -132,6 +139,13 @@ def localize(  # noqa: PLR0913
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Any other option of the detector; repeatable."),
     ] = None,
+    voxel_model: Annotated[
+        VoxelModel, typer.Option(help="Cases that each MLP of the refined prior learns from.")
+    ] = VoxelModel.CASE,
+    prices: Annotated[
+        str | None,
+        typer.Option(metavar="IN,OUT", help="Price of a million tokens read, and written."),
+    ] = None,
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -147,6 +161,7 @@ def localize(  # noqa: PLR0913
     from ictmri_baselines.localizer.detectors import detector_settings
     from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort
 
+    price = _prices(prices)
     chosen = detector_settings(
         detector.value,
         boxes=boxes,
@@ -155,7 +170,12 @@ def localize(  # noqa: PLR0913
         api_key_env=api_key_env,
         **_pairs(option or []),
     )
-    done = localize_cohort(find_cohort(cohort), chosen, workers=Workers(jobs, scheduler))
+    done = localize_cohort(
+        find_cohort(cohort),
+        chosen,
+        voxel_model=voxel_model.value,
+        workers=Workers(jobs, scheduler),
+    )
     counts = boxes_tally(done)
     typer.echo(
         f"{done.name}: {counts.boxes} boxes on {counts.with_boxes} slices with {detector.value}"
@@ -164,6 +184,8 @@ def localize(  # noqa: PLR0913
         typer.echo(f"  {problem}: {count} slices")
     if counts.prompt_tokens:
         typer.echo(f"  tokens: {counts.prompt_tokens} read, {counts.completion_tokens} written")
+    if price is not None:
+        typer.echo(f"  cost: {counts.cost(*price):.4f}")
     typer.echo(f"Page: {_page(done, 'localize')}")
 
 
@@ -172,6 +194,18 @@ def _settings(preset: Preset, **given: Any) -> Settings:
 
     chosen = {key: value for key, value in given.items() if value is not None}
     return Settings.model_validate(PRESETS[preset.value].model_dump() | chosen)
+
+
+def _prices(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        read, written = map(float, parts)
+    except ValueError:
+        problem = f"{text!r} is not two numbers"
+        raise InputError("--prices", [problem], "give e.g. 0.2,0.8") from None
+    return read, written
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

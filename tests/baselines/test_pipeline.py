@@ -139,6 +139,28 @@ def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Coho
     return ensure_priors(build_phantom(root, n_cases=8, n_folds=2, spacing=4.0, jobs=1), Workers(1))
 
 
+@pytest.mark.long
+def test_one_voxel_model_for_all_cases(few_localized: Cohort, tmp_path: Path) -> None:
+    """The boxes and the coarse priors stay; the refined ones follow from all cases together."""
+    done = localize_cohort(
+        copy_of(few_localized, tmp_path), voxel_model="cohort", workers=Workers(2)
+    )
+    done.check()
+    alone = {row["case_id"]: row for row in few_localized.rows("processed")}
+    together = {row["case_id"]: row for row in done.rows("processed")}
+    assert {i: row["prior_coarse"] for i, row in alone.items()} == {
+        i: row["prior_coarse"] for i, row in together.items()
+    }
+    differ = [i for i, row in alone.items() if row["prior_refined"] != together[i]["prior_refined"]]
+    assert differ
+    assert done.manifest.steps["localize"]["settings"]["voxel_model"] == "cohort"
+    (tmp_path / "again").mkdir()
+    again = localize_cohort(
+        copy_of(few_localized, tmp_path / "again"), voxel_model="cohort", workers=Workers(1)
+    )
+    assert again.manifest == done.manifest
+
+
 def spoiled(cohort: Cohort, folder: Path, n: int) -> tuple[Cohort, list[str]]:
     """A copy of a cohort in which the scans of the first ``n`` cases are flat, and their ids."""
     copy = copy_of(cohort, folder)

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ictmri_baselines.localizer.evidence import evidence_of
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior
-from ictmri_baselines.localizer.refine import INSIDE, VoxelModel, refine
+from ictmri_baselines.localizer.refine import INSIDE, Samples, VoxelModel, refine, samples
 from ictmri_baselines.localizer.working import Field, Mask, on_brain_grid, step_of
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ def localize(
     step = step_of(brain)
     rows = list(detector.detect(brain))
     affine = np.asarray(brain.image.affine, dtype=np.float64)
-    coarse = coarse_prior(
-        rows, brain.image.shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm
-    )
+    coarse = _stacked(brain, rows, sigma_mm, dilation_mm)
     refined, flags = _refined(brain, coarse, step, seed, model)
     n_boxes = sum(len(row.boxes) for row in rows)
     if "empty" in flags and n_boxes:
@@ -101,6 +99,32 @@ def localize(
         summary=summary,
         flags=tuple(flag for flag in FLAGS if flag in flags),
     )
+
+
+def voxels_of(brain: Brain, detector: Detector, *, seed: int = 0) -> Samples | None:
+    """Return the voxels of a case that an MLP of a whole cohort learns from.
+
+    Args:
+        brain: on the template's grid of 1 or 2 mm.
+        detector: gives boxes on that grid.
+        seed: of the draw.
+
+    Returns:
+        None where the boxes enclose too little or all, or the brain cannot be compared with the template.
+
+    Raises:
+        InputError: the brain lies on neither of the template's grids.
+    """
+    every = (slice(None, None, step_of(brain)),) * 3
+    coarse = _stacked(brain, list(detector.detect(brain)), SIGMA_MM, DILATION_MM)
+    seen = evidence_of(brain)
+    return None if seen is None else samples(seen, np.ascontiguousarray(coarse[every]), seed=seed)
+
+
+def _stacked(brain: Brain, rows: list[SliceBoxes], sigma_mm: float, dilation_mm: float) -> Field:
+    affine = np.asarray(brain.image.affine, dtype=np.float64)
+    shape = brain.image.shape
+    return coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm)
 
 
 def _refined(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import nibabel as nib
 import numpy as np
@@ -30,6 +30,7 @@ from ictmri_baselines.localizer.detectors import (
     recorded,
 )
 from ictmri_baselines.localizer.page import PageCase, figure, localization_page
+from ictmri_baselines.localizer.refine import VoxelModel
 from ictmri_baselines.localizer.tally import Tally, tally
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.stage import (
@@ -42,6 +43,7 @@ from ictmri_baselines.pipeline.stage import (
     volume,
     work_of,
 )
+from ictmri_baselines.pipeline.voxel_model import cohort_model
 from ictmri_baselines.processor import PRESETS, Settings
 
 PAGE: Final = "localize"
@@ -51,6 +53,7 @@ def localize_cohort(
     cohort: Cohort,
     detector: DetectorSettings = Saliency(),  # noqa: B008
     *,
+    voxel_model: Literal["case", "cohort"] = "case",
     workers: Workers = Workers(),  # noqa: B008
 ) -> Cohort:
     """Add both priors to ``processed``, and each slice's boxes as ``boxes/<detector>.jsonl``.
@@ -58,12 +61,20 @@ def localize_cohort(
     A model or a server is asked from one process; its answers are kept beside the cohort, so that an
     interrupted run asks only for the others.
 
+    Args:
+        cohort: processed.
+        detector: what proposes boxes.
+        voxel_model: the MLP of the refined prior is trained on each case alone, or on all of them.
+        workers: where cases are worked on.
+
     Raises:
         InputError: the cohort was not processed yet, or the detector cannot work.
     """
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
     settings = recorded(detector) | {"ictmri": __version__}
+    if voxel_model == "cohort":
+        settings["voxel_model"] = voxel_model
     with alone_with(cohort.root):
         cohort = open_cohort(cohort.root)
         if is_done(cohort, "localize", settings):
@@ -71,13 +82,18 @@ def localize_cohort(
         cases = _processed(cohort)
         prepare(detector, [row.case_id for row in cases])
         work = work_of(cohort, "localize", "processed", settings)
+        able = workers if detector.parallel else Workers(1)
+        model = None
+        if voxel_model == "cohort":
+            ids = [row.case_id for row in cases]
+            model = cohort_model(cohort, ids, detector, work=work, workers=able)
         each_case(
-            partial(_localize, work, detector),
+            partial(_localize, work, detector, model),
             cohort.rows("processed", ["case_id", "image", "brain_mask"]),
             total=len(cases),
             work=work,
             title="localize",
-            workers=workers if detector.parallel else Workers(1),
+            workers=able,
         )
         # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
         localization_page(
@@ -118,12 +134,14 @@ def _processed(cohort: Cohort) -> list[FoldRow]:
     return [row for row in cohort.folds().rows if row.case_id not in left_out]
 
 
-def _localize(work: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
+def _localize(
+    work: Path, detector: DetectorSettings, model: VoxelModel | None, row: dict[str, Any]
+) -> None:
     """Localise one case; the row holds no label, so none can be looked at."""
     case_id = row["case_id"]
     brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
     made = make_detector(detector, case_id=case_id, journal=work / "answers.journal")
-    found = localize(brain, made)
+    found = localize(brain, made, model=model)
     levels = np.round(np.asarray(found.coarse.dataobj) * 255).astype(np.uint8)
     coarse = nib.Nifti1Image(levels, brain.image.affine)
     write_bytes(work / f"{case_id}_coarse.nii.gz", pack(coarse, case_id)["bytes"])
