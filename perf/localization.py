@@ -1,9 +1,10 @@
 """How well the localizer's priors agree with truth, as the table of docs/localization.md.
 
     python perf/localization.py --phantoms 40                    # SYNTHETIC phantoms of another seed
+    python perf/localization.py --cohort out/ictmri-phantom     # a SYNTHETIC cohort, localized
     python perf/localization.py --cohort out/real --masks ../shared/data/masks
 
-With ``--cohort`` the cohort must be processed and localized, and its link file must lie beside it: a mask
+With ``--masks`` the cohort must be processed and localized, and its link file must lie beside it: a mask
 belongs to the case whose source id its file name begins with. The masks are compared on the scans' own
 grids, so the way back from MNI152 space is part of what is measured.
 """
@@ -15,6 +16,7 @@ import csv
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -31,7 +33,7 @@ from ictmri_baselines.processor import PRESETS, Mapping, process
 
 ENHANCING = 4
 """BraTS 2013's label of enhancing tumour."""
-OEDEMA = {"phantom": 3, "cohort": 2}
+OEDEMA = {"phantom": 3, "cohort": 2, "whole": 0}
 """Labels of oedema: of the phantom, and of BraTS 2013; other masks say nothing about it."""
 Row = tuple[str, str, Agreement, float]
 """Case, prior, agreement with the whole lesion, share of the enhancing part that is marked."""
@@ -57,29 +59,37 @@ def of_phantom(index: int, *, seed: int, spacing: float) -> list[Row]:
     )
 
 
+def of_synthetic(root: Path) -> Iterator[Row]:
+    """Yield both stored priors' agreement with the truth on each case of a SYNTHETIC cohort."""
+    cohort = open_cohort(root)
+    truths = {row["case_id"]: row["lesion_mask"] for row in cohort.rows("truth")}
+    for row in cohort.rows("processed"):
+        lesion = unpack(truths[row["case_id"]])
+        yield from _of_row(row, lesion, np.asarray(lesion.dataobj), row["case_id"], "phantom")
+
+
 def of_cohort(root: Path, masks: Path) -> Iterator[Row]:
-    """Yield both priors' agreement on each case that has a mask."""
+    """Yield both stored priors' agreement on each case that has a mask."""
     cohort = open_cohort(root)
     with root.with_name(f"{root.name}.link.csv").open(newline="") as stream:
         names = {row["case_id"]: row["patient_id"] for row in csv.DictReader(stream)}
     scans = {row["case_id"]: row["image"] for row in cohort.rows("default", ["case_id", "image"])}
     for row in cohort.rows("processed"):
-        for path in sorted(masks.glob(f"{names[row['case_id']]}*_tumour.*")):
-            mapping = Mapping(
-                np.reshape(row["scan_from_mni"], (4, 4)), row["warp"] and unpack(row["warp"])
-            )
-            levels = unpack(row["prior_coarse"])
-            coarse = nib.Nifti1Image(np.asarray(levels.dataobj) / np.float32(255), levels.affine)
+        name = names[row["case_id"]]
+        for path in sorted(masks.glob(f"{name}*_tumour.*")):
             truth = _voxels(path)
-            yield from _rows(
-                names[row["case_id"]],
-                coarse,
-                unpack(row["prior_refined"]),
-                mapping,
-                unpack(scans[row["case_id"]]),
-                truth,
-                OEDEMA["cohort"] if (truth == ENHANCING).any() else 0,
-            )
+            kind = "cohort" if (truth == ENHANCING).any() else "whole"
+            yield from _of_row(row, unpack(scans[row["case_id"]]), truth, name, kind)
+
+
+def _of_row(
+    row: dict[str, Any], scan: nib.Nifti1Image, truth: np.ndarray, name: str, kind: str
+) -> Iterator[Row]:
+    mapping = Mapping(np.reshape(row["scan_from_mni"], (4, 4)), row["warp"] and unpack(row["warp"]))
+    levels = unpack(row["prior_coarse"])
+    coarse = nib.Nifti1Image(np.asarray(levels.dataobj) / np.float32(255), levels.affine)
+    refined = unpack(row["prior_refined"])
+    yield from _rows(name, coarse, refined, mapping, scan, truth, OEDEMA[kind])
 
 
 def _voxels(path: Path) -> np.ndarray:
@@ -146,14 +156,19 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=0, help="number of SYNTHETIC phantoms")
     parser.add_argument("--seed", type=int, default=11, help="of the phantoms")
     parser.add_argument("--spacing", type=float, default=2.0, help="mm, of the phantoms")
-    parser.add_argument("--cohort", type=Path, help="a localized cohort with its link file")
-    parser.add_argument("--masks", type=Path, help="folder of true masks")
+    parser.add_argument("--cohort", type=Path, help="a localized cohort")
+    parser.add_argument(
+        "--masks", type=Path, help="folder of true masks; a SYNTHETIC cohort has its own"
+    )
     given = parser.parse_args()
     if given.phantoms:
         work = partial(of_phantom, seed=given.seed, spacing=given.spacing)
         done = run_all(work, range(given.phantoms), total=given.phantoms, title="phantoms")
         print("SYNTHETIC phantoms, light settings; medians over cases\n")
         print(table([row for rows in done for row in rows], each=False))
+    if given.cohort and not given.masks:
+        print("SYNTHETIC cohort; medians over cases\n")
+        print(table(list(of_synthetic(given.cohort)), each=False))
     if given.cohort and given.masks:
         print(table(list(of_cohort(given.cohort, given.masks)), each=True))
 
