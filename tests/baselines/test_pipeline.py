@@ -174,6 +174,7 @@ def spoiled(cohort: Cohort, folder: Path, n: int) -> tuple[Cohort, list[str]]:
     return changed, flat
 
 
+@pytest.mark.long
 def test_cases_that_cannot_be_processed_are_named_and_kept_out(few: Cohort, tmp_path: Path) -> None:
     cohort, flat = spoiled(few, tmp_path, 2)
     done = ensure_priors(cohort, Workers(1))
@@ -265,14 +266,14 @@ def test_killed_at_any_moment_the_same_command_finishes_the_work(
 
 
 def test_a_change_cut_off_half_way_is_finished_by_the_next_command(
-    few: Cohort, few_localized: Cohort, tmp_path: Path
+    raw_phantom: Cohort, phantom: Cohort, tmp_path: Path
 ) -> None:
     """The change was complete beside the folder and some of its files were in place already."""
-    cohort = copy_of(few, tmp_path)
+    cohort = copy_of(raw_phantom, tmp_path)
     change = tmp_path / ".phantom.change"
-    shutil.copytree(few_localized.root, change)
+    shutil.copytree(phantom.root, change)
     (change / "README.md").replace(cohort.root / "README.md")
     done = process_cohort(open_cohort(cohort.root), LIGHT, workers=Workers(1))
     done.check()
-    assert done.manifest == few_localized.manifest
+    assert done.manifest == phantom.manifest
     assert not change.exists()

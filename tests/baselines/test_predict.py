@@ -376,6 +376,7 @@ def test_the_same_request_gives_the_same_bytes(made: SimpleNamespace, run: Path)
     assert json.loads((made.folder / "again.json").read_text()) == made.numbers
 
 
+@pytest.mark.long
 def test_half_a_head_gets_no_probabilities(
     head: nib.Nifti1Image, run: Path, tmp_path: Path
 ) -> None:

@@ -191,7 +191,7 @@ def test_a_planted_leak_is_found(kind: str, feature: str) -> None:
         assert forest["macro_f1"] > forest["chance"]["p99"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_leak_in_the_scans_is_found_in_the_cohort(tmp_path: Path) -> None:
     """One class was scanned with one slice more; the same cohort without that is at chance."""
     reports = {}
