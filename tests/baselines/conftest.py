@@ -12,12 +12,12 @@ N_CASES = 20
 def raw_phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """A small phantom cohort as it was built. Tests copy it before they change it."""
     root = shared_folder(tmp_path_factory, "raw") / "phantom"
-    return build_phantom(root, n_cases=N_CASES, spacing=4.0, jobs=1)
+    return build_phantom(root, n_cases=N_CASES, spacing=4.0, jobs=2)
 
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The same cohort, processed and localized with the light settings."""
     root = shared_folder(tmp_path_factory, "localized") / "phantom"
-    cohort = build_phantom(root, n_cases=N_CASES, spacing=4.0, jobs=1)
-    return ensure_priors(cohort, Workers(1))
+    cohort = build_phantom(root, n_cases=N_CASES, spacing=4.0, jobs=2)
+    return ensure_priors(cohort, Workers(2))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
@@ -41,6 +42,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluste
     with loopback_cluster(tmp_path_factory.mktemp("cluster")) as started:
         started.add_worker("--nanny")
         started.add_worker("--no-nanny")
+        with Client(started.address) as client:
+            client.wait_for_workers(2, timeout=60)
         yield started
 
 
