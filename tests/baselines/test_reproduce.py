@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from loopback_cluster import loopback_cluster
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
+from ictmri_baselines.recipe import load_recipe
 from ictmri_baselines.reproduce import reproduce
 from ictmri_baselines.results import collect, render, write_results
 
@@ -112,6 +114,15 @@ def test_the_table_is_written_whole_and_alike(runs: Path, phantom: Cohort, tmp_p
         write_results(tmp_path / name, collect(runs, phantom))
     for file in ("README.md", "results.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_published_table_is_of_the_recipes_that_ship() -> None:
+    folder = Path(__file__).parents[2] / "baselines"
+    results = json.loads((folder / "results.json").read_text())
+    assert render(results) == (folder / "README.md").read_text()
+    for run_made in results["runs"]:
+        recipe = load_recipe(run_made["recipe"])
+        assert run_made["recipe_sha256"] == recipe.digest(run_made["profile"]), recipe.id
 
 
 def test_a_folder_without_runs_gives_no_table(phantom: Cohort, tmp_path: Path) -> None:
