@@ -3,7 +3,7 @@
 Of the training cases of outer folds 0 and 1, a quarter of each class is held back; a variant of a recipe is
 trained on the rest and scored on those.
 
-Example: python perf/choices.py COHORT --recipe table2/3 "finer:network.tap=block2,view.edge=48"
+Example: python perf/choices.py COHORT --variant finer:network.tap=block2
 """
 
 from __future__ import annotations
@@ -68,14 +68,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort")
     parser.add_argument("--recipe", default="table2/5")
-    parser.add_argument("variants", nargs="*", default=["as it is:"])
+    parser.add_argument(
+        "--variant", action="append", default=["as it is:"], metavar="NAME:A.B=1,.."
+    )
     asked = parser.parse_args()
     cohort = find_cohort(asked.cohort)
     cases, table = load_cases(cohort, with_volumes=True), cohort.scored_folds()
     seen = cases.processed
     settings = load_recipe(asked.recipe).settings_for("cpu")
     print("| variant | macro-F1 | log-loss | seconds a training |\n|---|---|---|---|")
-    for name, change in map(changes, asked.variants):
+    for name, change in map(changes, asked.variant):
         scores, losses, seconds = tried(
             cases.subset(seen),
             np.array(table.labels)[seen],

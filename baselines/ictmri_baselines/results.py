@@ -13,12 +13,10 @@ from typing import Any, Final
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.files import canonical_json, write_text
-from ictmri.resources import shipped
 from ictmri.templating import document
-from ictmri.yamlfile import read_yaml
 from ictmri_baselines.recipe import load_recipe, recipe_ids
 from ictmri_benchmark.comparison import holm
-from ictmri_benchmark.leaderboard import build_leaderboard
+from ictmri_benchmark.leaderboard import build_leaderboard, reported_rows
 from ictmri_benchmark.ranking import PAIR_COLUMNS
 
 SCHEMA: Final = "ictmri/results/1"
@@ -77,7 +75,7 @@ def render(results: dict[str, Any]) -> str:
     """Return the table in Markdown."""
     runs = {row["recipe"]: row for row in results["runs"]}
     recipes = [load_recipe(name) for name in recipe_ids()]
-    reported = {row["slug"]: row for row in read_yaml(shipped("reported.yaml"), "correct the file")}
+    reported = {row["slug"]: row for row in reported_rows()}
     groups = {
         "Table 2: ablation": [r for r in recipes if r.id.startswith("table2/")],
         "Table 3: backbones": [r for r in recipes if r.id.startswith(("table3/", "convnext3d"))],

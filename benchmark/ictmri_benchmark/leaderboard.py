@@ -252,10 +252,16 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> d
     }
 
 
-def _reported() -> list[dict[str, Any]]:
-    """Return the rows that were only reported: about the clinical cohort, never ranked."""
+def reported_rows() -> list[dict[str, Any]]:
+    """Return ``benchmark/reported.yaml``: what others print about the clinical cohort, in percent."""
     import yaml
 
+    rows: list[dict[str, Any]] = yaml.safe_load(shipped("reported.yaml").read_text())
+    return rows
+
+
+def _reported() -> list[dict[str, Any]]:
+    """Return the rows that were only reported: about the clinical cohort, never ranked."""
     return [
         {
             "slug": row.pop("slug"),
@@ -266,5 +272,5 @@ def _reported() -> list[dict[str, Any]]:
             "report": None,
             "reported": {"cohort": "ictmri", "unit": "percent", **row},
         }
-        for row in yaml.safe_load(shipped("reported.yaml").read_text())
+        for row in reported_rows()
     ]

@@ -87,12 +87,11 @@ def reproduce(  # noqa: PLR0913
         problem = "both a recipe and --all" if every else "no recipe"
         raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
     chosen = [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
-    opened = find_cohort(cohort)
     only = _numbers("--folds", folds) if folds else None
     for one in chosen:
         done = run(
             one,
-            opened,
+            find_cohort(cohort),
             out / one.slug if every else out,
             folds=only,
             seeds=_numbers("--seeds", seeds) if seeds else None,
@@ -103,7 +102,7 @@ def reproduce(  # noqa: PLR0913
         _tell(one, done)
     if only is None and (every or results is not None):
         runs = out if every else out.resolve().parent
-        write_results(results or runs, collect(runs, opened))
+        write_results(results or runs, collect(runs, find_cohort(cohort)))
         typer.echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
 
 
@@ -118,12 +117,13 @@ def _tell(recipe: Recipe, done: Run) -> None:
 
 
 def _reported(slug: str, *, synthetic: bool) -> str:
-    from ictmri.resources import shipped
-    from ictmri.yamlfile import read_yaml
+    from ictmri_benchmark.leaderboard import reported_rows
 
-    rows = {row["slug"]: row for row in read_yaml(shipped("reported.yaml"), "correct the file")}
-    row = rows[slug]
-    numbers = ", ".join(f"{key} {row[key]}" for key in ("precision", "recall", "f1", "accuracy"))
+    row = next((row for row in reported_rows() if row["slug"] == slug), None)
+    if row is None:
+        return f"\nbenchmark/reported.yaml has no row {slug}: nothing to hold this against."
+    metrics = ("precision", "recall", "f1", "accuracy")
+    numbers = ", ".join(f"{key} {row[key]}" for key in metrics if row[key] is not None)
     about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
     return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
 

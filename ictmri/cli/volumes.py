@@ -14,6 +14,7 @@ from ictmri.errors import InputError
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
+    from ictmri_baselines.localizer.tally import Tally
     from ictmri_baselines.processor import Settings
 
 
@@ -176,17 +177,18 @@ def localize(  # noqa: PLR0913
         voxel_model=voxel_model.value,
         workers=Workers(jobs, scheduler),
     )
-    counts = boxes_tally(done)
-    typer.echo(
-        f"{done.name}: {counts.boxes} boxes on {counts.with_boxes} slices with {detector.value}"
-    )
+    _tell(f"{done.name}, {detector.value}", boxes_tally(done), price)
+    typer.echo(f"Page: {_page(done, 'localize')}")
+
+
+def _tell(title: str, counts: Tally, price: tuple[float, float] | None) -> None:
+    typer.echo(f"{title}: {counts.boxes} boxes on {counts.with_boxes} slices")
     for problem, count in counts.problems.items():
         typer.echo(f"  {problem}: {count} slices")
     if counts.prompt_tokens:
         typer.echo(f"  tokens: {counts.prompt_tokens} read, {counts.completion_tokens} written")
     if price is not None:
         typer.echo(f"  cost: {counts.cost(*price):.4f}")
-    typer.echo(f"Page: {_page(done, 'localize')}")
 
 
 def _settings(preset: Preset, **given: Any) -> Settings:
