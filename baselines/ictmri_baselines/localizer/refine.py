@@ -1,11 +1,11 @@
 """Coarse prior to refined mask [equation 5]: a voxel-wise MLP, and its union with the coarse prior.
 
-``refined = core | grown``: ``core`` is the inside of the boxes (coarse prior above :data:`CORE`), united
-without a question so that nothing that the detector saw for certain is lost. ``grown`` is what the MLP
-takes for tumour within reach of a box and connected with it. The rim of a box, where the coarse prior is
-neither high nor low, belongs to the MLP alone: there the tumour's boundary runs.
+``refined = core | grown``: ``core`` is the inside of the boxes (coarse prior above :data:`CORE`; all of a
+small box), united without a question so that nothing that the detector saw for certain is lost.
+``grown`` is what the MLP takes for tumour within reach of a box and connected with it. The rim of a box,
+where the coarse prior is neither high nor low, belongs to the MLP alone: there the tumour's boundary runs.
 
-The MLP learns from the coarse prior [``X_att-prior > tau``]: tumour are voxels above :data:`TAU`,
+The MLP learns from the coarse prior [``X_att-prior > tau``]: tumour are voxels from :data:`TAU` on,
 background is drawn from voxels where the prior is 0, half of it around the boxes and half anywhere, and
 as deep below the surface as the tumour voxels are. Together with features that hold no coordinates it
 cannot tell tumour from background by place.
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from ictmri_baselines.localizer.evidence import Evidence
 
 
+VERSION: Final = "2"
+"""To be raised with whatever changes a mask."""
 TAU: Final = 0.9
-"""Coarse prior above which a voxel is labelled tumour for the MLP."""
-CORE: Final = 0.8
+"""Coarse prior from which a voxel is labelled tumour for the MLP."""
+CORE: Final = 0.6
 """Coarse prior above which a voxel is in the refined mask whatever the MLP says."""
 ACCEPTED: Final = 0.5
 """Probability of the MLP from which a voxel is tumour."""
@@ -46,7 +48,8 @@ NEAR_MM: Final = (6.0, 30.0)
 MAX_SAMPLES: Final = 4000
 """Tumour voxels that are drawn of a case; of background twice as many."""
 MIN_SAMPLES: Final = 30
-"""With fewer tumour voxels nothing can be learnt: the mask is what lies inside the boxes."""
+"""With fewer voxels inside the boxes nothing can be learnt: the mask is what lies inside them. Where boxes
+are too small for so many to reach :data:`TAU`, the highest are labelled tumour."""
 WHOLE_BRAIN: Final = 0.5
 """Share of the brain inside boxes from which they say nothing."""
 HIDDEN: Final = (16, 8)
@@ -150,7 +153,7 @@ def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
         seed: of the draw.
     """
     inside = seen.mask & (coarse > INSIDE)
-    tumour = seen.mask & (coarse > TAU)
+    tumour = inside & (coarse >= _least(coarse[inside]))
     away = outside_mm(inside)
     background = seen.mask & (coarse <= 0) & (away > NEAR_MM[0])
     if tumour.sum() < MIN_SAMPLES or inside.sum() > WHOLE_BRAIN * seen.mask.sum():
@@ -197,6 +200,14 @@ def fit(drawn: Sequence[Samples], *, seed: int = 0) -> VoxelModel:
             warnings.simplefilter("ignore")
             network.fit((features[rows] - middle) / scale, tumour[rows])
     return VoxelModel(middle, scale, tuple(network.coefs_), tuple(network.intercepts_))
+
+
+def _least(levels: Field) -> float:
+    """Return the coarse prior from which voxels are labelled tumour: the highest ones, ties included."""
+    if len(levels) < MIN_SAMPLES:
+        return INSIDE
+    highest = np.partition(levels, -MIN_SAMPLES)[-MIN_SAMPLES]
+    return float(min(TAU, highest))
 
 
 def _network(seed: int) -> Any:
@@ -255,17 +266,20 @@ def _within_reach(inside: Mask) -> Mask:
 
 def _united(seen: Evidence, coarse: Field, inside: Mask, probability: Field, near: Mask) -> Mask:
     """Unite the core of the boxes with what the MLP found connected with a box; fill its holes."""
-    core = seen.mask & (coarse > CORE)
+    core = _core(coarse, inside)
     steady = ndimage.gaussian_filter(probability, 0.5)
     found = near & (steady > ACCEPTED)
     labels, _ = ndimage.label(found | core)
     touching = np.unique(labels[(core | (found & inside)) & (labels > 0)])
     united = np.isin(labels, touching[touching > 0])
-    # A box in which the MLP finds nothing stays: every lesion that was detected is in the mask.
-    boxes, count = ndimage.label(inside)
-    if count:
-        held = ndimage.maximum(united, boxes, np.arange(1, count + 1))
-        lost = np.flatnonzero(np.asarray(held) == 0) + 1
-        united |= np.isin(boxes, lost)
     filled: Mask = ndimage.binary_fill_holes(united) & seen.mask
     return filled
+
+
+def _core(coarse: Field, inside: Mask) -> Mask:
+    """Return what is tumour without a question; of a small box, which has no such inside, all."""
+    boxes, count = ndimage.label(inside)
+    certain = ndimage.sum_labels(coarse >= TAU, boxes, np.arange(1, count + 1))
+    small = np.flatnonzero(np.asarray(certain) < MIN_SAMPLES) + 1
+    core: Mask = inside & ((coarse > CORE) | np.isin(boxes, small))
+    return core

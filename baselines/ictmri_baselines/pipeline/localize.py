@@ -30,7 +30,7 @@ from ictmri_baselines.localizer.detectors import (
     recorded,
 )
 from ictmri_baselines.localizer.page import PageCase, figure, localization_page
-from ictmri_baselines.localizer.refine import VoxelModel
+from ictmri_baselines.localizer.refine import VERSION, VoxelModel
 from ictmri_baselines.localizer.tally import Tally, tally
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.stage import (
@@ -72,7 +72,7 @@ def localize_cohort(
     """
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
-    settings = recorded(detector) | {"ictmri": __version__}
+    settings = recorded(detector) | {"refine_version": VERSION, "ictmri": __version__}
     if voxel_model == "cohort":
         settings["voxel_model"] = voxel_model
     with alone_with(cohort.root):
