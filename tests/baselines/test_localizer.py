@@ -178,6 +178,32 @@ def test_several_lesions_are_all_kept() -> None:
     assert refined.sum() < 4 * (lesions[0] | lesions[1]).sum()
 
 
+def test_a_box_around_half_of_a_small_lesion_is_kept_and_grows() -> None:
+    lesion = ball((24, -20, 12), 7)
+    x, y, z = ndimage.find_objects(lesion.astype(int))[0]
+    box = Box(x.start, y.start, (x.start + x.stop) // 2, y.stop, 1.0)
+    middle = (z.start + z.stop) // 2
+    rows = [SliceBoxes(k, (box,), "given") for k in range(middle - 2, middle + 3)]
+    found = localize(brain_of(standard_brain() + 5 * lesion), Given(rows))
+    inside = np.asarray(found.coarse.dataobj) > 0.5
+    refined = np.asarray(found.refined.dataobj) > 0
+    assert (np.asarray(found.coarse.dataobj) > 0.9).sum() < 30
+    assert "few-voxels" not in found.flags
+    assert inside.any()
+    assert refined[inside].all()
+    assert inside[lesion].mean() < 0.3
+    assert refined[lesion].mean() > 0.6
+
+
+def test_a_box_of_a_few_voxels_is_flagged_and_kept() -> None:
+    rows = [SliceBoxes(45, (Box(40, 50, 44, 54, 1.0),), "given"), SliceBoxes(46, (), "given")]
+    found = localize(brain_of(standard_brain()), Given(rows), sigma_mm=0.5, dilation_mm=0)
+    assert found.flags == ("few-voxels",)
+    np.testing.assert_array_equal(
+        np.asarray(found.refined.dataobj) > 0, np.asarray(found.coarse.dataobj) > 0.5
+    )
+
+
 def test_the_stair_steps_of_stacked_boxes_are_gone() -> None:
     """Largest step from slice to slice: 1 for a stack of boxes, a fraction of it in the prior."""
     rows = [SliceBoxes(z, (Box(20 + z % 2 * 4, 18, 34, 30, 1.0),), "test") for z in range(14, 26)]
