@@ -135,7 +135,7 @@ def published_digest(name: str, version: str = FIRST_VERSION) -> str | None:
     """
     release = version.rsplit(".", 1)[0] + ".0"
     file = f"{name}.csv" if release == FIRST_VERSION else f"{name}@{release}.csv"
-    sums = (shipped("splits") / "SHA256SUMS").read_text().splitlines()
+    sums = (shipped("splits") / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     digests = {file: digest for digest, file in (line.split() for line in sums)}
     return digests.get(file)
 

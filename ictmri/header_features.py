@@ -100,7 +100,7 @@ def _acquisition(cohort: Cohort) -> dict[str, dict[str, Value]]:
     path = cohort.root / "acquisition.csv"
     if not path.is_file():
         return {}
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return {
             row.pop("case_id"): {f"acquisition.{name}": cell for name, cell in row.items()}
             for row in csv.DictReader(stream)

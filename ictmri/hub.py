@@ -320,7 +320,7 @@ def _as_snapshot(root: Path, record: Mapping[str, Any]) -> Snapshot:
 
 def _read_record(root: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((root / RECORD).read_text())
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("schema") != _SCHEMA:

@@ -30,7 +30,7 @@ def kept_release(repo_id: str, revision: str | None = None) -> Path | None:
     asked = revision or _NEWEST
     ref = folder / "refs" / quote(asked, safe="")
     if ref.is_file():
-        commit = ref.read_text().strip()
+        commit = ref.read_text(encoding="utf-8").strip()
     elif _COMMIT.fullmatch(asked) and asked in _verified(folder):
         commit = asked
     else:
@@ -95,7 +95,7 @@ def _folder(repo_id: str) -> Path:
 
 
 def _verified(folder: Path) -> set[str]:
-    return {ref.read_text().strip() for ref in (folder / "refs").glob("*")}
+    return {ref.read_text(encoding="utf-8").strip() for ref in (folder / "refs").glob("*")}
 
 
 def _is_whole(root: Path) -> bool:

@@ -77,7 +77,7 @@ def read_manifest(root: Path) -> Manifest:
     """
     path = root / FILE_NAME
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(
             str(root), ["not a cohort folder: it holds no manifest.json"], "ictmri build --help"

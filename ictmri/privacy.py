@@ -135,6 +135,6 @@ def _in_acquisition(root: Path) -> Iterator[str]:
     if not path.is_file():
         return
     vocabulary = re.compile(r"-?[0-9.e+-]*|[23]D|[a-z ]{2,20}")
-    for number, line in enumerate(path.read_text().splitlines()[1:], start=2):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], start=2):
         if any(not vocabulary.fullmatch(cell) for cell in line.split(",")[1:]):
             yield f"acquisition.csv: row {number} holds more than numbers"

@@ -128,7 +128,7 @@ def open_volumes(cohort: Cohort) -> tuple[Volumes, dict[str, int]]:
     with only_one(folder):
         if not (folder / "cases.json").is_file():
             _decode(cohort, folder)
-    index = json.loads((folder / "cases.json").read_text())
+    index = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
     volumes = Volumes(
         image=np.load(folder / "image.npy", mmap_mode="r"),
         prior=np.load(folder / "prior.npy", mmap_mode="r"),

@@ -200,7 +200,7 @@ def _claim(out: Path, identity: dict[str, str]) -> None:
     if not path.is_file():
         write_json(path, identity)
         return
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text(encoding="utf-8"))
     changed = [key for key, value in identity.items() if known.get(key) != value]
     if changed:
         raise InputError(
@@ -264,7 +264,7 @@ def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) 
 
 def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
     first = tasks[0]
-    rows = [row for task in tasks for row in task.path.read_text().splitlines()[1:]]
+    rows = [row for task in tasks for row in task.path.read_text(encoding="utf-8").splitlines()[1:]]
     order = {case_id: place for place, case_id in enumerate(table.case_ids)}
     rows.sort(key=lambda row: (int(row.split(",")[1]), order[row.split(",")[0]]))
     predictions = first.out / "predictions.csv"

@@ -87,8 +87,11 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
-    report, run = row["report"], json.loads((folder / "run.json").read_text())
-    logs = [json.loads(path.read_text()) for path in sorted((folder / "folds").glob("*.json"))]
+    report, run = row["report"], json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    logs = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((folder / "folds").glob("*.json"))
+    ]
     return {
         "recipe": recipe,
         "name": row["name"],

@@ -256,7 +256,9 @@ def reported_rows() -> list[dict[str, Any]]:
     """Return ``benchmark/reported.yaml``: what others print about the clinical cohort, in percent."""
     import yaml
 
-    rows: list[dict[str, Any]] = yaml.safe_load(shipped("reported.yaml").read_text())
+    rows: list[dict[str, Any]] = yaml.safe_load(
+        shipped("reported.yaml").read_text(encoding="utf-8")
+    )
     return rows
 
 

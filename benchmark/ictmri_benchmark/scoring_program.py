@@ -30,7 +30,9 @@ def scores(report: Report) -> dict[str, float]:
 def main(folders: Sequence[str]) -> int:
     """Score what was submitted; returns the exit code."""
     source, target = (Path(folder) for folder in folders)
-    about: dict[str, Any] = json.loads((source / "ref" / "reference.json").read_text())
+    about: dict[str, Any] = json.loads(
+        (source / "ref" / "reference.json").read_text(encoding="utf-8")
+    )
     try:
         table = read_folds(
             source / "ref" / "folds.csv", about["cohort"], expected_sha256=about["splits_sha256"]

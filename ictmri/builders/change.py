@@ -71,7 +71,7 @@ def opened_work(out: Path, stage: str, stamp: Any) -> Path:
     """
     work = work_folder(out, stage)
     path = work / _STAMP
-    if not path.is_file() or json.loads(path.read_text()) != stamp:
+    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != stamp:
         close_work(out, stage)
         write_json(path, stamp)
     remove_parts(work)

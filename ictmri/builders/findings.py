@@ -48,4 +48,8 @@ def findings_text(findings: list[Finding]) -> str:
 def read_findings(root: Path) -> list[Finding]:
     """Return the findings that a build left in a cohort folder."""
     path = root / FILE_NAME
-    return [Finding(**item) for item in json.loads(path.read_text())] if path.is_file() else []
+    return (
+        [Finding(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
+        if path.is_file()
+        else []
+    )

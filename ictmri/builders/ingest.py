@@ -81,7 +81,7 @@ def ingest(
 def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
     """Yield what became of each scan."""
     for case_id in case_ids:
-        stored = json.loads(_path(work, case_id).read_text())
+        stored = json.loads(_path(work, case_id).read_text(encoding="utf-8"))
         yield Outcome(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
 
 

@@ -134,7 +134,9 @@ def _truth_row(work: Path, row: FoldRow) -> dict[str, Any]:
     return {
         "case_id": row.case_id,
         "lesion_mask": _stored(work / f"{row.case_id}_mask.nii.gz"),
-        "parameters": json.dumps(json.loads(_parameters_path(work, row.case_id).read_text())),
+        "parameters": json.dumps(
+            json.loads(_parameters_path(work, row.case_id).read_text(encoding="utf-8"))
+        ),
         "fold": row.fold,
         "synthetic": True,
     }

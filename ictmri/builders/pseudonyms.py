@@ -61,11 +61,11 @@ def write_link(link: Path, rows: list[TableRow], ids: Mapping[str, str]) -> None
     writer.writerow(LINK_COLUMNS)
     writer.writerows((p, case_id, images.get(p, "")) for p, case_id in sorted(known.items()))
     with replacing(link, mode=0o600) as part:
-        part.write_text(stream.getvalue())
+        part.write_text(stream.getvalue(), encoding="utf-8")
 
 
 def _read_link(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return {row["patient_id"]: row["case_id"] for row in csv.DictReader(stream)}

@@ -134,9 +134,9 @@ def _copy_the_rest(cohort: Cohort, part: Path, kept: set[str]) -> None:
         write_text(part / FINDINGS, findings_text(findings))
     acquisition = cohort.root / "acquisition.csv"
     if acquisition.is_file():
-        write_text(part / acquisition.name, _rows_of(acquisition.read_text(), kept))
+        write_text(part / acquisition.name, _rows_of(acquisition.read_text(encoding="utf-8"), kept))
     for boxes in sorted(cohort.root.glob("boxes/*.jsonl")):
-        lines = boxes.read_text().splitlines(keepends=True)
+        lines = boxes.read_text(encoding="utf-8").splitlines(keepends=True)
         mine = [line for line in lines if json.loads(line)["case_id"] in kept]
         write_text(part / "boxes" / boxes.name, "".join(mine))
 

@@ -150,7 +150,7 @@ def _finished(out: Path, key: dict[str, Any]) -> Export | None:
 
 def _record(out: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((out / FILE_NAME).read_text())
+        record = json.loads((out / FILE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     known = isinstance(record, dict) and record.get("schema") == SCHEMA and "files" in record
@@ -169,7 +169,7 @@ def _prepared(out: Path, key: dict[str, Any]) -> Path:
     """Return the work folder, emptied where it belongs to another export."""
     part = work_folder(out, "export")
     stamp = part / FILE_NAME
-    if not stamp.is_file() or {**json.loads(stamp.read_text()), "files": None} != {
+    if not stamp.is_file() or {**json.loads(stamp.read_text(encoding="utf-8")), "files": None} != {
         **key,
         "files": None,
     }:

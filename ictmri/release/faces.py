@@ -74,7 +74,7 @@ def defaced(work: Path, case_id: str, stored: dict[str, Any]) -> dict[str, Any]:
 
 def read_outcome(work: Path, case_id: str) -> FaceOutcome:
     """Return what was done to a case."""
-    return FaceOutcome(**json.loads(_outcome_path(work, case_id).read_text()))
+    return FaceOutcome(**json.loads(_outcome_path(work, case_id).read_text(encoding="utf-8")))
 
 
 def refuse_unfound(outcomes: list[FaceOutcome]) -> None:

@@ -36,7 +36,7 @@ def identifiers(cohort: Cohort) -> list[str]:
         return []
     ids: set[str] = set()
     names: Counter[str] = Counter()
-    with link.open(newline="") as stream:
+    with link.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             image = Path(row.get("image") or "").name
             ids.add(row["patient_id"])
@@ -50,7 +50,7 @@ def _own_text(cohort: Cohort) -> str:
     columns = [f"{c.name} {c.kind} {c.meaning}" for every in COLUMNS.values() for c in every]
     places = [shipped(name) for name in _OWN_TEXTS]
     files = [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
-    texts = [file.read_text() for file in files]
+    texts = [file.read_text(encoding="utf-8") for file in files]
     return "\n".join([cohort.name, *CLASSES, *columns, *texts]).lower()
 
 

@@ -326,7 +326,7 @@ def _member_seed(seed: int, member: int) -> int:
 def _claim(folder: Path, identity: str) -> None:
     """Remove what another training left here."""
     path = folder / _IDENTITY
-    known = json.loads(path.read_text())["identity"] if path.is_file() else None
+    known = json.loads(path.read_text(encoding="utf-8"))["identity"] if path.is_file() else None
     if known == identity:
         remove_parts(folder)
         return

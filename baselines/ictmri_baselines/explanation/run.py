@@ -49,7 +49,7 @@ def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
         raise InputError(
             str(run), ["no run: there is no run.json"], "give the --out of ictmri reproduce"
         )
-    identity: dict[str, Any] = json.loads(path.read_text())
+    identity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     here = {
         "cohort": cohort.name,
         "folds_sha256": cohort.manifest.folds_sha256,
@@ -90,7 +90,7 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
 
 
 def _predictions(folder: Path) -> dict[str, NDArray[np.float64]]:
-    with folder.with_suffix(".csv").open(newline="") as stream:
+    with folder.with_suffix(".csv").open(newline="", encoding="utf-8") as stream:
         return {
             row["case_id"]: np.array([float(row[f"p_{name}"]) for name in CLASSES])
             for row in csv.DictReader(stream)

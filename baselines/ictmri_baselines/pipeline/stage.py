@@ -80,7 +80,7 @@ def finish_case(work: Path, case_id: str, facts: dict[str, Any]) -> None:
 
 def facts_of(work: Path, case_id: str) -> dict[str, Any]:
     """Return what was recorded about a finished case."""
-    facts: dict[str, Any] = json.loads((work / f"{case_id}{DONE}").read_text())
+    facts: dict[str, Any] = json.loads((work / f"{case_id}{DONE}").read_text(encoding="utf-8"))
     return facts
 
 

@@ -143,7 +143,9 @@ def _members(folder: Path) -> list[Path]:
 
 def _why_none(run: Path) -> str:
     if (run / "run.json").is_file():
-        recipe = json.loads((run / "run.json").read_text()).get("recipe", "its recipe")
+        recipe = json.loads((run / "run.json").read_text(encoding="utf-8")).get(
+            "recipe", "its recipe"
+        )
         return f"this run of {recipe} kept no models"
     return "this folder is no run of ictmri reproduce: it holds neither run.json nor a model"
 
@@ -165,7 +167,7 @@ def _report(run: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = content["schema"] == REPORT_SCHEMA
     except (ValueError, KeyError, TypeError):
         known = False

@@ -175,13 +175,15 @@ def _in_child(
             folder / "in.npz", fixed=fixed, moving=moving, mask=fixed > 0 if mask is None else mask
         )
         (folder / "in.json").write_text(
-            json.dumps({"masked": mask is not None, "edge_mm": edge_mm, **asdict(parameters)})
+            json.dumps({"masked": mask is not None, "edge_mm": edge_mm, **asdict(parameters)}),
+            encoding="utf-8",
         )
         done = subprocess.run(
             [sys.executable, "-m", "ictmri_baselines.processor.ants_syn", name],
             env={**os.environ, _THREADS: "1"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         if done.returncode:
@@ -192,7 +194,7 @@ def _in_child(
 
 def _serve(folder: Path) -> None:
     """Do in a child process what :func:`_in_child` asks for."""
-    asked = json.loads((folder / "in.json").read_text())
+    asked = json.loads((folder / "in.json").read_text(encoding="utf-8"))
     masked, edge_mm = asked.pop("masked"), asked.pop("edge_mm")
     lists: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()

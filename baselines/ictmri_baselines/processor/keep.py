@@ -32,7 +32,9 @@ class Keep:
         image, record = self._paths(step, key)
         if not (image.is_file() and record.is_file()):
             return None
-        return nib.Nifti1Image.from_bytes(image.read_bytes()), json.loads(record.read_text())
+        return nib.Nifti1Image.from_bytes(image.read_bytes()), json.loads(
+            record.read_text(encoding="utf-8")
+        )
 
     def store(self, step: str, key: str, image: nib.Nifti1Image, record: dict[str, Any]) -> None:
         """Keep an image and its record; the image, written last and in one step, makes them count."""

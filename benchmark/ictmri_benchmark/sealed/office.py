@@ -116,7 +116,7 @@ class Office:
         path = self.folder / "private" / "salt"
         keys.check_secret(path)
         try:
-            salt = bytes.fromhex(path.read_text().strip())
+            salt = bytes.fromhex(path.read_text(encoding="utf-8").strip())
         except ValueError:
             salt = b""
         if len(salt) != SALT_BYTES:

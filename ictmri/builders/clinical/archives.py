@@ -63,7 +63,7 @@ def unpack(archive: Path, into: Path, wanted: Callable[[str], bool]) -> int:
     note = into.with_name(f"{into.name}.json")
     stamp = stamp_of(archive)
     if into.is_dir() and note.is_file():
-        known = json.loads(note.read_text())
+        known = json.loads(note.read_text(encoding="utf-8"))
         if known["archive"] == stamp:
             return int(known["left"])
     part = into.with_name(f"{into.name}.part")

@@ -156,7 +156,7 @@ def _known_copy(folder: Path) -> tuple[str, str]:
     if resolved.parent.name == "snapshots":
         return "", _commit(resolved.name)
     notes = sorted((folder / ".cache" / "huggingface" / "download").rglob("*.metadata"))
-    commits = {_commit(note.read_text().split("\n")[0].strip()) for note in notes}
+    commits = {_commit(note.read_text(encoding="utf-8").split("\n")[0].strip()) for note in notes}
     return "", commits.pop() if len(commits) == 1 else ""
 
 
@@ -216,7 +216,9 @@ def _cohort_in(root: Path) -> Path | None:
     """Return the folder of the source that is a cohort of this package's own format."""
     for path in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
         manifest = path / FILE_NAME
-        if manifest.is_file() and f'"{SCHEMA}"' in manifest.read_text(errors="replace"):
+        if manifest.is_file() and f'"{SCHEMA}"' in manifest.read_text(
+            encoding="utf-8", errors="replace"
+        ):
             return path
     return None
 

@@ -55,7 +55,7 @@ def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[s
         By column, the path below ``into`` of each row's image; empty where the row has none.
     """
     whole, stamp = into / _WHOLE, stamp_of(path)
-    made = whole.is_file() and json.loads(whole.read_text()) == stamp
+    made = whole.is_file() and json.loads(whole.read_text(encoding="utf-8")) == stamp
     if not made:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
