@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ictmri.builders.identity import alike, one_or_two, spoiled_id
 from ictmri.classes import CLASSES
 from ictmri.csvfile import CsvFile, read_csv
 from ictmri.errors import InputError, nearest
@@ -56,7 +57,7 @@ def read_table(path: Path) -> list[TableRow]:
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
             rows.append(_row(number, values, path.parent))
-    problems += _repeated(file, header)
+    problems += [*_repeated(file, header), *_alike(file, header)]
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
     if problems:
@@ -78,6 +79,8 @@ def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
     problems = []
     if not values["patient_id"]:
         problems.append("patient_id is empty")
+    elif told := spoiled_id(values["patient_id"]):
+        problems.append(f"patient_id {values['patient_id']!r} {told}")
     if not values["image"]:
         problems.append("image is empty")
     elif not (folder / values["image"]).exists():
@@ -122,16 +125,32 @@ def _row(number: int, values: dict[str, str], folder: Path) -> TableRow:
 
 def _repeated(file: CsvFile, header: list[str]) -> list[str]:
     """Name patients and images that stand in several rows: one volume a patient is the contract."""
-    problems = []
-    for column in ("patient_id", "image"):
-        place = header.index(column)
-        rows: dict[str, list[int]] = {}
-        for number, cells in zip(file.numbers, file.lines, strict=True):
-            if place < len(cells) and cells[place].strip():
-                rows.setdefault(cells[place].strip(), []).append(number)
-        problems += [
-            f"rows {', '.join(map(str, numbers))}: {column} {value!r} stands {len(numbers)} times"
-            for value, numbers in rows.items()
-            if len(numbers) > 1
-        ]
-    return problems
+    return [
+        f"rows {_told(numbers)}: {column} {value!r} stands {len(numbers)} times"
+        for column in ("patient_id", "image")
+        for value, numbers in _places(file, header.index(column)).items()
+        if len(numbers) > 1
+    ]
+
+
+def _alike(file: CsvFile, header: list[str]) -> list[str]:
+    """Name ids that may be one patient's: he would be in two folds."""
+    rows = _places(file, header.index("patient_id"))
+    return [
+        f"rows {_told([rows[patient_id][0] for patient_id in ids])}: patient_id {one_or_two(ids)} "
+        "Keep one row of a patient; give different patients ids that differ in more"
+        for ids in alike(rows)
+    ]
+
+
+def _places(file: CsvFile, column: int) -> dict[str, list[int]]:
+    """Return the numbers of the rows in which each value of a column stands."""
+    rows: dict[str, list[int]] = {}
+    for number, cells in zip(file.numbers, file.lines, strict=True):
+        if column < len(cells) and cells[column].strip():
+            rows.setdefault(cells[column].strip(), []).append(number)
+    return rows
+
+
+def _told(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -5,7 +5,6 @@ The allow-list of :mod:`ictmri.privacy` says what may be written; this looks for
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from collections import Counter
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ictmri.builders.pseudonyms import link_path
+from ictmri.builders.pseudonyms import link_path, read_link
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.resources import shipped
@@ -31,16 +30,10 @@ def identifiers(cohort: Cohort) -> list[str]:
 
     Left out are file names that several patients share (``image.nii.gz``), and words of our own texts.
     """
-    link = link_path(cohort.root)
-    if not link.is_file():
-        return []
-    ids: set[str] = set()
-    names: Counter[str] = Counter()
-    with link.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            image = Path(row.get("image") or "").name
-            ids.add(row["patient_id"])
-            names.update({image, image.split(".")[0]})
+    links = read_link(link_path(cohort.root))
+    ids = {found.patient_id for found in links}
+    images = [Path(found.image).name for found in links]
+    names = Counter(name for image in images for name in {image, image.split(".")[0]})
     words = ids | {name for name, count in names.items() if count == 1}
     own = _own_text(cohort)
     return sorted(word for word in words if len(word) >= SHORTEST and word.lower() not in own)
