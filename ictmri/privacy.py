@@ -7,14 +7,19 @@ numbers. It is checked on what was written, not on what was meant to be written.
 
 from __future__ import annotations
 
+import csv
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ictmri.manifest import FILE_NAME
+from ictmri.errors import InputError
+from ictmri.manifest import FILE_NAME, Manifest
+from ictmri.suppression import K
+from ictmri.tumours import tumour_name
 from ictmri.volumes import SYNTHETIC_MARK
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ _PATIENT: Final = re.compile(r"[A-Za-z0-9_.-]+-p\d{4,}")
 _FILES: Final = re.compile(
     r"README\.md|croissant\.json|folds\.csv|findings\.json|acquisition\.csv|CHANGES\.md"
     r"|datasheet\.md|eval\.yaml|participants\.csv|privacy\.json|LICENSE|\.gitattributes"
-    r"|checklists/[a-z0-9-]+\.yaml|boxes/[a-z0-9-]+\.jsonl|qc/process\.csv"
+    r"|checklists/[a-z0-9-]+\.yaml|boxes/(boxes|openai|qwen3-vl|saliency)\.jsonl|qc/process\.csv"
     r"|data/(default|processed|truth)/fold\d+-\d{5}-of-\d{5}\.parquet"
 )
 _PARQUET_KEYS: Final = {b"ARROW:schema", b"huggingface"}
@@ -39,17 +44,32 @@ _TEXT_FIELDS: Final = {
     "intent_name": (328, 16),
 }
 """Free text of a NIfTI-1 header: name -> (offset, bytes)."""
-_GZIP_HEAD: Final = 10
+VENDORS: Final = (
+    *("siemens", "ge", "philips", "canon"),
+    *("toshiba", "hitachi", "fujifilm", "united imaging"),
+)
+"""Makers of scanners whose names may stand in ``acquisition.csv``."""
+_NUMBER: Final = re.compile(r"(-?[0-9][0-9.]*(e[+-]?[0-9]+)?)?|[23]D|nan|-?inf")
 
 
 def is_plain_subtype(text: str) -> bool:
-    """Return True for a short name of a diagnosis: a few words, no number that could be an id."""
+    """Return True for what can be a short name of a diagnosis: a few words, no number that could be an id.
+
+    It may be the name of a person as well: what is published stands on a list, see :mod:`ictmri.tumours`.
+    """
     return bool(_SUBTYPE.fullmatch(text)) and not _LONG_NUMBER.search(text)
 
 
 def leaks(cohort: Cohort) -> list[str]:
     """Return one line for everything in a cohort folder that is not on the allow-list."""
-    return [*_unknown_files(cohort.root), *_in_data(cohort), *_in_acquisition(cohort.root)]
+    found = [*_unknown_files(cohort.root), *_in_data(cohort), *_in_acquisition(cohort.root)]
+    return found + ([*_in_release(cohort)] if "release" in cohort.manifest.steps else [])
+
+
+def own_subtypes(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of tumours that the owner of a cohort added to the list when it was built."""
+    given = manifest.generator.get("subtypes", [])
+    return tuple(name for name in given if isinstance(name, str) and is_plain_subtype(name))
 
 
 def volume_leaks(content: bytes) -> list[str]:
@@ -103,23 +123,25 @@ def _unknown_files(root: Path) -> list[str]:
 def _in_data(cohort: Cohort) -> Iterator[str]:
     import pyarrow.parquet as pq
 
+    added = own_subtypes(cohort.manifest)
+
     for config in cohort.manifest.configs:
         for path in (path for paths in cohort.parquet_files(config).values() for path in paths):
             extra = set(pq.read_metadata(path).metadata or {}) - _PARQUET_KEYS
             if extra:
                 yield f"{path.name}: metadata {sorted(extra)}"
         for row in cohort.rows(config):
-            for text in _in_row(row):
+            for text in _in_row(row, added):
                 yield f"{config}: case {row['case_id']}: {text}"
 
 
-def _in_row(row: dict[str, Any]) -> Iterator[str]:
+def _in_row(row: dict[str, Any], added: Sequence[str]) -> Iterator[str]:
     if not _CASE.fullmatch(row["case_id"]):
         yield "its case id is no pseudonym"
     if "patient_id" in row and not _PATIENT.fullmatch(row["patient_id"]):
         yield "its patient id is no pseudonym"
-    if row.get("subtype") and not is_plain_subtype(row["subtype"]):
-        yield "its subtype is not the short name of a diagnosis"
+    if row.get("subtype") and not tumour_name(row["subtype"], added):
+        yield "its subtype is on no list of tumours"
     for column, value in row.items():
         if isinstance(value, dict):
             if not re.fullmatch(
@@ -134,7 +156,34 @@ def _in_acquisition(root: Path) -> Iterator[str]:
     path = root / "acquisition.csv"
     if not path.is_file():
         return
-    vocabulary = re.compile(r"-?[0-9.e+-]*|[23]D|[a-z ]{2,20}")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:], start=2):
-        if any(not vocabulary.fullmatch(cell) for cell in line.split(",")[1:]):
-            yield f"acquisition.csv: row {number} holds more than numbers"
+    with path.open(newline="", encoding="utf-8") as stream:
+        for number, cells in enumerate(list(csv.reader(stream))[1:], start=2):
+            told = all(_NUMBER.fullmatch(cell) or cell in VENDORS for cell in cells[1:])
+            if not (cells and _CASE.fullmatch(cells[0]) and told):
+                yield f"acquisition.csv: row {number} holds more than numbers"
+
+
+def _in_release(cohort: Cohort) -> Iterator[str]:
+    """Yield what may stand in the owner's cohort, and not in a release."""
+    from ictmri.release.boxes import released_boxes
+
+    case_ids = cohort.folds().case_ids
+    for path in sorted(cohort.root.glob("boxes/*.jsonl")):
+        try:
+            numbers = released_boxes(path, case_ids)
+        except InputError as error:
+            yield from (f"boxes/{path.name}: {problem}" for problem in error.problems)
+        else:
+            if numbers != path.read_text(encoding="utf-8"):
+                yield f"boxes/{path.name}: holds more than numbers"
+    if not cohort.synthetic:
+        shared = Counter(
+            (row["subtype"], row["label"])
+            for row in cohort.rows("default", ["subtype", "label"])
+            if row["subtype"]
+        )
+        yield from (
+            f"subtype {name!r}: fewer than {K} patients share it"
+            for (name, _), count in sorted(shared.items())
+            if count < K
+        )

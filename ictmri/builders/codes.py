@@ -310,6 +310,14 @@ CODES: Final[dict[str, Code]] = {
         "Neither the placement of the heads nor near copies were looked for, since there are many scans.",
         "Build with --checks full; it takes about a second a scan and core.",
     ),
+    "subtype-not-listed": Code(
+        "warning",
+        "Subtype is on no list",
+        "What stands in the column subtype is no name on the list of tumours (WHO 2021), so it is left "
+        "empty: any other text could name a person.",
+        "Write the tumour as the list does (ictmri/tumours.yaml), or add its name: subtypes in your facts "
+        "file, ictmri build folder --facts.",
+    ),
     "unknown-metadata": Code(
         "warning",
         "Unknown age, sex or subtype",

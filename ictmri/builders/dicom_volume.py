@@ -15,6 +15,7 @@ from ictmri.builders.codes import Note
 from ictmri.builders.dicom_series import Series, choose_t1ce, find_series
 from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
+from ictmri.privacy import VENDORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 
 SPACING_TOLERANCE: Final = 0.02
 """Relative unevenness of the slice spacing that is told but accepted."""
-_VENDORS: Final = (
-    "siemens",
-    "ge",
-    "philips",
-    "canon",
-    "toshiba",
-    "hitachi",
-    "fujifilm",
-    "united imaging",
-)
 ACQUISITION_NUMBERS: Final = {
     "field_strength_t": "MagneticFieldStrength",
     "repetition_time_ms": "RepetitionTime",
@@ -290,7 +281,7 @@ def _acquisition(dataset: Dataset) -> dict[str, str]:
         return {}
     facts = {column: _number(plain.get(name)) for column, name in ACQUISITION_NUMBERS.items()}
     maker = str(plain.get("Manufacturer", "")).lower()
-    facts["vendor"] = next((vendor for vendor in _VENDORS if maker.startswith(vendor)), "")
+    facts["vendor"] = next((vendor for vendor in VENDORS if maker.startswith(vendor)), "")
     facts["acquisition"] = {"2D": "2D", "3D": "3D"}.get(str(plain.get("MRAcquisitionType")), "")
     return facts
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,6 +37,7 @@ from ictmri.builders.successor import (
 )
 from ictmri.builders.table import TableRow, read_table
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
+from ictmri.csvfile import shown
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.files import sha256_bytes, sha256_file
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
@@ -47,6 +48,7 @@ from ictmri.versions import FIRST_VERSION, changes_text
 MANY: Final = 500
 """Scans up to which each is compared with the template, about a second each, unless told otherwise."""
 Checks = Literal["full", "quick"]
+_UNLISTED: Final = "on no list of tumours, left empty"
 _QUICK_TEXT: Final = "the placement of the heads and near copies were not checked"
 
 
@@ -59,15 +61,17 @@ class FolderBuild:
         findings: what was odd, and which cases are not in it.
         folds: what the fold rule did.
         details: what libraries said of the scans that could not be read; for the owner alone.
+        left_empty: cells of the table that were left empty, and why; for the owner alone.
     """
 
     cohort: Cohort
     findings: list[Finding]
     folds: list[str]
     details: list[str]
+    left_empty: list[str] = field(default_factory=list)
 
 
-def build_folder(
+def build_folder(  # noqa: PLR0913
     table: Path,
     out: Path,
     *,
@@ -76,6 +80,7 @@ def build_folder(
     local: bool = False,
     previous: Cohort | None = None,
     checks: Checks | None = None,
+    subtypes: Sequence[str] = (),
     jobs: int | None = None,
 ) -> FolderBuild:
     """Build a cohort folder from an owner's table.
@@ -93,6 +98,7 @@ def build_folder(
         n_folds: number of folds.
         local: the cohort is never to be published, its faces stay.
         previous: the version before: its patients keep their case ids and folds, only new ones are dealt.
+        subtypes: names of tumours that the owner adds to the list of :mod:`ictmri.tumours`.
         checks: ``full`` or ``quick``, without the template; full up to :data:`MANY` scans where None.
         jobs: worker processes; all usable cores where None.
 
@@ -105,7 +111,8 @@ def build_folder(
     else:
         settings |= successor_settings(previous, name, n_folds)
     settings |= {"local": True} if local else {}
-    rows = read_table(table)
+    settings |= {"subtypes": sorted(subtypes)} if subtypes else {}
+    rows = read_table(table, subtypes)
     quick = checks == "quick" or (checks is None and len(rows) > MANY)
     settings |= {"checks": "quick"} if quick else {}
     return build_rows(rows, out, settings, jobs, previous=previous)
@@ -152,7 +159,15 @@ def build_rows(
             _write_page(out, rows, ids, work, checked)
             close_work(out, CASES)
         return FolderBuild(
-            done, read_findings(done.root), describe_folds(done.folds().rows), details
+            done,
+            read_findings(done.root),
+            describe_folds(done.folds().rows),
+            details,
+            [
+                f"row {row.number}: subtype {shown(row.unlisted)}: {_UNLISTED}"
+                for row in rows
+                if row.unlisted
+            ],
         )
 
 
@@ -198,6 +213,7 @@ def _generator(
     source = [
         f"{ids[r.patient_id]} {digests[r.patient_id]} {r.label} {r.subtype} {r.age} {r.sex}"
         + (f" {folds[r.patient_id]}" if folds else "")
+        + (" unlisted" if r.unlisted else "")
         for r in rows
     ]
     return {
@@ -285,6 +301,11 @@ def _checked_scans(
     findings += near_findings(pairs, {row.case_id: row.fold for row in folds})
     if "checks" in generator:
         findings.append(finding("", "quick-checks", _QUICK_TEXT))
+    findings += [
+        finding(case_id, "subtype-not-listed", f"its subtype is {_UNLISTED}")
+        for case_id, row in kept.items()
+        if row.unlisted
+    ]
     findings += _cohort_findings(kept, folds, len(lost)) if kept else []
     return _Checked(generator["name"], kept, folds, findings, pairs, details)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from ictmri.builders.identity import alike, one_or_two, spoiled_id
 from ictmri.classes import CLASSES
 from ictmri.csvfile import CsvFile, read_csv
 from ictmri.errors import InputError, nearest
-from ictmri.privacy import is_plain_subtype
+from ictmri.tumours import tumour_name
 
 REQUIRED: Final = ("patient_id", "image", "label")
 OPTIONAL: Final = ("subtype", "age", "sex")
@@ -23,7 +24,18 @@ EXAMPLE: Final = "patient_id,image,label,subtype,age,sex"
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One patient of the owner's table; ``sex`` is empty and ``age`` NaN where unknown."""
+    """One patient of the owner's table.
+
+    Attributes:
+        number: number of the row.
+        patient_id: the owner's id.
+        image: the scan.
+        label: the class.
+        subtype: a name of :mod:`ictmri.tumours`; empty where unknown or not on the list.
+        age: years; NaN where unknown.
+        sex: ``female`` or ``male``; empty where unknown.
+        unlisted: what stood there as subtype and is on no list; for the owner alone.
+    """
 
     number: int
     patient_id: str
@@ -32,10 +44,15 @@ class TableRow:
     subtype: str
     age: float
     sex: str
+    unlisted: str = ""
 
 
-def read_table(path: Path) -> list[TableRow]:
+def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
     """Read the owner's table.
+
+    Args:
+        path: the file.
+        subtypes: names that the owner adds to the list of tumours.
 
     Raises:
         InputError: anything is wrong with it; every problem is named with its row.
@@ -56,7 +73,7 @@ def read_table(path: Path) -> list[TableRow]:
         found = _row_problems(values, path.parent)
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
-            rows.append(_row(number, values, path.parent))
+            rows.append(_row(number, values, path.parent, subtypes))
     problems += [*_repeated(file, header), *_alike(file, header)]
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
@@ -92,11 +109,6 @@ def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
         problems.append(f"age {values['age']!r} is not a number of years from 0 to {MAX_AGE:.0f}")
     if values.get("sex", "").lower() not in SEX_WORDS:
         problems.append(f"sex {values['sex']!r} is not female, male or empty")
-    subtype = values.get("subtype", "")
-    if subtype and not is_plain_subtype(subtype):
-        problems.append(f"subtype {subtype!r} is not the short name of a diagnosis")
-    elif values["patient_id"] and values["patient_id"].lower() in subtype.lower():
-        problems.append("subtype holds the patient_id")
     return problems
 
 
@@ -111,15 +123,18 @@ def _age(text: str) -> float:
     return age if 0 <= age <= MAX_AGE else math.inf
 
 
-def _row(number: int, values: dict[str, str], folder: Path) -> TableRow:
+def _row(number: int, values: dict[str, str], folder: Path, subtypes: Sequence[str]) -> TableRow:
+    written = values.get("subtype", "")
+    subtype = tumour_name(written, subtypes)
     return TableRow(
         number=number,
         patient_id=values["patient_id"],
         image=folder / values["image"],
         label=values["label"],
-        subtype=values.get("subtype", ""),
+        subtype=subtype,
         age=_age(values.get("age", "")),
         sex=SEX_WORDS[values.get("sex", "").lower()],
+        unlisted="" if subtype else written,
     )
 
 

@@ -14,6 +14,8 @@ from ictmri.builders.assemble import publish_documents, write_config
 from ictmri.builders.change import alone_with, changing, work_folder
 from ictmri.builders.findings import FILE_NAME as FINDINGS
 from ictmri.builders.findings import findings_text, read_findings
+from ictmri.builders.pseudonyms import link_path
+from ictmri.builders.successor import take_over_link
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError, nearest
 from ictmri.files import write_text
@@ -61,6 +63,9 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
         )
         write_text(part / CHANGES, changes_text(manifest))
         publish_documents(part, manifest)
+        if link_path(cohort.root).is_file():
+            # Who left keeps his case id there, and the others' names are hunted for when it is published.
+            take_over_link(cohort, out)
         part.rename(out)
     return open_cohort(out)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ictmri.cli.owner import owner_told
+
 if TYPE_CHECKING:
     from ictmri.builders.folder import FolderBuild
     from ictmri.cohort import Cohort
@@ -60,7 +62,7 @@ def build_phantom(
 
 
 @build_app.command("folder")
-def build_folder(
+def build_folder(  # noqa: PLR0913
     table: Annotated[
         Path, typer.Argument(help="CSV: patient_id,image,label and, if known, subtype,age,sex.")
     ],
@@ -78,6 +80,10 @@ def build_folder(
         Path | None,
         typer.Option(help="The version before: its patients keep their case ids and folds."),
     ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="Your answers (ictmri facts); subtypes in it adds names of tumours."),
+    ] = None,
     checks: Annotated[
         Checks | None,
         typer.Option(help="Compare each scan with the template or not [default: full up to 500]."),
@@ -92,6 +98,7 @@ def build_folder(
     """
     from ictmri.builders import folder
     from ictmri.cohort import open_cohort
+    from ictmri.release.facts import read_subtypes
 
     built = folder.build_folder(
         table,
@@ -100,6 +107,7 @@ def build_folder(
         n_folds=n_folds,
         local=keep_faces,
         previous=None if previous is None else open_cohort(previous),
+        subtypes=() if facts is None else read_subtypes(facts),
         checks=None if checks is None else checks.value,
         jobs=jobs,
     )
@@ -253,8 +261,12 @@ def _after_scans(built: FolderBuild, out: Path) -> None:
 
     for line in built.details:
         typer.echo(f"not in the cohort: {line}", err=True)
-    for finding in built.findings:
-        typer.echo(f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}", err=True)
+    for line in built.left_empty:
+        typer.echo(f"left empty: {line}", err=True)
+    with owner_told(out) as told:
+        for finding in built.findings:
+            text = f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}"
+            typer.echo(told(text), err=True)
     typer.echo(built.folds[0])
     _after_build(built.cohort)
     if link_path(out).is_file():

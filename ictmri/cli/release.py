@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.data import Jobs
+from ictmri.cli.owner import owner_told
 
 Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
 
@@ -70,13 +71,14 @@ def publish(
         raise InputError("--repo-id", ["is missing"], "give ORG/NAME, e.g. --repo-id clinic/mine")
     chosen = gate.value if gate else "none" if cohort.synthetic else "manual"
     order = Order(repo_id, chosen, visible, faces_checked, facts)  # type: ignore[arg-type]
-    prepared = prepare(cohort, order, jobs=jobs)
-    for line in plan_lines(prepared, order):
-        typer.echo(line)
-    if dry_run:
-        typer.echo("Dry run: nothing was sent.")
-        return
-    done = send(prepared, order)
+    with owner_told(cohort.root) as told:
+        prepared = prepare(cohort, order, jobs=jobs)
+        for line in plan_lines(prepared, order):
+            typer.echo(told(line))
+        if dry_run:
+            typer.echo("Dry run: nothing was sent.")
+            return
+        done = send(prepared, order)
     typer.echo(f"{'Published' if done.new else 'Published before'}: {done.url} at {done.tag}")
     if not visible:
         typer.echo("It is private. To list it for everyone, run again with --visible.")

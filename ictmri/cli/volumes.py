@@ -10,6 +10,7 @@ import typer
 
 from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.owner import owner_told
 from ictmri.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ def process(  # noqa: PLR0913
     from ictmri.cohort import find_cohort
     from ictmri_baselines.pipeline import Workers, process_cohort
 
-    done = process_cohort(
-        find_cohort(cohort),
-        _settings(settings, brain=brain, bias=bias, registration=registration, spacing_mm=spacing),
-        masks=masks,
-        workers=Workers(jobs, scheduler),
+    found = find_cohort(cohort)
+    chosen = _settings(
+        settings, brain=brain, bias=bias, registration=registration, spacing_mm=spacing
     )
-    left_out = done.manifest.left_out
-    for case_id, why in left_out.items():
-        typer.echo(f"left out: {case_id}: {why}", err=True)
+    with owner_told(found.root) as told:
+        done = process_cohort(found, chosen, masks=masks, workers=Workers(jobs, scheduler))
+        left_out = done.manifest.left_out
+        for case_id, why in left_out.items():
+            typer.echo(told(f"left out: {case_id}: {why}"), err=True)
     typer.echo(
         f"{done.name}: {done.manifest.n_cases - len(left_out)} of {done.manifest.n_cases} cases "
         f"processed\nPage: {_page(done, 'process')}\nNext: ictmri localize {cohort}"
@@ -171,12 +172,14 @@ def localize(  # noqa: PLR0913
         api_key_env=api_key_env,
         **_pairs(option or []),
     )
-    done = localize_cohort(
-        find_cohort(cohort),
-        chosen,
-        voxel_model=voxel_model.value,
-        workers=Workers(jobs, scheduler),
-    )
+    found = find_cohort(cohort)
+    with owner_told(found.root):
+        done = localize_cohort(
+            found,
+            chosen,
+            voxel_model=voxel_model.value,
+            workers=Workers(jobs, scheduler),
+        )
     _tell(f"{done.name}, {detector.value}", boxes_tally(done), price)
     typer.echo(f"Page: {_page(done, 'localize')}")
 

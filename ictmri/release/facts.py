@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ictmri.cohort import CLINICAL
 from ictmri.errors import InputError, nearest
 from ictmri.manifest import Manifest
+from ictmri.privacy import is_plain_subtype
 from ictmri.release import licences
 from ictmri.resources import shipped
+from ictmri.suppression import K
 from ictmri.yamlfile import read_yaml
 
 Status = Literal["known", "assumed", "unknown"]
@@ -43,6 +45,15 @@ _TEMPLATE_HEAD: Final = """\
 # Answer what you know, as   id: answer   or   id: {answer: ..., source: ..., status: known | assumed}
 # and leave the rest empty: it will be shown as unknown. 'not applicable: why' is an answer too.
 # What you write here is published word for word. Name no patient.
+"""
+
+
+_SUBTYPES: Final = "subtypes"
+_SUBTYPES_BLOCK: Final = f"""\
+# ---- names of tumours
+# Names in your column subtype that the list of tumours (WHO 2021) does not have. They are published as they
+# stand here, from {K} patients on: no name of a person, no date, no number.
+# {_SUBTYPES}: [name, another name]
 """
 
 
@@ -94,10 +105,17 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts about a cohort, in the order of the questions."""
+    """All facts about a cohort, in the order of the questions.
+
+    Attributes:
+        kind: which set of shipped answers it has.
+        rows: the facts.
+        subtypes: names that the owner adds to the list of tumours; no answer, so in no document.
+    """
 
     kind: Kind
     rows: tuple[Fact, ...]
+    subtypes: tuple[str, ...] = ()
 
     def __getitem__(self, question_id: str) -> Fact:
         """Return the fact of a question.
@@ -131,7 +149,7 @@ class Facts:
             else row
             for row in self.rows
         )
-        return Facts(self.kind, tuple(rows))
+        return Facts(self.kind, tuple(rows), self.subtypes)
 
 
 class _Answer(BaseModel):
@@ -164,7 +182,8 @@ def load_facts(manifest: Manifest, owner_file: Path | None = None) -> Facts:
     answers = _shipped_answers(kind)
     if owner_file is not None:
         answers = answers | read_answers(owner_file)
-    facts = Facts(kind, tuple(_fact(question, answers, kind) for question in questions()))
+    added = () if owner_file is None else read_subtypes(owner_file)
+    facts = Facts(kind, tuple(_fact(question, answers, kind) for question in questions()), added)
     if facts.text("licence") != licences.OTHER:
         facts = facts.completed(dict.fromkeys(("licence_name", "licence_link"), _NAMED_LICENCE))
     return facts
@@ -198,7 +217,7 @@ def template_text(manifest: Manifest | None = None) -> str:
             section = row.asked.section
             blocks.append(f"# ---- {section}\n")
         blocks.append(_template_block(row))
-    return "\n".join(blocks)
+    return "\n".join([*blocks, _SUBTYPES_BLOCK])
 
 
 def _template_block(row: Fact) -> str:
@@ -217,13 +236,39 @@ def read_answers(path: Path) -> dict[str, _Answer]:
     Raises:
         InputError: the file is not valid; every problem is named.
     """
-    content = read_yaml(path, _NEXT, words=True)
-    if not isinstance(content, dict) and content:
-        raise InputError(str(path), ["must hold one line for each answer, id: answer"], _NEXT)
-    answers, problems = _checked(content or {})
+    content = _content(path)
+    content.pop(_SUBTYPES, None)
+    answers, problems = _checked(content)
     if problems:
         raise InputError(str(path), problems, _NEXT)
     return answers
+
+
+def read_subtypes(path: Path) -> tuple[str, ...]:
+    """Return the names of tumours that an owner's file adds to the list.
+
+    Raises:
+        InputError: one is no short name of a diagnosis; every problem is named.
+    """
+    given = _content(path).get(_SUBTYPES) or []
+    if not isinstance(given, list):
+        raise InputError(str(path), [f"{_SUBTYPES}: must be a list, [name, name]"], _NEXT)
+    names = tuple(" ".join(str(name).split()) for name in given)
+    wrong = [
+        f"{_SUBTYPES}: {name!r} is not the short name of a diagnosis"
+        for name in names
+        if not is_plain_subtype(name)
+    ]
+    if wrong:
+        raise InputError(str(path), wrong, _NEXT)
+    return names
+
+
+def _content(path: Path) -> dict[Any, Any]:
+    content = read_yaml(path, _NEXT, words=True)
+    if not isinstance(content, dict) and content:
+        raise InputError(str(path), ["must hold one line for each answer, id: answer"], _NEXT)
+    return dict(content or {})
 
 
 _NEXT: Final = "correct these lines; `ictmri facts DIR` prints every id"

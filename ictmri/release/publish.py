@@ -12,11 +12,13 @@ from ictmri.errors import InputError
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path
 from ictmri.release.hunt import found_identifiers, identifiers
+from ictmri.release.public import K
 from ictmri.release.stage import Release, Settings, stage
 from ictmri.verify import verify_cohort
 
 if TYPE_CHECKING:
     from ictmri.release.facts import Facts
+    from ictmri.release.subtypes import Subtypes
     from ictmri.release.upload import Uploaded
 
 Gate = Literal["manual", "auto", "none"]
@@ -147,7 +149,19 @@ def plan_lines(prepared: Prepared, order: Order) -> Iterator[str]:
             f"  public     k = {public.k} over class, sex and age band; {public.widened} wider bands, "
             f"{sum(public.withheld.values())} values withheld (privacy.json)"
         )
+        yield from _subtype_lines(prepared.release.subtypes)
     yield from _question_lines(prepared)
+
+
+def _subtype_lines(subtypes: Subtypes) -> Iterator[str]:
+    named = sorted({*subtypes.of_case.values()} - {""})
+    yield f"  subtypes   {', '.join(named) or 'none named'}"
+    if subtypes.added:
+        yield f"             added by you to the list of tumours: {', '.join(subtypes.added)}"
+    if subtypes.few:
+        yield f"             left empty, fewer than {K} patients share each: {', '.join(subtypes.few)}"
+    if subtypes.unlisted:
+        yield f"             left empty, on no list of tumours: {subtypes.unlisted} cases"
 
 
 def _access(order: Order) -> str:

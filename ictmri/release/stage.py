@@ -16,9 +16,13 @@ from ictmri.errors import InputError
 from ictmri.files import sha256_bytes, sha256_file, write_json, write_text
 from ictmri.folds import FoldRow
 from ictmri.manifest import FILE_NAME as MANIFEST
+from ictmri.manifest import Manifest
+from ictmri.release.boxes import released_boxes
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
 from ictmri.release.faces_page import faces_page_path, write_faces_page
 from ictmri.release.public import PublicTable, public_rows, public_table
+from ictmri.release.steps import released_steps
+from ictmri.release.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.versions import FILE_NAME as CHANGES
 from ictmri.versions import changes_text
 
@@ -44,7 +48,8 @@ class Settings:
 
     Attributes:
         repo_id: ``ORG/NAME`` on the Hub, named in the documents.
-        ages: ``years`` (whole years, for a gated repository) or ``none`` (bands in the public table only).
+        ages: ``years`` (whole years, for a gated repository) or ``none`` (bands in the public table only;
+            a sex that is withheld there is withheld everywhere).
         faces_checked: the owner has looked at the cases whose face may not have been found.
     """
 
@@ -60,11 +65,13 @@ class Release:
     Attributes:
         cohort: the release, itself a cohort folder.
         public: its public table.
+        subtypes: which subtypes it names.
         faces: what was done to each face; empty for a phantom, which has nobody's.
     """
 
     cohort: Cohort
     public: PublicTable
+    subtypes: Subtypes
     faces: list[FaceOutcome]
 
 
@@ -90,16 +97,21 @@ def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None 
     """
     out = release_path(cohort.root)
     public = _public(cohort)
+    gated = settings.ages == "years"
+    subtypes = released_subtypes(cohort, facts, public.rows, gated=gated)
+    told = list(named_in_words(cohort, facts, subtypes.few))
+    if told and not cohort.synthetic:
+        raise InputError("subtypes", told, "say it without this name; nothing was sent")
     with alone_with(out):
         faces = _faces(cohort, jobs) if not cohort.synthetic else []
         if not settings.faces_checked:
             refuse_unfound(faces)
         step = _step(cohort, settings, facts, public, faces)
         if _made_by(out, step):
-            return Release(open_cohort(out), public, faces)
+            return Release(open_cohort(out), public, subtypes, faces)
         part = work_folder(out, "part")
         try:
-            _write(cohort, settings, facts, public, part, step)
+            _write(cohort, settings, facts, public, subtypes, part, step)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -107,7 +119,7 @@ def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None 
             out.rename(work_folder(out, "draft"))
         part.rename(out)
         shutil.rmtree(work_folder(out, "draft"), ignore_errors=True)
-        return Release(open_cohort(out), public, faces)
+        return Release(open_cohort(out), public, subtypes, faces)
 
 
 def _public(cohort: Cohort) -> PublicTable:
@@ -171,17 +183,21 @@ def _write(
     settings: Settings,
     facts: Facts,
     public: PublicTable,
+    subtypes: Subtypes,
     part: Path,
     step: dict[str, Any],
 ) -> None:
     from ictmri.release.documents import release_documents
 
     for name in cohort.manifest.files:
-        if cohort.synthetic or not name.startswith("data/default/"):
+        if name.startswith("boxes/"):
+            write_text(part / name, released_boxes(cohort.root / name, cohort.folds().case_ids))
+        elif cohort.synthetic or not name.startswith("data/default/"):
             _copy(cohort.root / name, part / name)
     if not cohort.synthetic:
-        write_config(part, "default", cohort.folds().rows, _released_rows(cohort, settings))
-    manifest = replace(cohort.manifest, steps=cohort.manifest.steps | {"release": step})
+        rows = _released_rows(cohort, settings, public, subtypes)
+        write_config(part, "default", cohort.folds().rows, rows)
+    manifest = _released_manifest(cohort, subtypes, step)
     write_text(part / "participants.csv", public.to_csv())
     if not cohort.synthetic:
         write_json(part / "privacy.json", public.report() | {"deidentification": DEIDENTIFICATION})
@@ -191,18 +207,36 @@ def _write(
     publish_documents(part, manifest, facts)
 
 
-def _released_rows(cohort: Cohort, settings: Settings) -> Callable[[FoldRow], dict[str, Any]]:
+def _released_manifest(cohort: Cohort, subtypes: Subtypes, step: dict[str, Any]) -> Manifest:
+    generator = {
+        key: value for key, value in cohort.manifest.generator.items() if key != "subtypes"
+    }
+    generator |= {"subtypes": list(subtypes.added)} if subtypes.added else {}
+    steps = released_steps(cohort.manifest.steps, cohort.folds().case_ids)
+    return replace(cohort.manifest, generator=generator, steps=steps | {"release": step})
+
+
+def _released_rows(
+    cohort: Cohort, settings: Settings, public: PublicTable, subtypes: Subtypes
+) -> Callable[[FoldRow], dict[str, Any]]:
     """Return a function that gives each case's row, in the order of the stored ones."""
-    stored = _changed_rows(cohort, settings)
+    stored = _changed_rows(cohort, settings, public, subtypes)
     return lambda row: next(found for found in stored if found["case_id"] == row.case_id)
 
 
-def _changed_rows(cohort: Cohort, settings: Settings) -> Iterator[dict[str, Any]]:
+def _changed_rows(
+    cohort: Cohort, settings: Settings, public: PublicTable, subtypes: Subtypes
+) -> Iterator[dict[str, Any]]:
     work = work_folder(release_path(cohort.root), FACES)
+    gated = settings.ages == "years"
+    sexes = {row.case_id: row.sex for row in public.rows}
     for row in cohort.rows("default"):
+        case_id = row["case_id"]
         yield row | {
-            "image": defaced(work, row["case_id"], row["image"]),
-            "age": released_age(row["age"]) if settings.ages == "years" else None,
+            "image": defaced(work, case_id, row["image"]),
+            "age": released_age(row["age"]) if gated else None,
+            "sex": row["sex"] if gated or sexes[case_id] else None,
+            "subtype": subtypes.of_case[case_id],
         }
 
 

@@ -122,3 +122,15 @@ def test_licences_have_a_name_on_the_hub_and_an_address() -> None:
     assert licence_url("cc-by-4.0") == "https://spdx.org/licenses/CC-BY-4.0.html"
     assert licence_url("other") == ""
     assert {"other", "unknown", "cc0-1.0"} <= HUB_NAMES
+
+
+def test_an_owner_adds_names_of_tumours(tmp_path: Path) -> None:
+    """They are a list for the column, and no answer: no document shows them."""
+    facts = answered(tmp_path, "subtypes: [Pineal anlage tumour,  odd   lesion]\n")
+    assert facts.subtypes == ("Pineal anlage tumour", "odd lesion")
+    assert facts.completed({}).subtypes == facts.subtypes
+    assert not any("anlage" in row.answer for row in facts.rows)
+    assert answered(tmp_path, template_text(OWN)).subtypes == ()
+    for wrong in ("odd", "[MRN 4711081]", "[born 3/4/1961: x]"):
+        with pytest.raises(InputError, match="subtypes"):
+            answered(tmp_path, f"subtypes: {wrong}\n")

@@ -6,15 +6,19 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from made_dicom import save, slices
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from ictmri import tumours
 from ictmri.builders.folder import build_folder
+from ictmri.builders.table import read_table
 from ictmri.cohort import Cohort, open_cohort
-from ictmri.errors import InputError
+from ictmri.phantom.roster import SUBTYPES
 from ictmri.privacy import is_plain_subtype, leaks, volume_leaks
+from ictmri.tumours import tumour_name
 
 TEXT_TAGS = (
     *("PatientName", "PatientID", "OtherPatientNames", "PatientAddress", "PatientComments"),
@@ -190,15 +194,54 @@ def test_subtypes_are_short_names(text: str, plain: bool) -> None:
     assert is_plain_subtype(text) is plain
 
 
-def test_a_subtype_that_names_the_patient_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(
-        "patient_id,image,label,subtype\nSmith,t.csv,glioma,GBM Smith\nB,t.csv,rare,id 1234567\n"
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("gbm", "GBM"),
+        ("Glioblastoma multiforme", "GBM"),
+        ("Glioblastoma, IDH-wildtype, CNS WHO grade 4", "GBM"),
+        ("glio-blastoma (WHO IV)", "GBM"),
+        ("ＧＢＭ", "GBM"),
+        ("胶质母细胞瘤", "GBM"),
+        ("DMG H3 K27M", "DMG-H3K27"),
+        ("mixed neuronal–glial tumor", "MNGT"),
+        ("Hemangioblastoma", "haemangioblastoma"),
+        ("Pineal anlage tumour", "Pineal-Anlage Tumour"),
+        ("Mr Hans Mueller", ""),
+        ("born 3/4/1961", ""),
+        ("MRN 4711-0815", ""),
+        ("GBM Smith", ""),
+        ("Smith GBM", ""),
+        ("GBM 17", ""),
+        ("IV", ""),
+        (" " * 50_000 + "x", ""),
+        ("GBM" * 10_000, ""),
+    ],
+)
+def test_a_subtype_is_a_name_of_the_list(written: str, stored: str) -> None:
+    assert tumour_name(written, ["Pineal-Anlage Tumour"]) == stored
+
+
+def test_no_two_tumours_share_a_name() -> None:
+    content = yaml.safe_load(
+        (Path(tumours.__file__).with_suffix(".yaml")).read_text(encoding="utf-8")
     )
-    with pytest.raises(InputError) as caught:
-        build_folder(tmp_path / "t.csv", tmp_path / "out")
-    told = "\n".join(caught.value.problems)
-    assert "subtype holds the patient_id" in told
-    assert "not the short name of a diagnosis" in told
+    names = [name for group in content.values() for names in group for name in names]
+    assert all(tumour_name(name) for name in names)
+    assert len({tumour_name(name) for name in names}) == sum(map(len, content.values()))
+    assert all(tumour_name(name) == name for name in SUBTYPES)
+
+
+def test_what_is_no_tumour_is_left_empty_and_told(tmp_path: Path) -> None:
+    """Also what another column of the row says: an id, a file."""
+    (tmp_path / "Smith.nii").touch()
+    (tmp_path / "t.csv").write_text(
+        "patient_id,image,label,subtype\nSmith,Smith.nii,glioma,Smith\nB,t.csv,rare,epn\n"
+    )
+    rows = read_table(tmp_path / "t.csv")
+    assert [(row.subtype, row.unlisted) for row in rows] == [("", "Smith"), ("EPN", "")]
+    (own,) = read_table(tmp_path / "t.csv", ["smith"])[:1]
+    assert (own.subtype, own.unlisted) == ("smith", "")
 
 
 def test_the_real_half_anonymised_series_comes_out_clean(real_table: Path, tmp_path: Path) -> None:

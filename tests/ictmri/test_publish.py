@@ -3,11 +3,12 @@
 import csv
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,18 +17,27 @@ import pytest
 from commandline import COMMAND
 from loopback_hub import LoopbackHub
 
-from ictmri.builders.folder import build_folder
+from ictmri.builders.assemble import publish_documents
+from ictmri.builders.change import changing
+from ictmri.builders.folder import FolderBuild, build_folder
 from ictmri.builders.phantom import build_phantom
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
+from ictmri.files import write_text
 from ictmri.phantom import render, roster
 from ictmri.privacy import leaks
+from ictmri.release.boxes import DETECTORS, released_boxes
 from ictmri.release.facts import load_facts
 from ictmri.release.hunt import found_identifiers, identifiers
-from ictmri.release.publish import Order, prepare
+from ictmri.release.publish import Order, plan_lines, prepare
 from ictmri.release.stage import Settings, release_path, released_age, stage
 
 N_PEOPLE = 8
+SUBTYPES = {
+    "pcnsl": ("DLBCL", "born 3/4/1961", "MRN 4711-0815", "Mr Hans Mueller"),
+    "glioma": ("gbm", "Glioblastoma multiforme", "GLIO-BLASTOMA", "Chordoma"),
+}
+REPLY = "The label says Sancho Panza, born 1605"
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +51,43 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         name = f"Quixote_{index}_Alonso.nii.gz"
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine), folder / name)
         label = "glioma" if index % 2 else "pcnsl"
-        lines.append(f"Dulcinea-{index}-Toboso,{name},{label},,{30.7 + index},{case.sex}")
+        known = f"{SUBTYPES[label][index // 2]},{30.7 + index},{case.sex}"
+        lines.append(f"Dulcinea-{index}-Toboso,{name},{label},{known}")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
-    return build_folder(folder / "table.csv", folder / "clinic", n_folds=2, jobs=2).cohort
+    return localised(build_folder(folder / "table.csv", folder / "clinic", n_folds=2, jobs=2))
+
+
+def localised(built: FolderBuild) -> Cohort:
+    """Add boxes of a model that read a name, under settings that hold the owner's words."""
+    cohort = built.cohort
+    assert "'Mr Hans Mueller': on no list of tumours, left empty" in "\n".join(built.left_empty)
+    assert sum(found.code == "subtype-not-listed" for found in built.findings) == 3
+    lines = [
+        {
+            "schema": "ictmri/boxes/1",
+            "case_id": case_id,
+            "spacing_mm": 2,
+            "slice": 40,
+            "slice_mm": [1.0, 3.0],
+            "boxes": [{"voxels": [5, 5, 9, 9], "mm": [-88.0, -1.0, 5.0, 7.0], "score": 0.5}],
+            "detector": "Sancho Panza",
+            "model": "Sancho Panza",
+            "reply": REPLY,
+            "problems": [REPLY],
+            "tokens": {"prompt": 3, "completion": 4},
+        }
+        for case_id in cohort.folds().case_ids
+    ]
+    with changing(cohort.root) as draft:
+        write_text(draft / "boxes" / "openai.jsonl", "\n".join(map(json.dumps, lines)))
+        settings = {"detector": "openai", "model": "Sancho", "prompt": "Panza", "pixels": 448}
+        masks = {"own_masks": {"Sancho_mask.nii.gz": "0" * 64, "clinic-0001.nii.gz": "1" * 64}}
+        steps = {
+            "process": {"settings": masks, "left_out": {"clinic-0002": "/home/sancho/x: odd"}},
+            "localize": {"settings": settings},
+        }
+        publish_documents(draft, replace(cohort.manifest, steps=steps))
+    return open_cohort(cohort.root)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +196,74 @@ def test_a_release_has_no_face_no_name_and_whole_years(heads: Cohort) -> None:
     assert json.loads((release.root / "privacy.json").read_text())["k"] >= 3
 
 
+def test_a_release_names_subtypes_of_the_list_that_enough_share(heads: Cohort) -> None:
+    prepared = prepare(heads, Order("clinic/heads", "manual"), jobs=2)
+    release = prepared.release.cohort
+    named = Counter(row["subtype"] for row in release.rows("default", ["subtype"]))
+    assert named == {"GBM": 3, "": 5}
+    content = b"".join(p.read_bytes().lower() for p in release.root.rglob("*") if p.is_file())
+    for word in (b"mueller", b"hans", b"1961", b"4711", b"mrn", b"dlbcl", b"chordoma"):
+        assert word not in content
+    shown = "\n".join(plan_lines(prepared, Order("clinic/heads", "manual")))
+    assert "subtypes   GBM\n" in shown
+    assert "left empty, fewer than 3 patients share each: DLBCL, chordoma" in shown
+
+
+def test_a_withheld_subtype_is_named_in_no_answer(heads: Cohort, tmp_path: Path) -> None:
+    facts = tmp_path / "facts.yaml"
+    facts.write_text("rare_class: one large B-cell lymphoma and a CHORDOMA\n")
+    with pytest.raises(InputError) as caught:
+        prepare(heads, Order("clinic/heads", "manual", facts_file=facts))
+    assert len(caught.value.problems) == 2
+    assert "the answer to rare_class names 'chordoma', which fewer" in str(caught.value)
+
+
+def test_a_release_carries_boxes_as_numbers(heads: Cohort, tmp_path: Path) -> None:
+    release = prepare(heads, Order("clinic/heads", "manual"), jobs=2).release.cohort
+    content = b"".join(p.read_bytes().lower() for p in release.root.rglob("*") if p.is_file())
+    for word in (b"sancho", b"panza", b"1605"):
+        assert word not in content
+    line = json.loads((release.root / "boxes/openai.jsonl").read_text().splitlines()[0])
+    assert line.keys() == {
+        *("schema", "case_id", "spacing_mm", "slice", "slice_mm", "boxes", "detector"),
+    }
+    assert line["boxes"] == [{"voxels": [5, 5, 9, 9], "mm": [-88.0, -1.0, 5.0, 7.0], "score": 0.5}]
+    assert line["detector"] == "boxes"
+    steps = release.manifest.steps
+    assert steps["localize"]["settings"] == {"detector": "openai", "pixels": 448}
+    assert steps["process"]["settings"]["own_masks"] == {"clinic-0001.nii.gz": "1" * 64}
+    assert steps["process"]["left_out"] == {"clinic-0002": "not processed"}
+    assert leaks(release) == []
+    copy = tmp_path / "copy"
+    shutil.copytree(release.root, copy)
+    shutil.copy(heads.root / "boxes/openai.jsonl", copy / "boxes")
+    assert leaks(open_cohort(copy)) == ["boxes/openai.jsonl: holds more than numbers"]
+
+
+def test_boxes_that_hold_words_for_numbers_are_refused(tmp_path: Path) -> None:
+    for odd in ('"7"', "true", "NaN", "1e999", '{"a": 1}', "null"):
+        (tmp_path / "openai.jsonl").write_text(
+            f'{{"case_id": "a-0001", "spacing_mm": 2, "slice": {odd}, "slice_mm": [1, 3], "boxes": [], '
+            '"detector": "openai"}\n[1]\n'
+        )
+        with pytest.raises(InputError) as caught:
+            released_boxes(tmp_path / "openai.jsonl", ["a-0001"])
+        assert [line.split(":")[0] for line in caught.value.problems] == ["line 1", "line 2"]
+
+
+def test_every_detector_has_a_name_that_may_be_published() -> None:
+    from ictmri_baselines.localizer.detectors import DETECTORS as MADE
+
+    assert sorted(MADE) == sorted(DETECTORS)
+
+
+def test_without_a_gate_a_withheld_sex_is_withheld_everywhere(heads: Cohort) -> None:
+    release = prepare(heads, Order("clinic/heads", "none"), jobs=2).release
+    shown = {row.case_id: row.sex for row in release.public.rows}
+    for row in release.cohort.rows("default", ["case_id", "sex"]):
+        assert (row["sex"] is None) == (shown[row["case_id"]] == "")
+
+
 def _voxels(row: dict[str, dict[str, bytes]]) -> np.ndarray:
     return np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(row["image"]["bytes"])).dataobj)
 
@@ -175,8 +287,6 @@ def test_the_same_release_is_made_twice_byte_for_byte(heads: Cohort) -> None:
 
 def test_the_owners_words_are_hunted_for(heads: Cohort, tmp_path: Path) -> None:
     """The hunt finds what is planted, in a text and in a table, and only that."""
-    import shutil
-
     words = identifiers(heads)
     assert "Dulcinea-3-Toboso" in words
     assert "Quixote_3_Alonso.nii.gz" in words

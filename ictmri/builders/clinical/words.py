@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from ictmri.tumours import tumour_words
+
 CLASS_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "glioma": ("glioma", "gliomas", "brain glioma", "胶质瘤", "脑胶质瘤"),
     "pcnsl": (
@@ -43,45 +45,12 @@ CLASS_NAMES: Final[dict[str, tuple[str, ...]]] = {
         ),
     ),
 }
-SUBTYPES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "GBM": (
-        "glioma",
-        ("gbm", "glioblastoma", "glioblastoma multiforme", "胶质母细胞瘤", "胶母细胞瘤"),
-    ),
-    "AST": ("glioma", ("ast", "astrocytoma", "星形细胞瘤", "星型细胞瘤", "星形胶质细胞瘤")),
-    "ODG": ("glioma", ("odg", "oligodendroglioma", "少突胶质细胞瘤", "少突胶质瘤")),
-    "DMG-H3K27": (
-        "glioma",
-        (
-            *(
-                "dmg",
-                "dmg h3k27",
-                "dmg h3k27m",
-                "dmg h3 k27",
-                "dmg h3 k27m",
-                "diffuse midline glioma",
-            ),
-            *("弥漫中线胶质瘤", "弥漫性中线胶质瘤", "中线胶质瘤"),
-        ),
-    ),
-    "DLBCL": (
-        "pcnsl",
-        (
-            *("dlbcl", "diffuse large b cell lymphoma", "large b cell lymphoma"),
-            *("弥漫大b细胞淋巴瘤", "弥漫性大b细胞淋巴瘤", "大b细胞淋巴瘤"),
-        ),
-    ),
-    "EPN": ("", ("epn", "ependymoma", "室管膜瘤")),
-    "MB": ("", ("mb", "medulloblastoma", "髓母细胞瘤")),
-    "MNGT": (
-        "",
-        (
-            *("mngt", "mixed neuronal glial tumor", "mixed neuronal glial tumour"),
-            *("混合性神经元胶质肿瘤", "神经元胶质混合性肿瘤", "混合神经元胶质肿瘤"),
-        ),
-    ),
+SUBTYPES: Final = {
+    **dict.fromkeys(("GBM", "AST", "ODG", "DMG-H3K27"), "glioma"),
+    "DLBCL": "pcnsl",
+    **dict.fromkeys(("EPN", "MB", "MNGT"), ""),
 }
-"""Table 1's abbreviation -> (class that it is beyond doubt, names). Which subtypes make up the class
+"""Table 1's abbreviation -> class that it is beyond doubt. Which subtypes make up the class
 "rare" is stated nowhere, so the others have no class of their own."""
 _GRADES: Final = re.compile(
     r"\b(who|cns|grade|nos|nec|idh|mutant|mutated|mut|wild|wildtype|wt|type|altered|alteration|with"
@@ -131,9 +100,10 @@ def _phrases() -> dict[str, ClassWord]:
         for label, names in CLASS_NAMES.items()
         for name in names
     }
-    for subtype, (label, names) in SUBTYPES.items():
-        found |= {plain(name): ClassWord(label, subtype, False) for name in names}
-        found[plain(subtype)] = ClassWord(label, subtype, False)
+    for subtype, label in SUBTYPES.items():
+        names = {plain(name) for name in tumour_words(subtype)}
+        names |= {name.replace("tumour", "tumor") for name in names}
+        found |= dict.fromkeys(names, ClassWord(label, subtype, False))
     return found
 
 
