@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ictmri.classes import SEXES
 from ictmri.errors import AccessError, InputError, nearest
+from ictmri.extras import need
 from ictmri.folds import FoldTable, read_folds
 from ictmri.manifest import Manifest, damaged_files, read_manifest
 from ictmri.resources import shipped, user_cache
@@ -165,6 +166,7 @@ def find_cohort(
     Raises:
         AccessError: the cohort is not here and cannot be fetched.
         InputError: no cohort has this name, or this one has no revisions.
+        MissingDependencyError: the phantom is not made yet, and what makes it is not installed.
     """
     local = local_cohort(name) if revision is None else None
     if local is not None:
@@ -177,6 +179,7 @@ def find_cohort(
             f"revision {revision!r}", [f"{name} is not on the Hub"], "leave the revision out"
         )
     if str(name) == PHANTOM:
+        need("phantom", "Making the volumes of the synthetic phantom")
         from ictmri.builders.phantom import build_phantom
 
         return build_phantom(user_cache() / PHANTOM)

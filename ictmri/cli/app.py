@@ -22,7 +22,8 @@ from ictmri.cli import (
     volumes,
 )
 from ictmri.cli.failures import system_failure
-from ictmri.errors import IctmriError
+from ictmri.errors import IctmriError, MissingDependencyError
+from ictmri.extras import extra_of
 
 _INTERRUPTED = 130
 
@@ -81,6 +82,12 @@ def main() -> None:
         app()
     except IctmriError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if extra is None:
+            raise
+        typer.echo(f"error: {MissingDependencyError('This command', extra)}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()

