@@ -23,7 +23,7 @@ from ictmri_benchmark import ledger
 from ictmri_benchmark.entry import SLUG
 from ictmri_benchmark.flags import review_flags
 from ictmri_benchmark.predictions import Predictions, read_predictions
-from ictmri_benchmark.report import SYNTHETIC_WARNING
+from ictmri_benchmark.report import SYNTHETIC_WARNING, is_report_of
 from ictmri_benchmark.submission import Checked, check
 
 ENTRIES: Final = "benchmark/entries"
@@ -274,7 +274,7 @@ def _identity_problems(item: Checked, place: Path, slug: str) -> list[str]:
         problems.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
     if item.entry.level not in ("R0", "R1", "R2"):
         problems.append(f"{slug}: level {item.entry.level} is given by the maintainers")
-    if (place / "report.json").read_bytes() != item.report.to_json().encode():
+    if not is_report_of((place / "report.json").read_bytes(), item.report):
         problems.append(f"{slug}: report.json is not what its predictions give (ictmri submit)")
     return problems
 

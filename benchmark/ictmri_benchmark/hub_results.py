@@ -19,7 +19,7 @@ from ictmri.release.licences import HUB_NAMES
 from ictmri.yamlfile import dump_yaml
 from ictmri_benchmark import protocol
 from ictmri_benchmark.entry import Entry
-from ictmri_benchmark.report import METRIC_TITLES, SYNTHETIC_WARNING
+from ictmri_benchmark.report import METRIC_TITLES, SYNTHETIC_WARNING, is_report_of
 from ictmri_benchmark.submission import Checked, check, entry_folders
 
 _METRIC_TYPES: Final = {
@@ -56,7 +56,7 @@ def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> 
     place = folders[slug]
     done = check(place / "predictions.csv", place / "entry.yaml", cohort, synthetic=synthetic)
     stored = place / "report.json"
-    if stored.is_file() and stored.read_bytes() != done.report.to_json().encode():
+    if stored.is_file() and not is_report_of(stored.read_bytes(), done.report):
         problem = ["is not what its predictions give"]
         raise InputError(str(stored), problem, "remove it, or score the entry again")
     return done

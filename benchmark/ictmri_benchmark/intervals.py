@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from itertools import accumulate
+from statistics import NormalDist, fmean
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.files import sha256_bytes
 from ictmri.folds import FoldTable
-from ictmri_benchmark.metrics import confusion, headline, macro, per_class
+from ictmri_benchmark.metrics import confusion, headline, macro, mean_over, per_class
 from ictmri_benchmark.protocol import CONFIDENCE, HEADLINE, MAX_PAIRED_CASES, N_DRAWS, VERSION
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,7 @@ _K: Final = len(CLASSES)
 _CHUNK: Final = 500
 _CHUNK_CELLS: Final = 4_000_000
 """Weights in memory at a time, so that memory grows neither with the draws nor with the cases."""
+_TIE: Final = 1e-12
 BY_CLASS: Final = ("precision", "recall", "f1")
 
 
@@ -57,8 +59,8 @@ def bootstrap(cohort: FoldTable, entries: Sequence[Ints], n_draws: int = N_DRAWS
         entries: for each of E entries (S, N) predicted labels, S being its number of seeds.
         n_draws: number of draws.
     """
-    sizes = np.array([len(seeds) for seeds in entries])
-    starts = np.cumsum(sizes) - sizes
+    ends = list(accumulate(len(seeds) for seeds in entries))
+    places = [slice(end - len(seeds), end) for end, seeds in zip(ends, entries, strict=True)]
     large = len(cohort.rows) > MAX_PAIRED_CASES
     matrices = (_drawn_by_cell if large else _drawn_by_case)(cohort, entries, n_draws)
     totals = {name: np.empty((n_draws, len(entries))) for name in HEADLINE}
@@ -69,10 +71,11 @@ def bootstrap(cohort: FoldTable, entries: Sequence[Ints], n_draws: int = N_DRAWS
         start += len(chunk)
         found = per_class(chunk)
         for name, values in macro(found, chunk).items():
-            totals[name][rows] = np.add.reduceat(values, starts, axis=1) / sizes
+            for entry, seeds in enumerate(places):
+                totals[name][rows, entry] = mean_over(values[:, seeds], 1)
         for name in BY_CLASS:
-            summed = np.add.reduceat(found[name], starts, axis=1)
-            classes[name][rows] = summed / sizes[:, None]
+            for entry, seeds in enumerate(places):
+                classes[name][rows, entry] = mean_over(found[name][:, seeds], 1)
     return Drawn(totals, classes)
 
 
@@ -183,19 +186,30 @@ def percentile_interval(values: NDArray[np.floating]) -> tuple[float, float]:
 def percentile_intervals(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Return the central intervals (...) of bootstrap values (draws, ...)."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+    low, high = _quantiles(values, [tail, 1 - tail], axis=0)
     return low, high
 
 
 def central_rows(values: Floats) -> tuple[Floats, Floats]:
     """Return the central intervals (m,) of bootstrap values (m, draws): the same, for very many rows."""
     tail = (1 - CONFIDENCE) / 2
-    place = np.array([tail, 1 - tail]) * (values.shape[1] - 1)
-    below = np.floor(place).astype(int)
-    above = np.minimum(below + 1, values.shape[1] - 1)
-    parted = np.partition(values, [*below, *above], axis=1)
-    ends = parted[:, below] + (parted[:, above] - parted[:, below]) * (place - below)
-    return ends[:, 0], ends[:, 1]
+    low, high = _quantiles(values, [tail, 1 - tail], axis=1)
+    return low, high
+
+
+def _quantiles(
+    values: NDArray[np.floating], levels: Sequence[float], axis: int
+) -> Iterator[Floats]:
+    """Yield the quantiles (...) at some levels, as ``numpy.quantile`` does, step by step."""
+    last = values.shape[axis] - 1
+    places = [level * last for level in levels]
+    ends = [(math.floor(place), min(math.floor(place) + 1, last)) for place in places]
+    parted = np.partition(values, sorted({end for both in ends for end in both}), axis=axis)
+    for place, (below, above) in zip(places, ends, strict=True):
+        low, high = (parted.take(end, axis=axis).astype(np.float64) for end in (below, above))
+        share = place - below
+        gap = high - low
+        yield low + gap * share if share < 0.5 else high - gap * (1 - share)
 
 
 def bca_interval(
@@ -213,7 +227,9 @@ def bca_interval(
         predicted: (S, N) predictions.
         metric: one of ``HEADLINE``.
     """
-    share = (np.count_nonzero(values < observed) + np.count_nonzero(values <= observed)) / 2
+    # Ties are as near as this: other counts of the same value may differ in its last digit.
+    below, upto = (np.count_nonzero(values < observed + sign * _TIE) for sign in (-1, 1))
+    share = (below + upto) / 2
     if not 0 < share < len(values):
         return percentile_interval(values)
     normal = NormalDist()
@@ -223,8 +239,9 @@ def bca_interval(
     levels = []
     for z in (normal.inv_cdf(tail), normal.inv_cdf(1 - tail)):
         moved = bias + (bias + z) / (1 - acceleration * (bias + z))
-        levels.append(normal.cdf(moved))
-    low, high = np.quantile(values, levels)
+        # The normal distribution's last digits differ between C libraries and versions of Python.
+        levels.append(round(normal.cdf(moved), 9))
+    low, high = _quantiles(values, levels, axis=0)
     return float(low), float(high)
 
 
@@ -236,8 +253,8 @@ def _acceleration(truth: Ints, predicted: Ints, metric: str) -> float:
         n = int((truth == label).sum())
         cells = label * _K + predicted[:, truth == label]
         gone = (cells.T[..., None] == np.arange(_K * _K)).reshape(n, -1, _K, _K)
-        left = headline(whole - gone)[metric].mean(axis=1)
-        pull = (n - 1) * (left.mean() - left)
-        above += float((pull**3).sum()) / n**3
-        below += float((pull**2).sum()) / n**2
-    return above / (6 * math.pow(below, 1.5)) if below else 0.0
+        left = mean_over(headline(whole - gone)[metric], 1)
+        pull = (n - 1) * (fmean(left) - left)
+        above += math.fsum(pull * pull * pull) / n**3
+        below += math.fsum(pull * pull) / n**2
+    return above / (6 * below * math.sqrt(below)) if below else 0.0

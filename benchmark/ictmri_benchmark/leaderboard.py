@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ from ictmri_benchmark.ranking import (
     rank,
     resolution,
 )
-from ictmri_benchmark.report import Report, score
+from ictmri_benchmark.report import Report, is_report_of, score
 from ictmri_benchmark.submission import binding_problems
 
 _UNRANKED: Final = "test-fold"
@@ -127,10 +128,11 @@ def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
     if not entries:
         return []
     truth = np.array(cohort.labels)
-    shares = np.mean([(item.predictions.labels != truth).mean(axis=0) for item in entries], axis=0)
+    wrong = np.array([(item.predictions.labels != truth).mean(axis=0) for item in entries])
+    shares = [fmean(case) for case in wrong.T]
     hardest = sorted(range(len(truth)), key=lambda i: (-shares[i], cohort.case_ids[i]))
     return [
-        {"case_id": cohort.case_ids[i], "label": cohort.rows[i].label, "wrong": float(shares[i])}
+        {"case_id": cohort.case_ids[i], "label": cohort.rows[i].label, "wrong": shares[i]}
         for i in hardest[:SHOWN_MISSED]
         if shares[i] > 0
     ]
@@ -197,7 +199,7 @@ def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
     problems = []
     for item in scored:
         path = folder / item.entry.slug / "report.json"
-        if path.is_file() and path.read_bytes() != item.report.to_json().encode():
+        if path.is_file() and not is_report_of(path.read_bytes(), item.report):
             problems.append(f"{item.entry.slug}: report.json is not what its predictions give")
     if problems:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import sys
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from statistics import fmean
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +17,9 @@ from ictmri_benchmark.protocol import CALIBRATION_BINS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_BITS: Final = 160
+_DIGITS: Final = 50
+"""Kept of a product, and of its logarithm: many more than the 16 digits of a double."""
 
 
 def log_loss(truth: Ints, probabilities: Floats) -> float:
@@ -20,12 +28,32 @@ def log_loss(truth: Ints, probabilities: Floats) -> float:
     A probability of 0 counts as the smallest step of a double (2.2e-16), as in scikit-learn.
     """
     chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).eps)).mean())
+    smallest = sys.float_info.epsilon
+    return float(-_log_of_product(np.maximum(chosen, smallest).tolist()) / len(truth))
+
+
+def _log_of_product(values: Sequence[float]) -> Decimal:
+    """Return the logarithm of a product of numbers up to 1, to more digits than a double has.
+
+    The logarithms of C libraries and NumPy differ in the last digit from one processor to the next.
+    """
+    mantissa, halvings = 1, 0
+    for value in values:
+        above, below = value.as_integer_ratio()
+        mantissa *= above
+        spare = max(mantissa.bit_length() - _BITS, 0)
+        mantissa >>= spare
+        halvings += below.bit_length() - 1 - spare
+    digits = Context(prec=_DIGITS)
+    return digits.subtract(
+        digits.ln(Decimal(mantissa)), digits.multiply(halvings, digits.ln(Decimal(2)))
+    )
 
 
 def brier(truth: Ints, probabilities: Floats) -> float:
     """Return the mean squared distance to the one-hot truth, 0 to 2 (Brier 1950)."""
-    return float(((probabilities - np.eye(len(CLASSES))[truth]) ** 2).sum(axis=1).mean())
+    away = probabilities - np.eye(len(CLASSES))[truth]
+    return math.fsum((away * away).ravel()) / len(truth)
 
 
 def reliability(truth: Ints, probabilities: Floats) -> list[list[dict[str, float]]]:
@@ -47,7 +75,7 @@ def reliability(truth: Ints, probabilities: Floats) -> list[list[dict[str, float
             [
                 {
                     "n": len(cases),
-                    "predicted": float(given[cases].mean()),
+                    "predicted": fmean(given[cases]),
                     "observed": float((truth[cases] == label).mean()),
                 }
                 for cases in bins
@@ -62,9 +90,8 @@ def calibration_error(bins: list[dict[str, float]]) -> float:
     It is biased upwards in small cohorts: 249 perfectly calibrated cases give more than 0.
     """
     total = sum(cell["n"] for cell in bins)
-    return float(
-        sum(cell["n"] * abs(cell["predicted"] - cell["observed"]) for cell in bins) / total
-    )
+    gaps = (cell["n"] * abs(cell["predicted"] - cell["observed"]) for cell in bins)
+    return math.fsum(gaps) / total
 
 
 def auroc(positive: NDArray[np.bool_], score: Floats) -> float:
@@ -90,7 +117,7 @@ def average_precision(positive: NDArray[np.bool_], score: Floats) -> float:
     sorted_score, found = score[order], np.cumsum(positive[order])
     last = np.append(np.flatnonzero(np.diff(sorted_score)), len(order) - 1)
     recall = np.diff(np.concatenate([[0], found[last]])) / hits
-    return float((recall * found[last] / (last + 1)).sum())
+    return math.fsum(recall * found[last] / (last + 1))
 
 
 def within_folds(truth: Ints, probabilities: Floats, folds: Ints) -> dict[str, dict[str, float]]:
@@ -116,13 +143,13 @@ def within_folds(truth: Ints, probabilities: Floats, folds: Ints) -> dict[str, d
             for label, title in enumerate(CLASSES)
         }
         known = {title: value for title, value in by_class.items() if np.isfinite(value)}
-        found[name] = known | ({"macro": float(np.mean(list(known.values())))} if known else {})
+        found[name] = known | ({"macro": fmean(known.values())} if known else {})
     return found
 
 
 def _mean(values: list[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else float("nan")
+    return fmean(finite) if finite else math.nan
 
 
 def probability_report(truth: Ints, every: Floats, folds: Ints) -> dict[str, Any]:
@@ -135,19 +162,16 @@ def probability_report(truth: Ints, every: Floats, folds: Ints) -> dict[str, Any
     """
     by_seed = [reliability(truth, p) for p in every]
     errors = {
-        name: float(np.mean([calibration_error(seed[label]) for seed in by_seed]))
+        name: fmean(calibration_error(seed[label]) for seed in by_seed)
         for label, name in enumerate(CLASSES)
     }
     ranking = [within_folds(truth, p, folds) for p in every]
     return {
-        "log_loss": float(np.mean([log_loss(truth, p) for p in every])),
-        "brier": float(np.mean([brier(truth, p) for p in every])),
-        "calibration_error": errors | {"macro": float(np.mean(list(errors.values())))},
+        "log_loss": fmean(log_loss(truth, p) for p in every),
+        "brier": fmean(brier(truth, p) for p in every),
+        "calibration_error": errors | {"macro": fmean(errors.values())},
         **{
-            name: {
-                key: float(np.mean([seed[name][key] for seed in ranking]))
-                for key in ranking[0][name]
-            }
+            name: {key: fmean(seed[name][key] for seed in ranking) for key in ranking[0][name]}
             for name in ranking[0]
         },
         "reliability": dict(zip(CLASSES, by_seed[0], strict=True)),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import comb, sqrt
-from statistics import NormalDist
 from typing import Final
 
-from ictmri_benchmark.protocol import CONFIDENCE
+from ictmri_benchmark.protocol import NORMAL_QUANTILE
 
 _MAX_CASES: Final = 5000
 
@@ -18,8 +17,7 @@ def wilson(correct: float, n: int) -> tuple[float, float]:
     ``correct`` may be a mean over seeds, hence no whole number. Source: Wilson 1927,
     doi:10.1080/01621459.1927.10502953.
     """
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    p = correct / n
+    z, p = NORMAL_QUANTILE, correct / n
     centre, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
     # At 0 and n the formula gives these ends but for the last bit.

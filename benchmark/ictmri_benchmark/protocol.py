@@ -22,6 +22,8 @@ SUM_TOLERANCE: Final = 1e-4
 
 N_DRAWS: Final = 10_000
 CONFIDENCE: Final = 0.95
+NORMAL_QUANTILE: Final = 1.959963984540054
+"""Of the standard normal distribution at (1 + CONFIDENCE) / 2."""
 MAX_PAIRED_CASES: Final = 20_000
 """Larger cohorts are drawn by cells of the confusion matrix: the same law, not paired between entries."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean, stdev
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from ictmri_benchmark.intervals import (
     percentile_interval,
     percentile_intervals,
 )
-from ictmri_benchmark.metrics import confusion, headline, per_class
+from ictmri_benchmark.metrics import confusion, headline, mean_over, per_class
 from ictmri_benchmark.predictions import Predictions, read_predictions
 from ictmri_benchmark.probabilistic import probability_report
 from ictmri_benchmark.selective import selective_report
@@ -34,6 +36,7 @@ METRIC_TITLES = {
     "macro_f1": "macro F1 (ranks the board)",
     "accuracy": "accuracy",
 }
+_LAST_DIGITS: Final = 1e-9
 SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
 
 
@@ -50,6 +53,30 @@ class Report:
     def render(self) -> str:
         """Return the report as a table for the terminal."""
         return "\n".join(_rendered(self.content))
+
+
+def is_report_of(stored: bytes, report: Report) -> bool:
+    """Say whether a stored report is this one; only the last digits of its numbers may differ.
+
+    Reports are equal to the byte wherever they are made, but those of earlier releases summed otherwise.
+    """
+    if stored == report.to_json().encode():
+        return True
+    try:
+        content = json.loads(stored)
+        return canonical_json(content).encode() == stored and _alike(content, report.content)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _alike(stored: object, made: object) -> bool:
+    if isinstance(stored, dict) and isinstance(made, dict):
+        return list(stored) == list(made) and all(_alike(stored[key], made[key]) for key in made)
+    if isinstance(stored, list) and isinstance(made, list):
+        return len(stored) == len(made) and all(map(_alike, stored, made))
+    if isinstance(stored, float) and isinstance(made, float):
+        return abs(stored - made) <= _LAST_DIGITS
+    return type(stored) is type(made) and stored == made
 
 
 Interval = Literal["percentile", "bca"]
@@ -132,7 +159,7 @@ def _pooled(
     entry: int,
     interval: Interval,
 ) -> dict[str, dict[str, float]]:
-    values = {name: float(found.mean()) for name, found in headline(matrices).items()}
+    values = {name: float(mean_over(found, 0)) for name, found in headline(matrices).items()}
     pooled = {}
     for name in protocol.HEADLINE:
         draws = drawn.headline[name][:, entry]
@@ -149,7 +176,7 @@ def _seed_sd(matrices: NDArray[np.int64]) -> dict[str, float] | None:
     """Return the sd (ddof 1) of each headline metric over the seeds, None where there is one seed."""
     if len(matrices) == 1:
         return None
-    return {name: float(values.std(ddof=1)) for name, values in headline(matrices).items()}
+    return {name: stdev(values.tolist()) for name, values in headline(matrices).items()}
 
 
 def _fold_mean(
@@ -163,8 +190,8 @@ def _fold_mean(
         )
         for k in range(cohort.n_folds)
     ]
-    means = {n: np.array([fold[n].mean() for fold in by_fold]) for n in protocol.HEADLINE}
-    return {n: {"mean": float(v.mean()), "sd": float(v.std(ddof=1))} for n, v in means.items()}
+    means = {n: [fmean(fold[n]) for fold in by_fold] for n in protocol.HEADLINE}
+    return {n: {"mean": fmean(v), "sd": stdev(v)} for n, v in means.items()}
 
 
 def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[str, dict[str, Any]]:
@@ -173,7 +200,7 @@ def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[st
     intervals = {n: percentile_intervals(drawn.by_class[n][:, entry]) for n in BY_CLASS}
     return {
         name: {
-            **{metric: float(values[metric][:, label].mean()) for metric in values},
+            **{metric: fmean(values[metric][:, label]) for metric in values},
             "support": int(support[label]),
             "intervals": {
                 metric: [float(low[label]), float(high[label])]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ictmri_benchmark.metrics import mean_over
 from ictmri_benchmark.protocol import COVERAGES
 
 Floats = NDArray[np.float64]
@@ -44,13 +46,12 @@ def selective_report(truth: Ints, every: Floats) -> dict[str, Any]:
     n = len(truth)
     coverage = np.arange(1, n + 1) / n
     return {
-        "aurc": float(curves.mean(axis=1).mean()),
-        "augrc": float((curves * coverage).mean(axis=1).mean()),
+        "aurc": fmean(curves.ravel()),
+        "augrc": fmean((curves * coverage).ravel()),
         "accuracy_at": {
-            str(share): float(1 - curves[:, math.ceil(n * share / 100) - 1].mean())
-            for share in COVERAGES
+            str(share): 1 - fmean(curves[:, math.ceil(n * share / 100) - 1]) for share in COVERAGES
         },
-        "risk_at": _curve(curves.mean(axis=0)),
+        "risk_at": _curve(mean_over(curves, 0)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -44,10 +45,10 @@ def _scores(
     if n < SMALLEST_GROUP:
         return {"n": n}
     values = headline(np.array([confusion(truth[members], seed[members]) for seed in labels]))
-    accuracy = float(values["accuracy"].mean())
+    accuracy = fmean(values["accuracy"])
     low, high = wilson(accuracy * n, n)
     return {
         "n": n,
         "accuracy": {"value": accuracy, "low": low, "high": high},
-        RANK_KEY: float(values[RANK_KEY].mean()),
+        RANK_KEY: fmean(values[RANK_KEY]),
     }

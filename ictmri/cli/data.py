@@ -287,7 +287,7 @@ def _as_text(facts: dict[str, Any]) -> str:
     place = f"{facts['folder']} ({facts['bytes'] / 1e6:.0f} MB)"
     lines = [
         f"{facts['name']} {facts['version']}" + ("  SYNTHETIC phantom" * facts["synthetic"]),
-        f"  folder   {place if facts['folder'] else f'none yet: loading it makes it'}",
+        f"  folder   {place if facts['folder'] else 'none yet: loading it makes it'}",
         f"  configs  {', '.join(facts['configs']) or 'none yet'}",
         f"  cases    {facts['n_cases']} in {facts['n_folds']} folds",
         "  classes  "

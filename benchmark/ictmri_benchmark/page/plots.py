@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -176,7 +177,7 @@ def _group(
 
 def average(pooled: dict[str, dict[str, float]]) -> float:
     """Return the mean of the headline metrics, the preprint's average score."""
-    return sum(pooled[name]["value"] for name in BARS) / len(BARS)
+    return fmean(pooled[name]["value"] for name in BARS)
 
 
 def _joined(shapes: Sequence[Markup]) -> Markup:
