@@ -6,13 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.errors import InputError
-from ictmri.files import canonical_json
+from ictmri.errors import MAX_PROBLEMS, InputError
+from ictmri.files import canonical_json, read_plain
 from ictmri_benchmark.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed.canonical import compact, digest, parse
-from ictmri_benchmark.sealed.keys import is_signed, public_hex
+from ictmri_benchmark.sealed.keys import is_signed, public_hex, usable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 _CONTEXT: Final = b"ictmri sealed mode\n"
 _MAX_BYTES: Final = 16 * 2**20
 _SHOWN: Final = 200
+MAX_CASES: Final = 100_000
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-PublicKey = Digest
+PublicKey = Annotated[Digest, AfterValidator(usable)]
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 CaseId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Name = Annotated[str, Field(pattern=r"^[^\p{C}\s](?:[^\p{C}]*[^\p{C}\s])?$", max_length=60)]
+Name = Annotated[
+    str, Field(pattern=r"^[^\p{C}\s](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\s])?$", max_length=60)
+]
 Value = Annotated[str, Field(pattern=r"^[01]\.[0-9]{1,4}$")]
 """A released score: decimal text, so that its bytes do not depend on anybody's floats."""
+Step = Annotated[str, Field(pattern=r"^0\.0{0,3}[125]$")]
 Metric = Literal["macro_precision", "macro_recall", "macro_f1", "accuracy"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Document = TypeVar("Document", bound="Signed")
@@ -79,7 +83,7 @@ class LadderRule(_Strict):
     """When a new value is released; see :mod:`ictmri_benchmark.sealed.ladder`."""
 
     rule: Literal["parameter-free"]
-    step: Value
+    step: Step
 
     def level(self, value: str) -> int | None:
         """Return the number of steps of a released value, None where it is not a multiple of the step."""
@@ -127,7 +131,7 @@ class Challenge(Signed):
     name: CaseId
     synthetic: bool
     benchmark: ProtocolRef
-    cases: tuple[CaseId, ...] = Field(min_length=1, max_length=100_000)
+    cases: tuple[CaseId, ...] = Field(min_length=1, max_length=MAX_CASES)
     images: dict[CaseId, Digest]
     commitment: Commitment
     rules: Rules
@@ -186,16 +190,9 @@ def read_bytes(path: Path, limit: int = _MAX_BYTES) -> bytes:
     """Read a file that somebody handed in.
 
     Raises:
-        InputError: it cannot be read, or is larger than ``limit`` bytes.
+        InputError: it cannot be read, is no plain file, or is larger than ``limit`` bytes.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], "check this path") from None
-    if len(content) > limit:
-        raise InputError(str(path), [f"larger than {limit:,} bytes"], "this is another file")
-    return content
+    return read_plain(path, limit, "check this path")
 
 
 def decode(content: bytes, kind: type[Document], subject: str) -> Document:
@@ -212,7 +209,7 @@ def decode(content: bytes, kind: type[Document], subject: str) -> Document:
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, item['loc'])) or kind.title}: {item['msg']}"[:_SHOWN]
-            for item in error.errors()
+            for item in error.errors(include_url=False)[:MAX_PROBLEMS]
         ]
     except ValueError as error:
         problems = [f"not JSON of one meaning: {str(error)[:_SHOWN]}"]

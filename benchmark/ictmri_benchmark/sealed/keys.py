@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ictmri.errors import InputError, MissingDependencyError
-from ictmri.files import replacing, write_bytes
+from ictmri.files import read_plain, replacing, write_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _MAX_BYTES: Final = 10_000
+_P: Final = 2**255 - 19
+_EIGHTH: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _EIGHTH, _P - _EIGHTH})
+"""The y of the eight points whose order divides 8; each is a key for which any message has a signature."""
 _MAKE: Final = "make a pair with: ictmri sealed key participant.key"
 
 
@@ -125,20 +129,37 @@ def load_public_hex(path: Path) -> str:
         raise InputError(str(path), ["not a public key in PEM form"], _MAKE) from None
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(str(path), ["a key of another kind than Ed25519"], _MAKE)
-    return key.public_bytes_raw().hex()
+    public = key.public_bytes_raw().hex()
+    try:
+        return usable(public)
+    except ValueError as error:
+        raise InputError(str(path), [str(error)], _MAKE) from None
 
 
 def is_signed(public: str, signature: str, message: bytes) -> bool:
-    """Return True where ``signature`` is that of the key ``public`` (both hexadecimal)."""
+    """Return True where ``signature`` is that of the :func:`usable` key ``public`` (both hexadecimal)."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(usable(public)))
         key.verify(bytes.fromhex(signature), message)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def usable(public: str) -> str:
+    """Return a public key (hexadecimal) under which only its owner can sign.
+
+    Raises:
+        ValueError: a point of small order, for which anybody can make signatures that pass, or a point that
+            is written in another way than the one that RFC 8032 allows.
+    """
+    y = int.from_bytes(bytes.fromhex(public), "little") % 2**255
+    if y >= _P or y in _SMALL_ORDER:
+        raise ValueError("a key under which anybody can sign: a point of small order")
+    return public
 
 
 def check_secret(path: Path) -> None:
@@ -152,8 +173,4 @@ def check_secret(path: Path) -> None:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_MAX_BYTES)
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], _MAKE) from None
+    return read_plain(path, _MAX_BYTES, _MAKE)

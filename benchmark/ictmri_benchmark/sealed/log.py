@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from ictmri.errors import InputError
+from ictmri.errors import MAX_PROBLEMS, InputError
 from ictmri_benchmark.sealed.documents import Challenge, Head, Result, read_bytes
 from ictmri_benchmark.sealed.records import (
     Admit,
@@ -23,7 +23,9 @@ from ictmri_benchmark.sealed.records import (
 )
 
 _DAY: Final = timedelta(hours=24)
-_MAX_BYTES: Final = 256 * 2**20
+_MAX_BYTES: Final = 32 * 2**20
+MAX_RECORDS: Final = 50_000
+_UNTRUSTED: Final = "do not trust this log; ask for the original"
 
 
 @dataclass(slots=True)
@@ -55,6 +57,8 @@ class State:
     used: dict[str, str] = field(default_factory=dict)
     scorings: list[Scoring] = field(default_factory=list)
     closed: bool = False
+    _own: dict[str, list[Scoring]] = field(default_factory=dict)
+    _submissions: set[str] = field(default_factory=set)
 
     @property
     def pending(self) -> Scoring | None:
@@ -64,7 +68,7 @@ class State:
 
     def of(self, participant: str) -> list[Scoring]:
         """Return the submissions of a participant."""
-        return [item for item in self.scorings if item.intent.participant == participant]
+        return self._own.get(participant, [])
 
     def next_previous(self) -> str:
         """Return what the next record is bound to."""
@@ -85,12 +89,12 @@ class State:
     def quota_problems(self, participant: str, now: datetime) -> list[str]:
         """Say which limit one more submission of a participant would pass."""
         rules, own = self.challenge.rules, self.of(participant)
-        recent = [item for item in own if now - time_of(item.intent) < _DAY]
+        recent = time_of(own[-rules.per_day].intent) if len(own) >= rules.per_day else None
         problems = []
         if len(own) >= rules.quota:
             problems.append(f"{participant}: all {rules.quota} submissions are used")
-        elif len(recent) >= rules.per_day:
-            free = time_of(recent[-rules.per_day].intent) + _DAY
+        elif recent is not None and now - recent < _DAY:
+            free = recent + _DAY
             problems.append(
                 f"{participant}: {rules.per_day} in 24 hours; the next one from {free:%Y-%m-%d %H:%M} UTC"
             )
@@ -144,13 +148,15 @@ class State:
         problems = ["the submission before has no result"] if self.pending else []
         if self.keys.get(record.participant) != record.key:
             problems.append(f"{record.participant!r} is not admitted with this key")
-        if any(item.intent.submission == record.submission for item in self.scorings):
+        if record.submission in self._submissions:
             problems.append("this submission was counted before")
         try:
             problems += self.quota_problems(record.participant, time_of(record))
         except ValueError:
             problems.append("its time cannot be compared")
         self.scorings.append(Scoring(record))
+        self._own.setdefault(record.participant, []).append(self.scorings[-1])
+        self._submissions.add(record.submission)
         return problems
 
     def _add_result(self, record: Released) -> list[str]:
@@ -175,13 +181,14 @@ def replay(challenge: Challenge, records: Sequence[Record], subject: str) -> Sta
         InputError: a record was edited, removed, moved or added, or a rule was not kept.
     """
     state = State(challenge)
-    problems = []
+    problems = [] if records else ["the log is empty"]
     for number, record in enumerate(records, start=1):
         problems += [f"line {number}: {problem}" for problem in state.add(record)]
-    if not records:
-        problems.append("the log is empty")
+        if problems:
+            # What follows a record that cannot be right was made for another log than this one.
+            raise InputError(subject, problems, _UNTRUSTED)
     if problems:
-        raise InputError(subject, problems, "do not trust this log; ask for the original")
+        raise InputError(subject, problems, _UNTRUSTED)
     return state
 
 
@@ -191,16 +198,21 @@ def read_log(path: Path, challenge: Challenge) -> State:
     Raises:
         InputError: it is none, or not the unchanged log of this challenge.
     """
-    lines = read_bytes(path, _MAX_BYTES).split(b"\n")
+    content = read_bytes(path, _MAX_BYTES)
+    if content.count(b"\n") > MAX_RECORDS:
+        raise InputError(str(path), [f"more than {MAX_RECORDS} records"], _UNTRUSTED)
+    lines = content.split(b"\n")
     problems = [] if lines[-1] == b"" else ["the last line is cut"]
     records = []
     for number, line in enumerate(lines[:-1], start=1):
+        if len(problems) >= MAX_PROBLEMS:
+            break
         try:
             records.append(decode_record(line, f"line {number}"))
         except InputError as error:
             problems += [f"line {number}: {problem}" for problem in error.problems]
     if problems:
-        raise InputError(str(path), problems, "do not trust this log; ask for the original")
+        raise InputError(str(path), problems, _UNTRUSTED)
     return replay(challenge, records, str(path))
 
 

@@ -12,6 +12,7 @@ from ictmri.classes import CLASSES
 from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
+from ictmri_benchmark.sealed.documents import MAX_CASES
 
 MIN_CASES: Final = 20
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -28,14 +29,16 @@ def read_labels(path: Path) -> list[FoldRow]:
     """
     rows = _table(path, ("case_id", "label"))
     problems = [
-        f"row {number}: unknown class {label!r}{nearest(label.lower(), CLASSES)}"
-        for number, (_, label) in enumerate(rows, start=2)
+        f"row {number}: unknown class {label[:30]!r}{nearest(label[:50].lower(), CLASSES)}"
+        for number, (_, label) in rows
         if label not in CLASSES
     ]
-    problems += _id_problems([case for case, _ in rows])
+    problems += _id_problems([case for _, (case, _) in rows])
     if problems:
         raise InputError(str(path), problems, f"columns case_id,label; {', '.join(CLASSES)}")
-    return assign_folds([Candidate(case, case, label) for case, label in rows], DEFAULT_N_FOLDS)
+    return assign_folds(
+        [Candidate(case, case, label) for _, (case, label) in rows], DEFAULT_N_FOLDS
+    )
 
 
 def read_cases(path: Path) -> dict[str, str]:
@@ -46,18 +49,18 @@ def read_cases(path: Path) -> dict[str, str]:
     """
     header = read_csv(path, "case_id,image_sha256").header
     if header == ["case_id"]:
-        rows = [(cells[0], "") for cells in _table(path, ("case_id",))]
+        rows = [(n, cells[0], "") for n, cells in _table(path, ("case_id",))]
     else:
-        rows = [(cells[0], cells[1]) for cells in _table(path, ("case_id", "image_sha256"))]
-    problems = _id_problems([case for case, _ in rows])
+        rows = [(n, cells[0], cells[1]) for n, cells in _table(path, ("case_id", "image_sha256"))]
+    problems = _id_problems([case for _, case, _ in rows])
     problems += [
         f"row {number}: {digest[:20]!r} is not a SHA-256"
-        for number, (_, digest) in enumerate(rows, start=2)
+        for number, _, digest in rows
         if len(header) == 2 and not _SHA256.fullmatch(digest)
     ]
     if problems:
         raise InputError(str(path), problems, "columns case_id or case_id,image_sha256")
-    return dict(rows)
+    return {case: digest for _, case, digest in rows}
 
 
 def case_problems(rows: Sequence[FoldRow], cases: dict[str, str] | None) -> list[str]:
@@ -76,14 +79,15 @@ def case_problems(rows: Sequence[FoldRow], cases: dict[str, str] | None) -> list
     return problems
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
-    file = read_csv(path, ",".join(columns))
+def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[str]]]:
+    """Return the cells of each row with its line."""
+    file = read_csv(path, ",".join(columns), MAX_CASES)
     if tuple(file.header) != columns:
         raise InputError(str(path), [f"row 1: the header must be {','.join(columns)}"])
-    rows = [[cell.strip() for cell in cells] for cells in file.lines if any(cells)]
-    wrong = [number for number, cells in enumerate(rows, start=2) if len(cells) != len(columns)]
+    rows = [(number, [cell.strip() for cell in cells]) for number, cells in file.rows()]
+    wrong = [number for number, cells in rows if len(cells) != len(columns)]
     if wrong:
-        raise InputError(str(path), [f"row {n}: not {len(columns)} cells" for n in wrong])
+        raise InputError(str(path), (f"row {n}: not {len(columns)} cells" for n in wrong))
     return rows
 
 
@@ -94,4 +98,6 @@ def _id_problems(ids: Sequence[str]) -> list[str]:
         if not _CASE_ID.fullmatch(case)
     ]
     counts = Counter(ids)
-    return problems + [f"case {case!r} stands {n} times" for case, n in counts.items() if n > 1]
+    return problems + [
+        f"case {case[:70]!r} stands {n} times" for case, n in counts.items() if n > 1
+    ]
