@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _K: Final = len(CLASSES)
 _THREADS: Final = 2
+_BLOCK_CELLS: Final = 2**26
+"""Counts in memory at a time, however many seeds the entries have."""
 _TOLERANCE: Final = 1e-6
 """Differences that float32 cannot tell apart count as equal."""
 
@@ -61,25 +63,32 @@ def permutation_tests(
     swapped = flips(cohort, n_permutations)
     support = np.bincount(truth, minlength=_K).astype(np.float32)
     wanted = sorted({place for pair in pairs for place in pair})
-    halves = {
-        place: [_halves(truth, labels, swapped, support) for labels in entries[place]]
-        for place in wanted
-    }
-
-    def p_value(pair: tuple[int, int]) -> float:
-        both = zip(halves[pair[0]], halves[pair[1]], strict=False)
-        differences = [_difference(one, other) for one, other in both]
-        values = np.abs(np.sum(differences, axis=0) if len(differences) > 1 else differences[0])
-        extreme = np.count_nonzero(values[1:] >= values[0] - len(differences) * _TOLERANCE)
-        return float((1 + extreme) / (1 + n_permutations))
-
+    rows = sum(len(entries[place]) for place in wanted) * 4 * _K
+    extreme = np.zeros(len(pairs), dtype=np.int64)
     with ThreadPoolExecutor(_THREADS) as pool:
-        return np.array(list(pool.map(p_value, pairs)))
+        for block in np.array_split(swapped, -(-rows * n_permutations // _BLOCK_CELLS)):
+            halves = {
+                place: [_halves(truth, labels, block, support) for labels in entries[place]]
+                for place in wanted
+            }
+
+            def count(pair: tuple[int, int], halves: dict[int, list[_Halves]] = halves) -> int:
+                return _extreme(halves[pair[0]], halves[pair[1]])
+
+            extreme += np.array(list(pool.map(count, pairs)), dtype=np.int64)
+    return (1 + extreme) / (1 + n_permutations)
+
+
+def _extreme(one: list[_Halves], other: list[_Halves]) -> int:
+    """Return how many permutations differ at least as much as what was observed, the first column."""
+    differences = [_difference(a, b) for a, b in zip(one, other, strict=False)]
+    values = np.abs(np.sum(differences, axis=0) if len(differences) > 1 else differences[0])
+    return int(np.count_nonzero(values[1:] >= values[0] - len(differences) * _TOLERANCE))
 
 
 @dataclass(frozen=True, slots=True)
 class _Halves:
-    """Counts (8, 1 + permutations) of an entry: hits by class, then hits' denominators by class.
+    """Counts (2 K, 1 + permutations) of an entry: hits by class, then hits' denominators by class.
 
     Attributes:
         given: of the cases whose predictions are swapped; none in the first column.
@@ -111,8 +120,7 @@ def _difference(one: _Halves, other: _Halves) -> NDArray[np.float32]:
 
 
 def _f1_sums(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    ratio = counts[:_K] / counts[_K:]
-    total: NDArray[np.float32] = (ratio[0] + ratio[1]) + (ratio[2] + ratio[3])
+    total: NDArray[np.float32] = (counts[:_K] / counts[_K:]).sum(axis=0)
     return total
 
 

@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 _K: Final = len(CLASSES)
 _CHUNK: Final = 500
 _CHUNK_CELLS: Final = 4_000_000
-"""Weights in memory at a time, so that memory grows neither with the draws nor with the cases."""
+"""Weights or counts in memory at a time, so that memory grows neither with the draws nor with the cases."""
 _TIE: Final = 1e-12
 BY_CLASS: Final = ("precision", "recall", "f1")
 
@@ -39,7 +39,7 @@ class Drawn:
 
     Attributes:
         headline: by metric, (B, E) of B draws and E entries: the mean over an entry's seeds.
-        by_class: precision, recall and F1, each (B, E, 4) float32.
+        by_class: precision, recall and F1, each (B, E, K) float32.
     """
 
     headline: dict[str, Floats]
@@ -82,12 +82,15 @@ def bootstrap(cohort: FoldTable, entries: Sequence[Ints], n_draws: int = N_DRAWS
 def _drawn_by_case(
     cohort: FoldTable, entries: Sequence[Ints], n_draws: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield confusion matrices (chunk, all seeds of all entries, 4, 4)."""
+    """Yield confusion matrices (chunk, all seeds of all entries, K, K)."""
     cells = np.array(cohort.labels) * _K + np.concatenate(entries)
     one_hot = (cells.T[..., None] == np.arange(_K * _K)).astype(np.float32)
     columns = one_hot.reshape(len(one_hot), -1)
     for weights in draws(cohort, n_draws):
-        yield (weights @ columns).reshape(len(weights), -1, _K, _K)
+        for part in np.array_split(
+            weights, -(-weights.shape[0] * columns.shape[1] // _CHUNK_CELLS)
+        ):
+            yield (part @ columns).reshape(len(part), -1, _K, _K)
 
 
 def draws(cohort: FoldTable, n_draws: int = N_DRAWS) -> Iterator[NDArray[np.float32]]:
@@ -155,7 +158,7 @@ class _Patterns:
         return cls(counts, cells, len(seeds))
 
     def draw(self, rng: np.random.Generator, rows: int) -> NDArray[np.float32]:
-        """Return (rows, S, 4, 4) confusion matrices."""
+        """Return (rows, S, K, K) confusion matrices."""
         total = np.zeros((rows, self.seeds * _K * _K), dtype=np.float32)
         for counts, cells in zip(self.counts, self.cells, strict=True):
             n = counts.sum()
