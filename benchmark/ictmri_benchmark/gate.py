@@ -6,6 +6,7 @@ those that an entry consists of are looked at, and the ledger must be the base's
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import subprocess
@@ -23,8 +24,8 @@ from ictmri_benchmark import ledger
 from ictmri_benchmark.entry import SLUG
 from ictmri_benchmark.flags import review_flags
 from ictmri_benchmark.predictions import Predictions, read_predictions
-from ictmri_benchmark.report import SYNTHETIC_WARNING, is_report_of
-from ictmri_benchmark.submission import Checked, check
+from ictmri_benchmark.report import SYNTHETIC_WARNING
+from ictmri_benchmark.submission import Checked, check, is_stored
 
 ENTRIES: Final = "benchmark/entries"
 LEDGER: Final = "benchmark/ledger.csv"
@@ -32,6 +33,8 @@ _FILE: Final = re.compile(
     rf"{ENTRIES}/({SLUG[1:-1]})/(entry\.yaml|predictions\.csv|report\.json)", re.ASCII
 )
 MAX_BYTES: Final = 64 * 2**20
+MAX_CHANGES: Final = 100
+_FOLDER: Final = "040000"
 _PLAIN_GIT: Final = {
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_LAZY_FETCH": "1",
@@ -104,7 +107,7 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     problems = _change_problems(git, tip, changed)
     if problems:
         raise InputError(shown(head), problems, _NEXT)
-    added = _added_rows(git, base, fork, tip)
+    added, dated = _added_rows(git, base, fork, tip)
     touched = sorted({match[1] for c in changed if (match := _FILE.fullmatch(c.path))})
     gone = [slug for slug in touched if not git.exists(tip, f"{ENTRIES}/{slug}")]
     known = [slug for slug in touched if git.exists(base, f"{ENTRIES}/{slug}/entry.yaml")]
@@ -112,7 +115,7 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     with tempfile.TemporaryDirectory() as folder:
         done, problems = _scored(git, tip, here, cohort, Path(folder), synthetic)
         others = _others(git, base, touched, cohort, Path(folder))
-    problems += _ledger_problems(added, done, gone)
+    problems += [*_ledger_problems(added, done, gone), *dated]
     if problems:
         raise InputError(shown(head), problems, "correct these; nothing was taken")
     contributed = {item.entry.slug: item.predictions for item in done}
@@ -127,8 +130,15 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
 
 
 @dataclass(frozen=True, slots=True)
+class _Item:
+    mode: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Change:
-    status: str
+    """A file that differs; one that was removed has no mode."""
+
     mode: str
     path: str
 
@@ -174,11 +184,44 @@ class _Git:
         return self.run("cat-file", "blob", f"{commit}:{path}")
 
     def changed(self, base: str, head: str) -> list[_Change]:
-        raw = self.run("diff-tree", "-r", "-z", "--no-renames", base, head).split(b"\0")
-        found = []
-        for meta, path in zip(raw[0::2], raw[1::2], strict=False):
-            _, mode, _, _, status = meta.decode().split(" ")
-            found.append(_Change(status, mode, path.decode("utf-8", "replace")))
+        """Return the files that differ.
+
+        Folder by folder, and no more than a contribution may change: a few small trees that name one
+        another can stand for a billion of files.
+
+        Raises:
+            InputError: there are more.
+        """
+        found: list[_Change] = []
+        folders = [("", base, head)]
+        for seen, (folder, one, other) in enumerate(folders):
+            if seen + len(found) > MAX_CHANGES:
+                problem = [f"changes more than {MAX_CHANGES} files and folders"]
+                raise InputError(shown(head), problem, _NEXT)
+            before, after = self.tree(one), self.tree(other)
+            for name in sorted(before.keys() | after.keys()):
+                old, new = before.get(name, []), after.get(name, [])
+                if old == new and len(new) < 2:
+                    continue
+                path = folder + name.decode("utf-8", "replace")
+                left, right = (
+                    next((item.sha for item in side if item.mode == _FOLDER), "")
+                    for side in (old, new)
+                )
+                if left or right:
+                    folders.append((f"{path}/", left, right))
+                kept = [item for item in new if item.mode != _FOLDER or len(new) > 1]
+                found += [_Change(item.mode, path) for item in kept]
+                found += [_Change("", path) for item in old if not new and item.mode != _FOLDER]
+        return found
+
+    def tree(self, name: str) -> dict[bytes, list[_Item]]:
+        """Return what a folder holds, by name; a damaged one holds a name twice."""
+        found: dict[bytes, list[_Item]] = {}
+        for line in self.run("ls-tree", "-z", name).split(b"\0")[:-1] if name else []:
+            meta, _, path = line.partition(b"\t")
+            mode, _, sha = meta.decode().split(" ")
+            found.setdefault(path, []).append(_Item(mode, sha))
         return found
 
 
@@ -196,7 +239,7 @@ def _change_problem(git: _Git, head: str, change: _Change) -> str:
     path = shown(change.path, 100)
     if change.path != LEDGER and not _FILE.fullmatch(change.path):
         return f"{path}: not a file of an entry"
-    if change.status == "D":
+    if not change.mode:
         return ""
     if change.mode != "100644":
         return f"{path}: not a plain file (mode {change.mode})"
@@ -204,8 +247,11 @@ def _change_problem(git: _Git, head: str, change: _Change) -> str:
     return f"{path}: {size} bytes, more than {MAX_BYTES}" if size > MAX_BYTES else ""
 
 
-def _added_rows(git: _Git, base: str, fork: str, head: str) -> list[ledger.Event]:
-    """Return the rows that the contribution adds to the ledger; they must follow from the base's."""
+def _added_rows(git: _Git, base: str, fork: str, head: str) -> tuple[list[ledger.Event], list[str]]:
+    """Return the rows that the contribution adds to the ledger, and what is wrong with their dates.
+
+    They must follow from the base's.
+    """
     before, after = (_bytes_at(git, commit) for commit in (fork, head))
     added = ledger.appended(_events(before), _events(after))
     if not after.startswith(before):
@@ -215,7 +261,8 @@ def _added_rows(git: _Git, base: str, fork: str, head: str) -> list[ledger.Event
         raise InputError(
             "ledger.csv", problems, "the base has moved on: bring the branch up to date"
         )
-    return added
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    return added, ledger.date_problems(_events(before), added, today)
 
 
 def _bytes_at(git: _Git, commit: str) -> bytes:
@@ -272,9 +319,7 @@ def _identity_problems(item: Checked, place: Path, slug: str) -> list[str]:
     problems = []
     if item.entry.slug != slug:
         problems.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
-    if item.entry.level not in ("R0", "R1", "R2"):
-        problems.append(f"{slug}: level {item.entry.level} is given by the maintainers")
-    if not is_report_of((place / "report.json").read_bytes(), item.report):
+    if not is_stored(item.report, place / "report.json"):
         problems.append(f"{slug}: report.json is not what its predictions give (ictmri submit)")
     return problems
 

@@ -19,8 +19,8 @@ from ictmri.release.licences import HUB_NAMES
 from ictmri.yamlfile import dump_yaml
 from ictmri_benchmark import protocol
 from ictmri_benchmark.entry import Entry
-from ictmri_benchmark.report import METRIC_TITLES, SYNTHETIC_WARNING, is_report_of
-from ictmri_benchmark.submission import Checked, check, entry_folders
+from ictmri_benchmark.report import METRIC_TITLES, SYNTHETIC_WARNING
+from ictmri_benchmark.submission import Checked, check, entry_folders, is_stored
 
 _METRIC_TYPES: Final = {
     "macro_f1": "f1",
@@ -54,9 +54,15 @@ def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> 
         there = ", ".join(folders) or "none"
         raise InputError(str(entries), [f"no entry {slug!r}"], f"entries there: {there}")
     place = folders[slug]
-    done = check(place / "predictions.csv", place / "entry.yaml", cohort, synthetic=synthetic)
+    done = check(
+        place / "predictions.csv",
+        place / "entry.yaml",
+        cohort,
+        synthetic=synthetic,
+        levels=tuple(protocol.LEVELS),
+    )
     stored = place / "report.json"
-    if stored.is_file() and not is_report_of(stored.read_bytes(), done.report):
+    if not is_stored(done.report, stored):
         problem = ["is not what its predictions give"]
         raise InputError(str(stored), problem, "remove it, or score the entry again")
     return done

@@ -28,8 +28,8 @@ from ictmri_benchmark.ranking import (
     rank,
     resolution,
 )
-from ictmri_benchmark.report import Report, is_report_of, score
-from ictmri_benchmark.submission import binding_problems
+from ictmri_benchmark.report import Report, score
+from ictmri_benchmark.submission import binding_problems, is_stored
 
 _UNRANKED: Final = "test-fold"
 SHOWN_MISSED: Final = 20
@@ -199,7 +199,7 @@ def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
     problems = []
     for item in scored:
         path = folder / item.entry.slug / "report.json"
-        if path.is_file() and not is_report_of(path.read_bytes(), item.report):
+        if not is_stored(item.report, path):
             problems.append(f"{item.entry.slug}: report.json is not what its predictions give")
     if problems:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")

@@ -9,11 +9,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from ictmri.csvfile import read_csv, shown
-from ictmri.errors import InputError
+from ictmri.errors import MAX_PROBLEMS, InputError
 from ictmri.files import remove_parts, write_text
 from ictmri_benchmark.entry import MAX_SLUG, SLUG
 
@@ -21,6 +22,9 @@ Action = Literal["added", "corrected", "withdrawn"]
 COLUMNS: Final = ("date", "action", "slug", "predictions_sha256", "reason")
 HEADER: Final = ",".join(COLUMNS)
 MAX_REASON: Final = 400
+MAX_ROWS: Final = 100_000
+FIRST_DAY: Final = "2026-02-01"
+"""Nothing can have been entered before: the month in which the cohort's preprint appeared."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 
@@ -51,12 +55,14 @@ def read_ledger(path: Path) -> list[Event]:
         raise InputError(str(path), ["is a link, which could lead anywhere"], "put the file itself")
     if not path.is_file():
         return []
-    file = read_csv(path, HEADER)
+    file = read_csv(path, HEADER, MAX_ROWS)
     if tuple(file.header) != COLUMNS:
         raise InputError(str(path), [f"row 1: the header must be {HEADER}"], "restore the file")
     problems: list[str] = []
     numbered: list[tuple[int, Event]] = []
-    for number, cells in zip(file.numbers, file.lines, strict=True):
+    for number, cells in file.rows():
+        if len(problems) == MAX_PROBLEMS:
+            break
         problem = _problem(cells)
         if problem:
             problems.append(f"row {number}: {problem}")
@@ -118,6 +124,20 @@ def _order_problems(numbered: Iterable[tuple[int, Event]]) -> list[str]:
             found = "was added before" if before else "was never added"
             problems.append(f"row {number}: {event.slug} {found}")
         state[event.slug] = event.action
+    return problems
+
+
+def date_problems(
+    before: Sequence[Event], added: Sequence[Event], today: datetime.date
+) -> list[str]:
+    """Say which added rows have a date that cannot be the day on which they were added."""
+    latest = (today + datetime.timedelta(days=1)).isoformat()
+    problems = []
+    for earlier, event in pairwise([*(before[-1:] or added[:1]), *added]):
+        if not FIRST_DAY <= event.date <= latest:
+            problems.append(f"{event.slug}: date {event.date} is not from {FIRST_DAY} to {latest}")
+        elif event.date < earlier.date:
+            problems.append(f"{event.slug}: date {event.date}, in the row before {earlier.date}")
     return problems
 
 

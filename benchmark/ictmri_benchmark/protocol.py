@@ -5,6 +5,7 @@ Whatever is changed here changes scores: it needs a new :data:`VERSION`, which s
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final, Literal
 
 BENCHMARK: Final = "ictmri-cv"
@@ -17,8 +18,8 @@ HEADLINE: Final = ("macro_precision", "macro_recall", "macro_f1", "accuracy")
 RANK_KEY: Final = "macro_f1"
 ZERO_DIVISION: Final = 0.0
 """A class that is absent, or never predicted: leaving it out would raise the score."""
-SUM_TOLERANCE: Final = 1e-4
-"""How far the probabilities of a case may sum from 1: four classes rounded to five decimals."""
+SUM_TOLERANCE: Final = Decimal("0.0001")
+"""How far the probabilities of a case, added as written, may sum from 1: rounding to five decimals."""
 
 N_DRAWS: Final = 10_000
 CONFIDENCE: Final = 0.95
@@ -45,4 +46,6 @@ LEVELS: Final[dict[Level, str]] = {
     "R3": "reproduced: somebody else ran it again",
     "R4": "sealed: scored on labels that the submitter never had",
 }
+OWN_LEVELS: Final[tuple[Level, ...]] = ("R0", "R1", "R2")
+"""What an entry may say of itself; the others are given by the maintainers."""
 Selection = Literal["fixed-epoch", "inner-validation", "test-fold"]

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ictmri.builders.change import only_one
+from ictmri.csvfile import MAX_BYTES
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes, write_bytes, write_text
+from ictmri.files import read_plain, sha256_bytes, write_bytes, write_text
 from ictmri.folds import FoldTable
 from ictmri_benchmark import ledger
 from ictmri_benchmark.entry import SLUG, Entry, load_entry, write_entry
 from ictmri_benchmark.flags import review_flags
 from ictmri_benchmark.intervals import bootstrap
 from ictmri_benchmark.predictions import Predictions, read_predictions
-from ictmri_benchmark.protocol import VERSION
-from ictmri_benchmark.report import Report, score
+from ictmri_benchmark.protocol import OWN_LEVELS, VERSION, Level
+from ictmri_benchmark.report import Report, is_report_of, score
 
 CLAIM_TOLERANCE = 0.0051
 """A claimed value may be rounded to two decimals."""
@@ -51,8 +53,22 @@ class Checked:
     report: Report
 
 
-def check(predictions: Path, entry: Path, cohort: FoldTable, *, synthetic: bool) -> Checked:
+def check(
+    predictions: Path,
+    entry: Path,
+    cohort: FoldTable,
+    *,
+    synthetic: bool,
+    levels: Sequence[Level] = OWN_LEVELS,
+) -> Checked:
     """Check predictions and entry as a whole and score them.
+
+    Args:
+        predictions: predictions.csv.
+        entry: entry.yaml.
+        cohort: the fold table that holds the labels.
+        synthetic: marks the report of a phantom.
+        levels: of evidence that the entry may have; all where the maintainers have taken it already.
 
     Raises:
         InputError: anything is wrong with either file; all problems of both are named.
@@ -66,6 +82,8 @@ def check(predictions: Path, entry: Path, cohort: FoldTable, *, synthetic: bool)
             problems.append(
                 f"{entry}: synthetic is {described.synthetic}, the cohort says {synthetic}"
             )
+        if described.level not in levels:
+            problems.append(f"{entry}: level {described.level} is given by the maintainers")
     except InputError as error:
         problems += [f"{entry}: {problem}" for problem in error.problems]
     try:
@@ -104,7 +122,7 @@ def submit(
     """
     done = check(predictions, entry, cohort, synthetic=synthetic)
     slug, digest = done.entry.slug, done.predictions.sha256
-    content = predictions.read_bytes()
+    content = read_plain(predictions, MAX_BYTES, "give a CSV file")
     if sha256_bytes(content) != digest:
         raise InputError(str(predictions), ["changed while it was read"], "run the command again")
     with only_one(entries):
@@ -215,8 +233,17 @@ def binding_problems(entry: Entry, cohort: FoldTable) -> list[str]:
     if entry.benchmark.splits_sha256 != cohort.sha256:
         problems.append(f"benchmark.splits_sha256 is not that of these folds, {cohort.sha256}")
     if entry.benchmark.version != VERSION:
-        problems.append(f"benchmark.version is {entry.benchmark.version}, scored is {VERSION}")
+        problems.append(f"benchmark.version is {entry.benchmark.version!r}, scored is {VERSION}")
     return problems
+
+
+def is_stored(report: Report, path: Path) -> bool:
+    """Return whether the report at a path is what its predictions give; none at all is no other one."""
+    if not path.is_file():
+        return not path.exists()
+    most = 2 * len(report.to_json().encode())
+    with path.open("rb") as stream:
+        return is_report_of(stream.read(most), report)
 
 
 def claim_problems(entry: Entry, report: Report) -> list[str]:
