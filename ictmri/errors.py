@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
 
-_SHOWN = 20
+_SHOWN: Final = 20
+MAX_PROBLEMS: Final = 200
+"""Problems of one input that are kept; whoever reads it may stop there."""
+_COMMAND: Final = re.compile(r"\A(\s*):(?=:)|#(?=#\w{0,20}\[)")
+"""What a forge takes for a command where it stands in a log: ``::error::``, ``##[group]``."""
+
+
+def visible(text: str) -> str:
+    r"""Return foreign text for one line of a terminal, a log or a page.
+
+    What is not seen, breaks lines or turns the reading direction, and what a forge would take for a
+    command, is written as an escape (``\x1b``, ``\u202e``). A second time changes nothing.
+    """
+    if not text.isprintable():
+        text = "".join(c if _shows(c) else c.encode("unicode_escape").decode() for c in text)
+    return _COMMAND.sub(lambda found: (found[1] or "") + f"\\x{ord(found[0][-1]):02x}", text)
+
+
+def visible_lines(text: str) -> str:
+    """Return text of several lines of one's own, each :func:`visible`."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _shows(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 class IctmriError(Exception):
     """A problem that the user can solve; the command line prints it without a traceback."""
+
+    def __str__(self) -> str:
+        return visible_lines(super().__str__())
 
 
 class InputError(IctmriError):
@@ -17,13 +48,13 @@ class InputError(IctmriError):
 
     Args:
         subject: what was read, for example ``"predictions.csv"``.
-        problems: one line each: what is wrong and where.
+        problems: one line each: what is wrong and where; no more than :data:`MAX_PROBLEMS` are kept.
         next_step: what the user can do about it.
     """
 
-    def __init__(self, subject: str, problems: Sequence[str], next_step: str = "") -> None:
+    def __init__(self, subject: str, problems: Iterable[str], next_step: str = "") -> None:
         self.subject = subject
-        self.problems = list(problems)
+        self.problems = list(islice(problems, MAX_PROBLEMS))
         self.next_step = next_step
         super().__init__(self._text())
 
@@ -33,11 +64,12 @@ class InputError(IctmriError):
 
     def _text(self) -> str:
         count = len(self.problems)
-        head = f"{self.subject}: {count} problem{'' if count == 1 else 's'}"
-        lines = [f"  - {problem}" for problem in self.problems[:_SHOWN]]
+        least = "at least " if count == MAX_PROBLEMS else ""
+        head = f"{visible(self.subject)}: {least}{count} problem{'' if count == 1 else 's'}"
+        lines = [f"  - {visible(problem)}" for problem in self.problems[:_SHOWN]]
         if count > _SHOWN:
-            lines.append(f"  - ... and {count - _SHOWN} more")
-        tail = [f"Next: {self.next_step}"] if self.next_step else []
+            lines.append(f"  - ... and {least}{count - _SHOWN} more")
+        tail = [f"Next: {visible(self.next_step)}"] if self.next_step else []
         return "\n".join([head, *lines, *tail])
 
 

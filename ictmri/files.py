@@ -5,13 +5,53 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ictmri.errors import InputError
+
 _PART: Final = ".part"
+_KINDS: Final = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read_plain(path: Path, limit: int, next_step: str) -> bytes:
+    """Return the content of a file that somebody handed in.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have.
+        next_step: what to do where it cannot be read.
+
+    Raises:
+        InputError: it cannot be read, is larger, or is no plain file: a pipe would be waited for, and a
+            device has no end.
+    """
+    try:
+        with open(path, "rb", opener=_at_once) as stream:
+            kind = stat.S_IFMT(os.fstat(stream.fileno()).st_mode)
+            if kind != stat.S_IFREG:
+                problem = f"is {_KINDS.get(kind, 'something else')}, not a file"
+                raise InputError(str(path), [problem], next_step)
+            content = stream.read(limit + 1) or b""
+    except OSError as error:
+        raise InputError(str(path), [error.strerror or str(error)], next_step) from None
+    if len(content) > limit:
+        raise InputError(str(path), [f"more than {limit} bytes"], next_step)
+    return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting until somebody writes into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

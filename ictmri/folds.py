@@ -12,15 +12,18 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES, label_of
-from ictmri.errors import InputError, nearest
-from ictmri.files import sha256_bytes, write_text
+from ictmri.csvfile import MAX_BYTES, shown
+from ictmri.errors import MAX_PROBLEMS, InputError, nearest
+from ictmri.files import read_plain, sha256_bytes, write_text
 
 COLUMNS: Final = ("case_id", "patient_id", "label", "fold")
 DEFAULT_N_FOLDS: Final = 5
+_MAX_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def read_folds(path: Path, name: str, *, expected_sha256: str | None = None) -> 
     Raises:
         InputError: the file is not the expected one, or not a valid fold table.
     """
-    content = path.read_bytes()
+    content = read_plain(path, MAX_BYTES, "restore the file, or build the cohort again")
     digest = sha256_bytes(content)
     if expected_sha256 is not None and digest != expected_sha256:
         raise InputError(
@@ -142,8 +145,9 @@ def _row_problem(cells: list[str]) -> str:
     if len(cells) != len(COLUMNS):
         return f"{len(cells)} cells instead of {len(COLUMNS)}"
     if cells[2] not in CLASSES:
-        return f"unknown class {cells[2]!r}{nearest(cells[2], CLASSES)}"
-    return "" if cells[3].isdecimal() else f"fold {cells[3]!r} is not a number"
+        return f"unknown class {shown(cells[2])}{nearest(cells[2][:50], CLASSES)}"
+    is_fold = cells[3].isascii() and cells[3].isdecimal() and len(cells[3]) <= _MAX_DIGITS
+    return "" if is_fold else f"fold {shown(cells[3])} is not a number"
 
 
 def _table_problems(rows: Sequence[FoldRow]) -> list[str]:
@@ -163,8 +167,8 @@ def _table_problems(rows: Sequence[FoldRow]) -> list[str]:
         if len(folds) > 1
     ]
     used = {row.fold for row in rows}
-    problems += [f"fold {fold} is empty" for fold in range(max(used) + 1) if fold not in used]
-    return problems
+    empty = (f"fold {fold} is empty" for fold in range(max(used) + 1) if fold not in used)
+    return [*problems, *islice(empty, MAX_PROBLEMS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from typing import Any, Final
 import yaml
 
 from ictmri.errors import InputError
+from ictmri.files import read_plain
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 20
+MAX_NODES: Final = 20_000
 _CORE: Final = {
     "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), "tTfF"),
     "null": (re.compile(r"null|Null|NULL|~|"), "nN~"),
@@ -37,7 +39,7 @@ class _PlainLoader(yaml.SafeLoader):
     """Refuses what plain data never needs: tags, references that could grow without end, keys twice."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-    depth = 0
+    depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -49,6 +51,9 @@ class _PlainLoader(yaml.SafeLoader):
         if isinstance(event, yaml.ScalarEvent) and _SURROGATES.search(event.value):
             raise yaml.YAMLError(f"{line}: holds half a character")
         self.depth += 1
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise yaml.YAMLError(f"{line}: more than {MAX_NODES} values")
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"{line}: nested deeper than {MAX_DEPTH} levels")
         node = super().compose_node(parent, index)
@@ -72,7 +77,11 @@ class _PlainLoader(yaml.SafeLoader):
             if key.value in seen:
                 raise yaml.YAMLError(f"{line}: {key.value[:50]!r} stands twice")
             seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) < len(seen):
+            line = f"line {node.start_mark.line + 1}"
+            raise yaml.YAMLError(f"{line}: a key stands twice, written in two ways")
+        return found
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -103,11 +112,8 @@ def read_yaml(path: Path, next_step: str, *, words: bool = False) -> Any:
     Raises:
         InputError: it cannot be read, is too large, or is no plain YAML in UTF-8; the line is named.
     """
+    content = read_plain(path, MAX_BYTES, next_step)
     with _refused(path, next_step):
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise yaml.YAMLError(f"more than the {MAX_BYTES} bytes that a description needs")
         return yaml.load(_text(content), _WordLoader if words else _PlainLoader)
 
 
@@ -120,10 +126,12 @@ def dump_yaml(value: Any) -> str:
 def _refused(path: Path, next_step: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], next_step) from None
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(str(path), [f"not valid YAML: {_told(error)}"], next_step) from None
+    except (ValueError, OverflowError):
+        # The library's own, for the escape of a code point that there is not.
+        problem = "not valid YAML: an escape (\\U) that is no character"
+        raise InputError(str(path), [problem], next_step) from None
 
 
 def _text(content: bytes) -> str:

@@ -141,7 +141,7 @@ def load_entry(path: Path) -> Entry:
         # As JSON, a list passes for a tuple while everything else is taken as it is.
         return Entry.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        problems = [_told(item) for item in error.errors(include_url=False)]
+        problems = (_told(item) for item in error.errors(include_url=False))
         raise InputError(str(path), problems, _EXAMPLE) from None
 
 

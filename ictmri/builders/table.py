@@ -63,9 +63,7 @@ def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
     if problems:
         raise InputError(str(path), problems, f"the header is: {EXAMPLE}")
     rows: list[TableRow] = []
-    for number, cells in zip(file.numbers, file.lines, strict=True):
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in file.rows():
         if len(cells) != len(header):
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
             continue
@@ -161,7 +159,7 @@ def _alike(file: CsvFile, header: list[str]) -> list[str]:
 def _places(file: CsvFile, column: int) -> dict[str, list[int]]:
     """Return the numbers of the rows in which each value of a column stands."""
     rows: dict[str, list[int]] = {}
-    for number, cells in zip(file.numbers, file.lines, strict=True):
+    for number, cells in file.rows():
         if column < len(cells) and cells[column].strip():
             rows.setdefault(cells[column].strip(), []).append(number)
     return rows

@@ -82,7 +82,7 @@ REFUSALS = {
     ),
     "both kinds": (
         lambda lines: [lines[0] + ",prediction", *(f"{line},glioma" for line in lines[1:])],
-        "either 'prediction' or the four probabilities, not both",
+        "either 'prediction' or probabilities, not both",
     ),
     "a column twice": (
         lambda lines: [lines[0] + ",p_rare", *(f"{line},0" for line in lines[1:])],

@@ -82,14 +82,12 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     Raises:
         InputError: anything is wrong with it; every problem is named with its row and column.
     """
-    file = read_csv(path, EXAMPLE)
+    file = read_csv(path, EXAMPLE, MAX_ROWS)
     problems = _header_problems(file.header)
     if problems:
         raise InputError(str(path), problems, f"a header is {EXAMPLE}; ictmri audit --help")
     rows: list[Row] = []
-    for number, cells in zip(file.numbers, file.lines, strict=True):
-        if not any(cell.strip() for cell in cells):
-            continue
+    for number, cells in file.rows():
         if len(cells) != len(file.header):
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(file.header)}")
             continue
@@ -101,8 +99,6 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     problems += _repeated(rows)
     if not rows and not problems:
         problems = ["no row: the file has a header only"]
-    if len(file.lines) > MAX_ROWS:
-        problems.append(f"{len(file.lines)} rows: at most {MAX_ROWS} in one file")
     if problems:
         raise InputError(str(path), problems, "correct these cells; an unknown one is left empty")
     return rows, sha256_bytes(file.content)
