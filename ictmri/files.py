@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,19 +55,25 @@ def _at_once(path: str, flags: int) -> int:
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    Args:
+        path: the file.
+        mode: permissions of the new file; the umask, and those of a file that is replaced, only narrow
+            them.
 
     Raises:
         OSError: it cannot be written; ``filename`` says which file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL, _narrowed(path, mode)))
+    made = part.stat().st_mode
     try:
         yield part
-        part.chmod(mode)
+        # Some libraries write another file in its place, with permissions of their own.
+        part.chmod(made)
         _settle(part)
         part.replace(path)
     except OSError as error:
@@ -77,6 +83,29 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _narrowed(path: Path, mode: int) -> int:
+    """Return a mode without what a file that is there denies others; its owner may always write."""
+    try:
+        return mode & path.stat().st_mode | 0o600
+    except OSError:
+        return mode
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner can open, whatever the umask; return it."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
+def as_new_folder(path: Path) -> None:
+    """Give a private folder the permissions that the umask leaves to a new one."""
+    # The umask can only be read by setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    path.chmod(0o777 & ~mask)
 
 
 def _settle(part: Path) -> None:

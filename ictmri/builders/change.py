@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.files import remove_parts, write_json
+from ictmri.files import private_folder, remove_parts, write_json
 from ictmri.manifest import FILE_NAME, read_manifest
 
 _STAMP: Final = "stamp.json"
@@ -64,6 +64,8 @@ def work_folder(out: Path, stage: str) -> Path:
 def opened_work(out: Path, stage: str, stamp: Any) -> Path:
     """Return a stage's work folder, emptied where it belongs to other inputs.
 
+    It is its owner's alone: it holds pictures of the scans.
+
     Args:
         out: the cohort folder.
         stage: name of the stage.
@@ -73,8 +75,8 @@ def opened_work(out: Path, stage: str, stamp: Any) -> Path:
     path = work / _STAMP
     if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != stamp:
         close_work(out, stage)
-        write_json(path, stamp)
-    remove_parts(work)
+        write_json(private_folder(work) / _STAMP, stamp)
+    remove_parts(private_folder(work))
     return work
 
 

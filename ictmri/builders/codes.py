@@ -231,6 +231,13 @@ CODES: Final[dict[str, Code]] = {
         "used here; other readers use the qform.",
         "Find out which is right, and write it into both.",
     ),
+    "unit-of-length": Code(
+        "warning",
+        "Another unit of length",
+        "The header gives its lengths in another unit than millimetres, or in one that cannot be. "
+        "Here, and in what is written, they are millimetres.",
+        "Look whether the head has its size in the pictures; write millimetres into the header.",
+    ),
     "series-chosen": Code(
         "warning",
         "Chosen out of a study",
@@ -307,7 +314,8 @@ CODES: Final[dict[str, Code]] = {
     "quick-checks": Code(
         "warning",
         "Checked quickly",
-        "Neither the placement of the heads nor near copies were looked for, since there are many scans.",
+        "Since there are many scans, the placement of the heads was not checked, and only such near "
+        "copies were looked for as show the same part of the head in the same position.",
         "Build with --checks full; it takes about a second a scan and core.",
     ),
     "subtype-not-listed": Code(

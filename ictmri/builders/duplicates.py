@@ -70,6 +70,11 @@ def near_copies(
     slack = SLACK if len(case_ids) > EXACT else 0.0
     patterns = _patterns(case_ids, picture_of, sketched=bool(slack))
     pairs = [(case_ids[a], case_ids[b]) for a, b in _candidates(patterns, slack)]
+    return same_heads(pairs, picture_of, jobs)
+
+
+def same_heads(pairs: Sequence[Pair], picture_of: PictureOf, jobs: int | None = None) -> list[Pair]:
+    """Return those of the pairs that show the same head; arguments as of :func:`near_copies`."""
     found = run_all(
         partial(_likeness, picture_of), pairs, total=len(pairs), title="near copies", jobs=jobs
     )

@@ -49,7 +49,9 @@ MANY: Final = 500
 """Scans up to which each is compared with the template, about a second each, unless told otherwise."""
 Checks = Literal["full", "quick"]
 _UNLISTED: Final = "on no list of tumours, left empty"
-_QUICK_TEXT: Final = "the placement of the heads and near copies were not checked"
+_QUICK_TEXT: Final = (
+    "the placement of the heads was not checked, and near copies only by their outlines"
+)
 
 
 @dataclass(frozen=True, slots=True)

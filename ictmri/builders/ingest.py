@@ -9,19 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ictmri.builders.codes import CODES, Note
-from ictmri.builders.duplicates import Pair, exact_copies, near_copies
+from ictmri.builders.duplicates import Pair, exact_copies, near_copies, same_heads
 from ictmri.builders.findings import Finding, finding
+from ictmri.builders.fingerprint import alike, fingerprint, values_digest
 from ictmri.builders.scans import Scan, read_scan
 from ictmri.builders.table import TableRow
 from ictmri.errors import ScanError
-from ictmri.files import sha256_bytes, write_bytes, write_json
+from ictmri.files import write_bytes, write_json
 from ictmri.parallel import run_all
-from ictmri.volumes import pack
+from ictmri.volumes import pack, unpack
 
 if TYPE_CHECKING:
     from ictmri.builders.similarity import Picture
@@ -37,7 +38,7 @@ class Outcome:
         detail: what a library said of it, for the owner alone.
         facts: shape, spacing, orientation and intensities in words; empty where it could not be read.
         orientation: e.g. ``LPS``.
-        voxels_sha256: of voxels and affine.
+        values_sha256: see :func:`ictmri.builders.fingerprint.values_digest`.
         acquisition: how a DICOM scan was made.
     """
 
@@ -46,7 +47,7 @@ class Outcome:
     detail: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     orientation: str = ""
-    voxels_sha256: str = ""
+    values_sha256: str = ""
     acquisition: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -93,7 +94,7 @@ def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
     for done in outcomes(work, case_ids):
         found += [finding(done.case_id, *note) for note in done.notes]
         if not done.lost:
-            digests[done.case_id] = done.voxels_sha256
+            digests[done.case_id] = done.values_sha256
             orientations[done.orientation] += 1
     found += exact_copies(digests)
     if len(orientations) > 1:
@@ -103,9 +104,22 @@ def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
 
 
 def near_pairs(work: Path, case_ids: Sequence[str], jobs: int | None) -> list[Pair]:
-    """Return the pairs of cases that show the same head, among those that the template fits."""
-    able = [case_id for case_id in sorted(case_ids) if _print_path(work, case_id).is_file()]
-    return near_copies(able, partial(_picture, work), jobs)
+    """Return the pairs of cases that show the same head, among those that the template fits.
+
+    Of scans that were not compared with the template, only those are that have much the same blocks.
+    """
+    ids = sorted(case_ids)
+    quick = [case_id for case_id in ids if _blocks_path(work, case_id).is_file()]
+    if not quick:
+        able = [case_id for case_id in ids if _print_path(work, case_id).is_file()]
+        return near_copies(able, partial(_picture, work), jobs)
+    blocks = np.stack([np.load(_blocks_path(work, case_id)) for case_id in quick])
+    pairs = [(quick[first], quick[second]) for first, second in alike(blocks)]
+    involved = sorted({case_id for pair in pairs for case_id in pair})
+    look = partial(_look_again, work)
+    run_all(look, involved, total=len(involved), title="near copies", jobs=jobs)
+    known = [pair for pair in pairs if all(_print_path(work, one).is_file() for one in pair)]
+    return same_heads(known, partial(_picture, work), jobs)
 
 
 def volume_path(work: Path, case_id: str) -> Path:
@@ -124,6 +138,25 @@ def _path(work: Path, case_id: str) -> Path:
 
 def _print_path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.npy"
+
+
+def _blocks_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.blocks.npy"
+
+
+def _look_again(work: Path, case_id: str) -> None:
+    """Make the print of a scan that was not compared with the template."""
+    from ictmri.builders.placement import place
+
+    image = unpack({"bytes": volume_path(work, case_id).read_bytes()})
+    _store(_print_path(work, case_id), place(image).head_print)
+
+
+def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
+    if array is not None:
+        stream = io.BytesIO()
+        np.save(stream, array)
+        write_bytes(path, stream.getvalue())
 
 
 def _picture(work: Path, case_id: str) -> Picture:
@@ -152,9 +185,7 @@ def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
     if done.lost:
         return done
     write_bytes(volume_path(work, case_id), pack(scan.image, case_id)["bytes"])
-    voxels = np.ascontiguousarray(np.asanyarray(scan.image.dataobj))
-    content = voxels.tobytes() + np.asarray(scan.image.affine, dtype=np.float64).tobytes()
-    return replace(done, voxels_sha256=sha256_bytes(content))
+    return replace(done, values_sha256=values_digest(scan.image))
 
 
 def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[Note]:
@@ -165,10 +196,9 @@ def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[No
     notes, placed = look_over(scan.image, aligned=aligned)
     sure = all(note.code != "orientation-missing" for note in scan.oddities)
     write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
-    if placed.head_print is not None:
-        stream = io.BytesIO()
-        np.save(stream, placed.head_print)
-        write_bytes(_print_path(work, case_id), stream.getvalue())
+    _store(_print_path(work, case_id), placed.head_print)
+    if not aligned:
+        _store(_blocks_path(work, case_id), fingerprint(scan.image))
     return [*scan.oddities, *notes]
 
 

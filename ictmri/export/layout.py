@@ -20,7 +20,8 @@ class VolumeFile:
         config: the config.
         column: its volume column.
         path_of: gives a case's path in the export.
-        convert: gives the bytes to write for the bytes that are stored; None writes them as they are.
+        convert: gives the bytes to write for those that are stored, see
+            :func:`ictmri.export.convert.portable`; None writes them as they are.
     """
 
     config: Config

@@ -66,7 +66,10 @@ def _facts(source: Source) -> str:
 
 
 def _volumes(volumes: str) -> str:
-    stored = "The gzipped NIfTI files are, byte for byte, those that the cohort stores."
+    stored = (
+        "The gzipped NIfTI files are, byte for byte, those that the cohort stores, but that every header\n"
+        "says millimetres, and voxels of 64-bit integers and other rare types are of common ones."
+    )
     return f"{stored} {volumes}".strip()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ictmri import __version__
 from ictmri.builders.change import only_one, work_folder
 from ictmri.errors import InputError
+from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.export.source import ACQUISITION, CARD, LICENCE, Case, Source, read_source
 from ictmri.files import sha256_bytes, write_bytes, write_json, write_text
@@ -201,7 +202,7 @@ def _write_case(
         stored = row[volume.column]
         if stored is None or path.is_file():
             continue
-        content = stored["bytes"]
+        content = portable(stored["bytes"])
         write_bytes(path, content if volume.convert is None else volume.convert(content))
 
 

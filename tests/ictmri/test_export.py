@@ -147,8 +147,8 @@ def test_bids_of_scans_is_valid(processed: Cohort, tmp_path: Path) -> None:
     out = export_cohort(processed, "bids", tmp_path / "bids", config="processed").root
     issues = validated(out)
     assert codes(issues, "error") == set()
-    # The units are not in the header of these scans, and headers leave as they are.
-    assert codes(issues, "warning") <= UNKNOWABLE | {"NIFTI_UNIT"}
+    # The units were not in the header of these scans.
+    assert codes(issues, "warning") <= UNKNOWABLE
     missing = {
         (issue.get("subCode"), issue["location"])
         for issue in issues

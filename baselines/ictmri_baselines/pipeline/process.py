@@ -15,8 +15,9 @@ from ictmri import __version__
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.builders.assemble import add_config
 from ictmri.builders.change import alone_with, close_work
+from ictmri.builders.scans import read_scan
 from ictmri.cohort import Cohort, open_cohort
-from ictmri.errors import InputError
+from ictmri.errors import InputError, ScanError
 from ictmri.files import write_bytes
 from ictmri.folds import FoldRow
 from ictmri.volumes import pack, unpack
@@ -132,7 +133,12 @@ def _process(work: Path, settings: Settings, masks: Path | None, row: dict[str, 
 
 def _own_mask(masks: Path | None, case_id: str) -> nib.Nifti1Image | None:
     path = masks / f"{case_id}.nii.gz" if masks else None
-    return nib.Nifti1Image.from_filename(path) if path and path.is_file() else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        return read_scan(path).image
+    except ScanError as error:
+        raise InputError("own brain mask", [f"the mask: {error.reason}"]) from None
 
 
 def _reason(error: ValueError | InputError) -> str:

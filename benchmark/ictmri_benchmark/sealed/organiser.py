@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ictmri.errors import InputError
-from ictmri.files import write_text
+from ictmri.files import as_new_folder, write_text
 from ictmri.folds import FoldRow, write_folds
 from ictmri_benchmark.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed import keys
@@ -92,7 +92,7 @@ def init(
         keys.write_secret(part / "private" / "salt", salt.hex().encode() + b"\n")
         write_text(part / "public" / "challenge.json", challenge.to_json())
         Office(part, challenge, State(challenge), key).append(Open, now)
-        part.chmod(0o755)
+        as_new_folder(part)
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

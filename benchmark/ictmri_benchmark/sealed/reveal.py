@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import write_bytes, write_json
+from ictmri.files import as_new_folder, write_bytes, write_json
 from ictmri_benchmark.sealed.office import Office, opened
 from ictmri_benchmark.sealed.organiser import close
 
@@ -30,7 +30,7 @@ def reveal(folder: Path, out: Path, *, now: datetime) -> int:
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
         try:
             _write(office, part)
-            part.chmod(0o755)
+            as_new_folder(part)
             part.rename(out)
         finally:
             shutil.rmtree(part, ignore_errors=True)

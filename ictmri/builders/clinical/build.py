@@ -19,7 +19,7 @@ from ictmri.builders.folder import FolderBuild, build_rows
 from ictmri.builders.place import check_place
 from ictmri.cohort import CLINICAL, Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import replacing, sha256_bytes
+from ictmri.files import private_folder, replacing, sha256_bytes
 from ictmri.folds import DEFAULT_N_FOLDS, describe_folds
 from ictmri.manifest import FILE_NAME, SCHEMA
 
@@ -92,7 +92,7 @@ def build_clinical(
         ready = _cohort_in(root)
         if ready is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
-        unpacked = _private(work_folder(out, "unpacked"))
+        unpacked = private_folder(work_folder(out, "unpacked"))
         subject = origin.repo_id if origin.folder is None else str(origin.folder)
         understood = read_source(root, unpacked, given, n_folds, subject)
         tell(f"{subject}, as it was understood:")
@@ -194,14 +194,8 @@ def _with_origin_of_folds(built: FolderBuild) -> FolderBuild:
 def _download(out: Path, origin: Origin, source: dict[str, str]) -> Path:
     from ictmri.hub import download
 
-    into = _private(work_folder(out, "source"))
+    into = private_folder(work_folder(out, "source"))
     return download(origin.repo_id, into, token=origin.token, revision=source["commit"]).root
-
-
-def _private(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
 
 
 def _clean(out: Path) -> None:
