@@ -97,7 +97,7 @@ def build_folder(  # noqa: PLR0913
 ) -> None:
     """Build a cohort from your own scans (NIfTI, NRRD, MHA, or folders of DICOM files).
 
-    Voxels and geometry stay as they are, faces included: the folder is as private as the scans.
+    Values and geometry stay as they are, faces included: the folder is as private as the scans.
 
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """

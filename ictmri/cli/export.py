@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Write a cohort in the layout of another tool, with our folds.
 
-    Volumes leave as they are stored; the folder is as private as the cohort.
+    Volumes leave as they are stored, headers in mm; the folder is as private as the cohort.
 
     Example: ictmri export ictmri-phantom --to bids --out out/phantom-bids
     """

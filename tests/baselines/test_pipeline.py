@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 import random
 import shutil
@@ -20,6 +21,7 @@ from ictmri.volumes import pack, unpack
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.localizer.boxes import read_boxes
 from ictmri_baselines.pipeline import Workers, ensure_priors, localize_cohort, process_cohort
+from ictmri_baselines.pipeline.process import _own_mask
 from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.reproduce import reproduce
 from ictmri_benchmark.entry import load_entry
@@ -203,6 +205,24 @@ def test_where_no_case_can_be_processed_all_are_named(few: Cohort, tmp_path: Pat
         process_cohort(cohort, LIGHT, workers=Workers(1))
     assert len(caught.value.problems) == len(flat)
     assert "processed" not in open_cohort(cohort.root).manifest.configs
+
+
+def test_an_own_mask_is_read_as_scans_are(tmp_path: Path) -> None:
+    inside = np.zeros((20, 20, 20), np.int16)
+    inside[5:15, 5:15, 5:15] = 2
+    image = nib.Nifti1Image(inside, np.diag([4.0, 4, 4, 1]))
+    image.header.set_slope_inter(0.5, 0)
+    content = gzip.compress(image.to_bytes())
+    path = tmp_path / "c.nii.gz"
+    path.write_bytes(content)
+    mask = _own_mask(tmp_path, "c")
+    assert mask is not None
+    assert np.array_equal(np.asarray(mask.dataobj), inside // 2)
+    assert _own_mask(tmp_path, "d") is None
+    for damaged in (content[:-9], content[:-9] + b"x" + content[-8:], content + b"junk"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read"):
+            _own_mask(tmp_path, "c")
 
 
 @pytest.mark.long

@@ -6,9 +6,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.processing import resample_to_output
+from scipy import ndimage
 
 from ictmri.atlas.alignment import align
 from ictmri.builders.duplicates import exact_copies, near_copies, near_findings
+from ictmri.builders.fingerprint import EDGE, alike, fingerprint
+from ictmri.builders.folder import build_folder
 from ictmri.builders.scans import read_scan
 from ictmri.builders.similarity import Picture, head_print, likeness
 from ictmri.phantom import render, roster
@@ -120,3 +123,74 @@ def test_copies_of_real_scans_are_found(real_table: Path) -> None:
     pairs = near_copies(sorted(prints), prints.__getitem__, jobs=1)
     assert all(first.split()[0] == second.split()[0] for first, second in pairs)
     assert {second for _, second in pairs} == {name for name in prints if " " in name}
+
+
+STORED: dict[str, Callable[[Image], bytes]] = {
+    "big-endian": lambda i: Image(voxels(i), i.affine, nib.Nifti1Header(endianness=">")).to_bytes(),
+    "float32": lambda i: Image(voxels(i).astype(np.float32), i.affine).to_bytes(),
+    "scaled": lambda i: scaled(voxels(i) * 2, i.affine, 0.5),
+    "other axes": lambda i: COPIES["other axes"](i).to_bytes(),
+    "more background": lambda i: padded(i).to_bytes(),
+    "another affine": lambda i: Image(voxels(i), np.eye(4)).to_bytes(),
+}
+
+
+def scaled(stored: np.ndarray, affine: np.ndarray, slope: float) -> bytes:
+    image = Image(stored, affine)
+    image.header.set_slope_inter(slope, 0)
+    return image.to_bytes()
+
+
+def small_head(seed: int) -> Image:
+    """Integers on a background of 0, each head its own."""
+    rng = np.random.default_rng(seed)
+    blobs = ndimage.gaussian_filter(rng.normal(size=(40, 48, 40)), 3)
+    inside = (
+        np.linalg.norm((np.indices(blobs.shape).T - [20, 24, 20]) / [17, 21, 17], axis=-1).T < 1
+    )
+    return Image((inside * (500 + 4000 * blobs)).astype(np.int16), np.diag([4.0, 4, 4, 1]))
+
+
+def test_the_same_values_under_two_patients_are_found(tmp_path: Path) -> None:
+    heads = [small_head(seed) for seed in range(4)]
+    copies = [store(heads[1]) for store in STORED.values()]
+    rows = ["patient_id,image,label"]
+    for index, content in enumerate([*(image.to_bytes() for image in heads), *copies]):
+        (tmp_path / f"{index}.nii").write_bytes(content)
+        rows.append(f"p{index},{index}.nii,{'glioma' if index % 2 else 'pcnsl'}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    built = build_folder(tmp_path / "table.csv", tmp_path / "c", n_folds=2, checks="quick", jobs=1)
+    told = [found for found in built.findings if found.code == "duplicate"]
+    assert len(told) == 1 + len(copies)
+    assert built.cohort.manifest.n_cases == 3
+
+
+def test_outlines_propose_the_copies_and_nothing_else() -> None:
+    heads = [small_head(seed) for seed in range(12)]
+    for name, copy in COPIES.items():
+        prints = [fingerprint(image) for image in (*heads, copy(heads[3]), copy(heads[8]))]
+        assert alike(np.stack(prints)) == [(3, 12), (8, 13)], name
+    assert alike(np.stack([fingerprint(heads[0])] * 2)) == [(0, 1)]
+    assert alike(np.stack([fingerprint(heads[0])])) == []
+
+
+@pytest.mark.long
+def test_near_copies_are_found_among_scans_that_are_checked_quickly(tmp_path: Path) -> None:
+    images = [render(roster()[index], spacing=5.0).image for index in range(6)]
+    images.append(noisy(images[4]))
+    rows = ["patient_id,image,label"]
+    for index, image in enumerate(images):
+        nib.save(image, tmp_path / f"{index}.nii")
+        rows.append(f"p{index},{index}.nii,{'glioma' if index % 2 else 'pcnsl'}")
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    built = build_folder(tmp_path / "table.csv", tmp_path / "c", n_folds=2, checks="quick", jobs=1)
+    told = [found for found in built.findings if found.code.startswith("near-duplicate")]
+    assert len(told) == 2
+    assert all(found.severity == "warning" for found in told)
+
+
+def test_outlines_of_many_are_compared_in_parts() -> None:
+    prints = np.random.default_rng(0).normal(size=(800, EDGE**3)).astype(np.float32)
+    prints /= np.linalg.norm(prints, axis=1, keepdims=True)
+    prints[700] = prints[17]
+    assert alike(prints) == [(17, 700)]

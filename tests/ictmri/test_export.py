@@ -1,6 +1,7 @@
 """Exports, checked with the tools that they are for: the BIDS validator, MONAI, nibabel, csv."""
 
 import csv
+import gzip
 import json
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from ictmri.errors import InputError
 from ictmri.export import write
 from ictmri.export.bids import DERIVATIVES
 from ictmri.export.bids_sidecars import acquisition_sidecar
+from ictmri.export.convert import portable
 from ictmri.export.write import Target, export_cohort
 from ictmri.folds import FoldRow
 from ictmri.manifest import fingerprints
@@ -218,6 +220,31 @@ def test_every_volume_of_the_schema_has_a_bids_name() -> None:
         if column.kind == "nifti" and column.name != "warp"
     }
     assert {(kind.config, kind.column) for kind in DERIVATIVES} == columns
+
+
+def older_header(content: bytes, units: int, kind: type) -> bytes:
+    """A volume as cohorts may hold it that were built before types and units were made alike."""
+    image = unpack({"bytes": content})
+    stored = np.asarray(image.dataobj).astype(kind)
+    volume = bytearray(nib.Nifti1Image(stored, image.affine, dtype=stored.dtype).to_bytes())
+    volume[123] = units
+    return gzip.compress(bytes(volume), mtime=0)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int8, np.uint32, np.int16, np.float64])
+@pytest.mark.parametrize("units", [0, 1, 3, 7, 8 | 3])
+def test_what_leaves_is_in_millimetres_and_of_common_types(
+    mini: Cohort, kind: type, units: int
+) -> None:
+    stored = next(iter(stored_volumes(mini, "default", "image").values()))
+    assert portable(stored) == stored
+    levels = np.asarray(unpack({"bytes": stored}).dataobj) % 100
+    small = pack(nib.Nifti1Image(levels, unpack({"bytes": stored}).affine), "")["bytes"]
+    found = unpack({"bytes": portable(older_header(small, units, kind))})
+    assert found.get_data_dtype() == (np.float64 if kind is np.float64 else np.int16)
+    assert found.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_array_equal(np.asarray(found.dataobj), levels)
+    np.testing.assert_array_equal(found.affine, unpack({"bytes": stored}).affine)
 
 
 # MONAI

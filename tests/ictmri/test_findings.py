@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 import ictmri.builders
+import ictmri.volumes
 from ictmri.atlas.alignment import align
 from ictmri.atlas.template import template
 from ictmri.builders.checks import examine
@@ -22,6 +23,7 @@ from ictmri.phantom import render, roster
 
 Image = nib.Nifti1Image
 SOURCES = sorted(Path(ictmri.builders.__file__).parent.glob("*.py"))
+SOURCES.append(Path(ictmri.volumes.__file__))
 
 
 def codes(image: Image) -> set[str]:
