@@ -63,8 +63,10 @@ def save(datasets: list[Dataset], folder: Path) -> Path:
     """Write datasets as files whose names and order tell nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, data in enumerate(datasets):
-        name = f"{_shuffled(index, len(datasets)):04d}-{str(data.SeriesInstanceUID)[-6:]}"
-        data.save_as(folder / name, enforce_file_format=True)
+        name = f"{_shuffled(index, len(datasets)):04d}-{str(data.get('SeriesInstanceUID'))[-6:]}"
+        data.save_as(
+            folder / name, enforce_file_format={"SOPInstanceUID", "SOPClassUID"} <= set(data.dir())
+        )
     return folder
 
 

@@ -125,17 +125,23 @@ CODES: Final[dict[str, Code]] = {
         "The folder holds no readable DICOM image of an MR scanner.",
         "Give the folder that holds the series; .dcm files that do not open may be encrypted or cut off.",
     ),
+    "before-contrast": Code(
+        "error",
+        "Acquired before contrast",
+        "The series is called, or says of itself, that no contrast was given.",
+        "Give the series that was acquired after contrast.",
+    ),
     "unclear-series": Code(
         "error",
         "Several series could be the T1-CE",
         "The folder holds a study, and more than one series in it looks like a T1-CE volume.",
-        "Put the right series in a folder of its own and name that folder in the table.",
+        "Put the right series in a folder of its own and give that folder instead.",
     ),
     "no-t1ce-series": Code(
         "error",
         "No series names contrast",
         "The folder holds several series, and none of them says that contrast was given.",
-        "Put the T1-CE in a folder of its own and name that folder in the table.",
+        "Put the T1-CE in a folder of its own and give that folder instead.",
     ),
     "mixed-series": Code(
         "error",
@@ -148,6 +154,13 @@ CODES: Final[dict[str, Code]] = {
         "Slices are missing",
         "There are gaps between the slices; the volume would be squeezed together.",
         "Export the whole series again.",
+    ),
+    "sheared-slices": Code(
+        "error",
+        "Sheared slices",
+        "Each slice lies a little beside the one before, as under a tilted gantry. A volume with right "
+        "angles cannot hold that, and most tools would straighten it without a word.",
+        "Resample it with a tool that knows the place of each slice; or give a scan without tilt.",
     ),
     "uneven-slices": Code(
         "error",

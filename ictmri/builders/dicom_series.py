@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.builders.codes import Note
+from ictmri.builders.contrast import Said, is_other_sequence, is_t1, read_agent, read_contrast
+from ictmri.builders.dicom_acquisition import seconds
+from ictmri.builders.dicom_slices import read_file
+from ictmri.builders.walk import files_below
 from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
@@ -23,17 +25,8 @@ _IMAGE_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
 }
-_CONTRAST: Final = re.compile(
-    r"\+\s*c\b|\bc\s*\+|\bce\b|\bpost\b|\bgad|\bgd\b|\bkm\b|contrast|enhanc|[-_ ]c$", re.IGNORECASE
-)
-_NO_CONTRAST: Final = re.compile(
-    r"\bpre\b|\bnon[- ]?contrast|without|\bw/?o\b|\bplain\b", re.IGNORECASE
-)
-_T1: Final = re.compile(r"t1|mp-?rage|bravo|spgr|tfe|flash|vibe|thrive|lava", re.IGNORECASE)
-_OTHER: Final = re.compile(
-    r"t2|flair|dwi|dti|adc|trace|swi|perf|pwi|asl|tof|angio|bold|spectro|scout|survey",
-    re.IGNORECASE,
-)
+_NAMES: Final = ("SeriesDescription", "ProtocolName", "SequenceName")
+"""What a series is called; a technician corrects the first, the others are the protocol's."""
 
 
 @dataclass(slots=True)
@@ -41,22 +34,30 @@ class Series:
     """One series of a folder, from its headers alone.
 
     Attributes:
-        uid: SeriesInstanceUID; ``""`` where the headers have none.
-        paths: its files.
         head: the header of its first file, without pixels.
+        paths: its files.
         slices: images in it, frames counted.
+        began: day and second of its earliest image; None where its headers do not say.
+        injected: the same of the injection that its headers name.
+        after_injection: whether it began after it; None where that is not known.
     """
 
-    uid: str
     head: Dataset
     paths: list[Path] = field(default_factory=list)
     slices: int = 0
+    began: tuple[str, float] | None = None
+    injected: tuple[str, float] | None = None
+    after_injection: bool | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What the scanner or a technician called the series; it never leaves this module."""
+        return [str(self.head.get(name) or "").strip() for name in _NAMES]
 
     @property
     def text(self) -> str:
-        """What the scanner or a technician called the series; it never leaves this module."""
-        names = ("SeriesDescription", "ProtocolName", "SequenceName")
-        return " ".join(str(self.head.get(name, "")) for name in names)
+        """All its names."""
+        return " ".join(name for name in self.names if name)
 
     @property
     def image_type(self) -> list[str]:
@@ -70,96 +71,177 @@ class Series:
         return self.image_type[:1] != ["DERIVED"] and "LOCALIZER" not in self.image_type
 
     @property
-    def names_contrast(self) -> bool:
-        """True where the header names a contrast agent, or the series is called so."""
-        agent = str(self.head.get("ContrastBolusAgent") or "").strip()
-        listed = bool(self.head.get("ContrastBolusAgentSequence"))
-        named = bool(agent) and not re.match(r"(?i)no\b|none|n/a|null", agent)
-        if _NO_CONTRAST.search(self.text):
-            return False
-        return named or listed or bool(_CONTRAST.search(self.text))
+    def contrast(self) -> Said:
+        """Whether contrast was given, by name, agent and time; ``both`` where they disagree."""
+        named, agent = self._named, self._agent
+        if named == "without":
+            return "without"
+        if self.after_injection is not None:
+            timed: Said = "with" if self.after_injection else "without"
+            said = {named, agent if timed == "with" else "nothing", timed} - {"nothing"}
+        else:
+            said = {named, agent} - {"nothing"}
+        return said.pop() if len(said) == 1 else "both" if said else "nothing"
+
+    @property
+    def _named(self) -> Said:
+        own, *protocol = map(read_contrast, self.names)
+        # A protocol of the whole examination is called "with and without" in each of its series.
+        told = (said for said in protocol if said in ("with", "without"))
+        return own if own != "nothing" else next(told, "nothing")
+
+    @property
+    def _agent(self) -> Said:
+        listed = self.head.get("ContrastBolusAgentSequence") or []
+        words = [str(self.head.get("ContrastBolusAgent") or "")]
+        words += [str(item.get("CodeMeaning") or "contrast") for item in listed]
+        if _zero(self.head.get("ContrastBolusVolume")):
+            return "without"
+        said = {read_agent(word) for word in words} - {"nothing"}
+        return said.pop() if len(said) == 1 else "both" if said else "nothing"
 
     @property
     def score(self) -> int:
-        """How much the series looks like a 3D T1-CE; negative: it is something else."""
+        """How much the series looks like a 3D T1; negative: it is something else."""
         three_d = str(self.head.get("MRAcquisitionType", "")) == "3D"
-        return (
-            4 * self.names_contrast
-            + 2 * bool(_T1.search(self.text))
-            + three_d
-            - 8 * bool(_OTHER.search(self.text))
-        )
+        return 1 + 2 * is_t1(self.text) + three_d - 8 * is_other_sequence(self.text)
+
+    def shown(self) -> str:
+        """Return what tells it from others, for the owner."""
+        said = {"nothing": "nothing about contrast", "both": "contrast unclear"}
+        contrast = said.get(self.contrast, f"{self.contrast} contrast")
+        return f"{self.text or 'without a name'} ({self.slices} slices, {contrast})"
 
 
-def find_series(folder: Path) -> tuple[list[Series], list[Note]]:
-    """Return the image series below a folder, and a note on what was left aside.
+def find_series(path: Path) -> tuple[list[Series], list[Note]]:
+    """Return the image series of a file or below a folder, and a note on what was left aside.
 
     Raises:
-        ScanError: the folder holds no DICOM image, or too many files.
+        ScanError: there is no DICOM image, or too many files.
     """
-    by_uid: dict[str, Series] = {}
+    found: dict[tuple[str, ...], Series] = {}
     aside: Counter[str] = Counter()
-    for path in _files(folder):
-        header = _header(path)
+    for file in _files(path) if path.is_dir() else [path]:
+        header = _header(file)
         if header is None:
             aside["no DICOM"] += 1
-        elif header.get("SOPClassUID") not in _IMAGE_CLASSES:
+        elif not _is_mr(header):
             aside[f"no MR image ({header.get('Modality', 'DICOM')!s:.8})"] += 1
         else:
-            uid = str(header.get("SeriesInstanceUID", ""))
-            series = by_uid.setdefault(uid, Series(uid, header))
-            series.paths.append(path)
-            series.slices += int(header.get("NumberOfFrames") or 1)
-    if not by_uid:
+            _add(found.setdefault(_identity(header), Series(header)), file, header)
+    if not found:
         what = ", ".join(f"{count} files: {kind}" for kind, count in sorted(aside.items()))
         raise ScanError(
-            f"the folder holds no MR image in DICOM ({what or 'it is empty'})", code="no-mr-image"
+            f"no MR image in DICOM is there ({what or 'the folder is empty'})", code="no-mr-image"
         )
     told = [
         Note("files-left-aside", f"{n} files left aside: {kind}")
         for kind, n in sorted(aside.items())
     ]
-    return sorted(by_uid.values(), key=lambda series: series.uid), told
+    series = [found[key] for key in sorted(found)]
+    _time(series)
+    return series, told
+
+
+def _identity(header: Dataset) -> tuple[str, ...]:
+    """Return the UID of a header's series, or where there is none what else tells series apart."""
+    uid = str(header.get("SeriesInstanceUID") or "").strip()
+    others = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "ImageType")
+    return (uid,) if uid else ("", *(str(header.get(name) or "") for name in others))
+
+
+def _is_mr(header: Dataset) -> bool:
+    kind = header.get("SOPClassUID")
+    return kind in _IMAGE_CLASSES if kind else header.get("Modality", "MR") == "MR"
+
+
+def _add(series: Series, file: Path, header: Dataset) -> None:
+    if not (header.get("Rows") and header.get("Columns")):
+        raise _damaged(file.name)
+    series.paths.append(file)
+    series.slices += int(header.get("NumberOfFrames") or 1)
+    began = _moment(header, "AcquisitionTime")
+    series.began = min(filter(None, (series.began, began)), default=None)
+    series.injected = series.injected or _moment(header, "ContrastBolusStartTime")
+
+
+def _moment(header: Dataset, name: str) -> tuple[str, float] | None:
+    moment = str(header.get("AcquisitionDateTime") or "")
+    dates = (str(header.get(key) or "") for key in ("AcquisitionDate", "SeriesDate", "StudyDate"))
+    day = next((date for date in (*dates, moment[:8]) if date), "")
+    time = seconds(header.get(name) or (moment[8:] if name == "AcquisitionTime" else ""))
+    return None if time is None else (day, time)
+
+
+def _time(found: list[Series]) -> None:
+    """Set for each series whether it began after the injection that any of its study names."""
+    moments = {series.injected for series in found} - {None}
+    for series in found:
+        same_day = [moment for moment in moments if moment and series.began]
+        if len(same_day) == 1 and series.began and same_day[0][0] == series.began[0]:
+            series.after_injection = series.began >= same_day[0]
 
 
 def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
     """Return the series that is the T1-CE volume, and what is doubtful about it.
 
-    A lone series is taken as it is. In a study, derived and short series do not count, and the choice
-    must be clear: one series looks more like a T1-CE than every other one, and names contrast.
+    A lone series is taken, unless it says that no contrast was given. In a study, derived and short
+    series do not count, and the choice must be clear: one series says that contrast was given, and
+    looks more like a 3D T1 than every other that may say so.
 
     Raises:
         ScanError: no series, or more than one, could be it.
     """
     if len(found) == 1:
         return found[0], _doubts(found[0])
-    able = [s for s in found if s.is_original and s.slices >= MIN_SLICES]
-    likely = [s for s in able if s.names_contrast and s.score > 0]
+    able = [s for s in found if s.is_original and s.slices >= MIN_SLICES and s.score > 0]
+    likely = [s for s in able if s.contrast in ("with", "both")]
     best = max((s.score for s in likely), default=0)
     top = [s for s in likely if s.score == best]
-    if len(top) == 1:
+    counts = f"{len(found)} series, {len(able)} of them original T1 volumes"
+    if len(top) == 1 and top[0].contrast == "with" and not _too_early(top[0], able):
         chosen = Note("series-chosen", f"the T1-CE was chosen among {len(found)} series")
         return top[0], [chosen, *_doubts(top[0])]
-    counts = f"{len(found)} series, {len(able)} of them original volumes"
     if top:
         raise ScanError(
-            f"{counts}, {len(top)} of which could be the T1-CE: put that series in a folder of its own",
+            f"{counts}, {_unclear(top, able)}: put the T1-CE in a folder of its own",
             code="unclear-series",
-            detail="; ".join(f"{s.text.strip()} ({s.slices} slices)" for s in top),
+            detail="; ".join(s.shown() for s in able),
         )
     raise ScanError(
         f"{counts}, none of which names a contrast agent: put the T1-CE in a folder of its own",
         code="no-t1ce-series",
-        detail="; ".join(f"{s.text.strip()} ({s.slices} slices)" for s in able),
+        detail="; ".join(s.shown() for s in able),
     )
+
+
+def _too_early(series: Series, able: list[Series]) -> bool:
+    """Return True where a series that says it is without contrast was acquired later."""
+    plain = [s.began for s in able if s.contrast == "without" and s.began]
+    return bool(series.began and plain and max(plain) > series.began)
+
+
+def _unclear(top: list[Series], able: list[Series]) -> str:
+    if len(top) > 1:
+        return f"{len(top)} of which could be the T1-CE"
+    if _too_early(top[0], able):
+        return "of which the one with contrast was acquired before one without"
+    return "and what the likeliest says about contrast contradicts itself"
 
 
 def _doubts(series: Series) -> list[Note]:
     doubts = []
-    if not series.names_contrast:
-        text = "sequence: no contrast agent is named, so this may not be a T1-CE"
-        doubts.append(Note("no-contrast-named", text))
-    if _OTHER.search(series.text):
+    if series.contrast == "without":
+        raise ScanError(
+            "the series says that it was acquired without contrast",
+            code="before-contrast",
+            detail=series.shown(),
+        )
+    if series.contrast != "with":
+        unsaid = "no contrast agent is named, so this may not be a T1-CE"
+        text = unsaid if series.contrast == "nothing" else "what it says about contrast is unclear"
+        doubts.append(Note("no-contrast-named", f"sequence: {text}"))
+    if is_other_sequence(series.text):
         doubts.append(Note("not-t1ce", "sequence: its description is not that of a T1 volume"))
     if not series.is_original:
         text = "sequence: a derived image, not an original acquisition"
@@ -167,20 +249,31 @@ def _doubts(series: Series) -> list[Note]:
     return doubts
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> list[Path]:
+    paths = list(files_below(folder))
     if len(paths) > MAX_FILES:
         raise ScanError(
             f"the folder holds {len(paths)} files, more than {MAX_FILES}", code="too-large"
         )
-    yield from (path for path in paths if not path.name.startswith("."))
+    return paths
 
 
 def _header(path: Path) -> Any:
-    import pydicom
-
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except Exception:  # noqa: BLE001
-        # A folder from a hospital holds viewers, reports and damaged files; they are counted.
-        return None
+        return read_file(path, pixels=False)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _damaged(error) from None
+
+
+def _damaged(error: object) -> ScanError:
+    text = "a DICOM file ends within its header, or its header is damaged"
+    return ScanError(text, code="truncated", detail=str(error))
+
+
+def _zero(value: Any) -> bool:
+    try:
+        return float(value) == 0
+    except (TypeError, ValueError):
+        return False

