@@ -64,9 +64,8 @@ def save(datasets: list[Dataset], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index, data in enumerate(datasets):
         name = f"{_shuffled(index, len(datasets)):04d}-{str(data.get('SeriesInstanceUID'))[-6:]}"
-        data.save_as(
-            folder / name, enforce_file_format={"SOPInstanceUID", "SOPClassUID"} <= set(data.dir())
-        )
+        whole = {"SOPInstanceUID", "SOPClassUID"} <= set(data.dir())
+        data.save_as(folder / name, enforce_file_format=whole)
     return folder
 
 

@@ -17,6 +17,7 @@ MAX_LETTERS: Final = 256
 _LONG: Final = 6
 """A known word of so many letters is found inside an unknown one (``kontrastmittelgabe``)."""
 _SIGNS: Final = (
+    (r"(?<![a-z])sub-?\d+", " "),
     (r"\+/-|±", " wwo "),
     (r"\bw\s*/\s*o(ut)?(?![a-z])", " without "),
     (r"\bw\s*(/|&|\+|and)?\s*wo\b", " wwo "),
@@ -41,9 +42,10 @@ _SIGNS: Final = (
 
 _ROLES: Final = {
     "agent": "A",
+    "agent_of_t1": "A",
     "agent_beside_t1": "a",
     "before": "B",
-    "before_beside_t1": "N",
+    "before_of_t1": "B",
     "after": "P",
     "without": "o",
     "with": "w",
@@ -58,9 +60,9 @@ _ROLES: Final = {
 """List of words -> the letter that stands for such a word in a phrase."""
 _AGENT: Final = r"[.a]*[Aa][Aa.]*"
 _PHRASE: Final = re.compile(
-    rf"(?P<other>[BNPow]\.*x|cA|1ax|A[Aa.]*(?=B))"
+    rf"(?P<other>[BPow]\.*x|cA|1ax|A[Aa.]*(?=B))"
     rf"|(?P<both>2|w\.*&?\.*o|o\.*&?\.*w)"
-    rf"|(?P<without>[BN](?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*n(?=\$?$))"
+    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*n(?=\$?$))"
     rf"|(?P<with>(?:P|w)(?:{_AGENT})|P|w(?=[&$])|A[Aa.]*|(?<=1)a|a(?=\$))"
 )
 """Phrases about contrast, in letters for their words; what comes first in this order counts."""
@@ -137,6 +139,19 @@ def read_contrast(text: str) -> Said:
     return "both" if len(found) > 1 or "both" in found else "with" if "with" in found else "without"
 
 
+def without_contrast(pieces: list[str]) -> list[str]:
+    """Return the pieces of a name that do not belong to what it says about contrast."""
+    split = [words(piece) for piece in pieces]
+    parts = _roles([word for line in split for word in line])
+    said = {at for match in _PHRASE.finditer(parts) for at in range(*match.span())}
+    ends = [sum(map(len, split[: index + 1])) for index in range(len(split))]
+    return [
+        piece
+        for piece, line, end in zip(pieces, split, ends, strict=True)
+        if not line or not said.issuperset(range(end - len(line), end))
+    ]
+
+
 def read_agent(text: str) -> Said:
     """Return what the field for the contrast agent says; an unknown word there is an agent's name."""
     table = _table()
@@ -166,10 +181,14 @@ def _roles(line: list[str]) -> str:
     """Return a letter for each word of a name, see :data:`_ROLES`; ``-`` is a word that means nothing."""
     table = _table()
     is_t1 = any(word in table["t1"] for word in line)
+    roles_here = {
+        name: role for name, role in _ROLES.items() if is_t1 or not name.endswith("_of_t1")
+    }
     letters = []
     for word in line:
-        role = next((role for name, role in _ROLES.items() if word in table[name]), "-")
+        roles = (role for name, role in roles_here.items() if word in table[name])
+        role = next(roles, "-")
         role = "A" if any(word.startswith(stem) for stem in table["agent_stem"]) else role
-        letters.append("-" if role == "N" and not is_t1 else role)
+        letters.append(role)
     # Only the name of a T1 can end in a lone preposition, or in a letter for the agent.
     return "".join(letters) + ("$" if is_t1 else "")

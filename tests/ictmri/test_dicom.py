@@ -161,7 +161,7 @@ def test_what_the_wild_holds_is_read_right_or_refused(tmp_path: Path, name: str)
         return
     found = nib.Nifti1Image.from_bytes(read_dicom(folder).image.to_bytes())
     off_mm, off = apart(found, true)
-    assert off_mm < (0.05 if "jittered" in name else 1e-3)
+    assert off_mm < (0.05 if "jittered" in name else 0.01)
     assert off < 1e-3
 
 

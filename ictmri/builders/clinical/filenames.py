@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from ictmri.builders.clinical.words import spaced
+from ictmri.builders.contrast import is_t1, read_contrast, without_contrast
 
 Kind = Literal["t1ce", "plain", "processed", "sequence", "mask"]
 
@@ -46,21 +47,22 @@ def image_kind(stem: str, folders: Iterable[str]) -> Kind:
     A mask and a processed copy may be named by either; of the sequence, the file's own name is believed
     before its folders'.
     """
-    own, around = spaced(stem), [spaced(folder) for folder in folders]
-    every = [own, *around]
+    folders = list(folders)
+    every = [spaced(name) for name in (stem, *folders)]
     if any(_MASK.search(text) for text in every):
         return "mask"
-    for text in (own, *reversed(around)):
-        if _T1CE.search(text) and not re.search(r"(?<![a-z])(pre|non)_?contrast", text):
+    for name in (stem, *reversed(folders)):
+        said, other = read_contrast(name), bool(_SEQUENCE.search(spaced(name)))
+        if said == "with" and (is_t1(name) or not other):
             return "processed" if any(_PROCESSED.search(part) for part in every) else "t1ce"
-        if _SEQUENCE.search(text):
+        if said == "without" or other:
             return "sequence"
     return "processed" if any(_PROCESSED.search(text) for text in every) else "plain"
 
 
 def without_kind(stem: str) -> str:
     """Return what is left of a file's name without the words for its kind: the patient's part of it."""
-    text = spaced(stem)
+    text = "_".join(without_contrast(spaced(stem).split("_")))
     for pattern in (_SEQUENCE, _T1CE, _MASK, _PROCESSED, _GENERIC):
         text = re.sub(r"_+", "_", pattern.sub("_", text)).strip("_+")
     return text
