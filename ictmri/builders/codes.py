@@ -267,13 +267,13 @@ CODES: Final[dict[str, Code]] = {
         "warning",
         "Thick slices",
         "Slices are thicker than 3 mm: small lesions and registration suffer.",
-        "Give a 3D acquisition where there is one.",
+        "Give the acquisition with the thinnest slices, where there are several.",
     ),
     "anisotropic": Code(
         "warning",
         "Uneven voxels",
         "Voxels are more than three times as long in one direction as in another.",
-        "Give a 3D acquisition where there is one.",
+        "Give the acquisition whose voxels are nearest to cubes, where there are several.",
     ),
     "brain-extracted": Code(
         "warning",

@@ -22,8 +22,8 @@ _SIGNS: Final = (
     (r"\bw\s*/\s*o(ut)?(?![a-z])", " without "),
     (r"\bw\s*(/|&|\+|and)?\s*wo\b", " wwo "),
     (r"\bw\s*/(?!\w+/)\s*", " with "),
-    (r"\bs\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " sin "),
-    (r"\bc\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " con "),
+    (r"(?<![\w/])s\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " sin "),
+    (r"(?<![\w/])c\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " con "),
     (r"\bm\.\s?d\.\s?c\b\.?", " mdc "),
     (r"\+[\s_]*(c|ce|k|km|mdc|pdc|gd|gad\w*|iv|contrast\w*|kontrast\w*)(?![a-z0-9])", " with gad "),
     (

@@ -95,8 +95,6 @@ class Series:
         listed = self.head.get("ContrastBolusAgentSequence") or []
         words = [str(self.head.get("ContrastBolusAgent") or "")]
         words += [str(item.get("CodeMeaning") or "contrast") for item in listed]
-        if _zero(self.head.get("ContrastBolusVolume")):
-            return "without"
         said = {read_agent(word) for word in words} - {"nothing"}
         return said.pop() if len(said) == 1 else "both" if said else "nothing"
 
@@ -270,10 +268,3 @@ def _header(path: Path) -> Any:
 def _damaged(error: object) -> ScanError:
     text = "a DICOM file ends within its header, or its header is damaged"
     return ScanError(text, code="truncated", detail=str(error))
-
-
-def _zero(value: Any) -> bool:
-    try:
-        return float(value) == 0
-    except (TypeError, ValueError):
-        return False

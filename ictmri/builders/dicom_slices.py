@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -57,8 +58,8 @@ def quiet() -> Iterator[None]:
     import pydicom
 
     logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    logger.disabled = True
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         with (
             warnings.catch_warnings(),
@@ -68,7 +69,7 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.disabled = was
+        logger.setLevel(level)
 
 
 def read_file(path: Path, *, pixels: bool = True) -> FileDataset | None:
@@ -176,10 +177,24 @@ def _pixels(path: Path, data: FileDataset, scaling: tuple[float, float]) -> NDAr
         return _by_itk(path, data, scaling)
 
 
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Send to nowhere what C libraries write; GDCM tries five decoders and complains of each."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _by_itk(path: Path, data: FileDataset, scaling: tuple[float, float]) -> NDArray[Any]:
     import SimpleITK as sitk
 
-    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float64)
+    with _no_stderr():
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float64)
     kind = np.int16 if data.PixelRepresentation else np.uint16
     stored: NDArray[Any] = np.round((values - scaling[1]) / scaling[0]).astype(kind)
     return stored

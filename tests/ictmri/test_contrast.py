@@ -49,7 +49,7 @@ NOTHING = """
 T1 mprage | t1_mprage_sag | T1 postop | T1 preop | T1 pre-op | T1 post surgery
 phase contrast | AX T1 | T1 W | T1 vor OP | T1 nach OP | T1 C-SPINE | T1 SE 2D
 T1 non FS | T1 no fatsat | T1 wo FS | t1_fl3d | face | T1 space | BRAIN | T1 C2 | GBM IV
-trace | T1 postprocessed | prescan T1 | MT contrast
+trace | T1 postprocessed | T/S/C RF FAST PILOT | prescan T1 | MT contrast
 """
 
 

@@ -82,7 +82,9 @@ def test_compressed_series_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
     same(read_dicom(save(packed, tmp_path / "packed")).image, plain)
 
 
-def test_real_compressed_slices_decode_as_gdcm_does(real_table: Path) -> None:
+def test_real_compressed_slices_decode_as_gdcm_does(
+    real_table: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import pydicom
 
     folder = real_table.parents[1] / "dicom" / "wg04_mr"
@@ -90,8 +92,10 @@ def test_real_compressed_slices_decode_as_gdcm_does(real_table: Path) -> None:
     syntaxes = set()
     for path in files:
         syntaxes.add(pydicom.dcmread(path).file_meta.TransferSyntaxUID)
+        capfd.readouterr()
         with quiet():
             (ours,) = read_slices(path)
+        assert capfd.readouterr().err == ""
         ours = ours.pixels * ours.scaling[0] + ours.scaling[1]
         np.testing.assert_allclose(ours, sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0])
     assert len(syntaxes) >= 6
@@ -288,3 +292,25 @@ def test_pixels_with_words_in_them_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match="words may be written") as caught:
         read_dicom(study(tmp_path / "b", {"text": "t1 +C", "BurnedInAnnotation": "YES"}))
     assert caught.value.code == "burned-in-text"
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    """Out of the folder too; a circle of links ends, and what two ways lead to counts once."""
+    (tmp_path / "case").mkdir()
+    elsewhere = write_series(tmp_path / "archive" / "post", 3, SeriesDescription="t1 +C")
+    write_series(tmp_path / "case" / "pre", 4, SeriesDescription="t1 pre", ContrastBolusAgent="")
+    (tmp_path / "case" / "post").symlink_to(elsewhere)
+    (tmp_path / "case" / "again").symlink_to(tmp_path / "archive")
+    (elsewhere / "circle").symlink_to(tmp_path)
+    (tmp_path / "case" / "self").symlink_to(tmp_path / "case")
+    done = read_dicom(tmp_path / "case")
+    same(done.image, read_dicom(write_series(tmp_path / "plain", 3)).image)
+    assert [note.code for note in done.oddities] == ["series-chosen"]
+
+
+def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", 1)
+    (tmp_path / "links").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "links" / path.name).symlink_to(path)
+    same(read_dicom(tmp_path / "links").image, read_dicom(folder).image)
