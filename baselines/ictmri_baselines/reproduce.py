@@ -198,6 +198,9 @@ def _device(recipe: Recipe, profile: Profile) -> str:
 def _claim(out: Path, identity: dict[str, str]) -> None:
     path = out / "run.json"
     if not path.is_file():
+        if (out / "entry.yaml").exists():
+            problem = "holds an entry that was handed in, not a run"
+            raise InputError(str(out), [problem], "choose another --out, or move that entry away")
         write_json(path, identity)
         return
     known = json.loads(path.read_text(encoding="utf-8"))

@@ -16,8 +16,10 @@ from ictmri.files import canonical_json, write_text
 from ictmri.templating import document
 from ictmri_baselines.recipe import load_recipe, recipe_ids
 from ictmri_benchmark.comparison import holm
+from ictmri_benchmark.entry import load_entry
 from ictmri_benchmark.leaderboard import build_leaderboard, reported_rows
 from ictmri_benchmark.ranking import PAIR_COLUMNS
+from ictmri_benchmark.submission import entry_folders, is_run
 
 SCHEMA: Final = "ictmri/results/1"
 PLANNED: Final = (
@@ -47,7 +49,12 @@ def collect(runs: Path, cohort: Cohort) -> dict[str, Any]:
     board = build_leaderboard(runs, table, synthetic=cohort.synthetic)
     found = {row["slug"]: row for row in board["entries"] if row["level"] != "R0"}
     known = {load_recipe(name).slug: name for name in recipe_ids()}
-    rows = [_row(runs / slug, row, known[slug]) for slug, row in found.items() if slug in known]
+    places = {load_entry(path / "entry.yaml").slug: path for path in entry_folders(runs)}
+    rows = [
+        _row(places[slug], row, known[slug])
+        for slug, row in found.items()
+        if slug in known and is_run(places[slug])
+    ]
     profiles = sorted({row["profile"] for row in rows})
     if len(profiles) != 1:
         problem = f"runs of the profiles {', '.join(profiles)}" if profiles else "no finished run"

@@ -29,7 +29,7 @@ from ictmri_benchmark.ranking import (
     resolution,
 )
 from ictmri_benchmark.report import Report, score
-from ictmri_benchmark.submission import binding_problems, is_stored
+from ictmri_benchmark.submission import binding_problems, is_run, is_stored
 
 _UNRANKED: Final = "test-fold"
 SHOWN_MISSED: Final = 20
@@ -37,7 +37,22 @@ SHOWN_MISSED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
+class _Loaded:
+    folder: Path
+    entry: Entry
+    predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    folder: Path
+    slug: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Scored:
+    folder: Path
     entry: Entry
     predictions: Predictions
     report: Report
@@ -54,7 +69,8 @@ class _Scored:
 def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
     """Rescore every entry of a folder and rank them.
 
-    Entries for another cohort or other folds are listed with the reason and not scored.
+    Entries for another cohort or other folds are listed with the reason and not scored. What was submitted
+    stands in the ledger beside the folder; runs of ``ictmri reproduce`` may lie beside it, under any name.
 
     Args:
         entries: folder with one folder an entry: entry.yaml, predictions.csv, report.json.
@@ -67,10 +83,10 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
     Raises:
         InputError: an entry is not valid, or its report is not what its predictions give.
     """
-    loaded, refused = _load(entries, cohort)
-    if not loaded and not refused:
-        raise InputError(str(entries), ["no entry in this folder"], "ictmri reproduce --help")
     events = read_ledger(ledger_path(entries))
+    loaded, refused = _load(entries, cohort, strict=bool(events))
+    if not loaded and not refused:
+        raise InputError(str(entries), ["no entry in this folder"], _where_entries_are(entries))
     if events:
         _compare_with_ledger(entries, loaded, refused, events)
     scored, ranked = _scored(cohort, loaded, synthetic=synthetic)
@@ -88,7 +104,7 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
         "resolution": resolution(len(cohort.rows), ranked.draws),
         "missed": _missed(cohort, scored),
-        "refused": refused,
+        "refused": [{"slug": item.slug, "reason": item.reason} for item in refused],
         "ledger": [asdict(event) for event in events],
     }
 
@@ -101,14 +117,19 @@ class _Ranked:
 
 
 def _scored(
-    cohort: FoldTable, loaded: list[tuple[Entry, Predictions]], *, synthetic: bool
+    cohort: FoldTable, loaded: list[_Loaded], *, synthetic: bool
 ) -> tuple[list[_Scored], _Ranked]:
     if not loaded:
         return [], _Ranked({}, [], None)
-    drawn = bootstrap(cohort, [p.labels for _, p in loaded])
+    drawn = bootstrap(cohort, [item.predictions.labels for item in loaded])
     scored = [
-        _Scored(e, p, score(p, cohort, drawn, synthetic=synthetic, entry=place))
-        for place, (e, p) in enumerate(loaded)
+        _Scored(
+            item.folder,
+            item.entry,
+            item.predictions,
+            score(item.predictions, cohort, drawn, synthetic=synthetic, entry=place),
+        )
+        for place, item in enumerate(loaded)
     ]
     columns = [place for place, item in enumerate(scored) if item.ranked]
     if not columns:
@@ -165,31 +186,42 @@ def _cell(metric: dict[str, float]) -> str:
     return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
 
-def _load(
-    folder: Path, cohort: FoldTable
-) -> tuple[list[tuple[Entry, Predictions]], list[dict[str, str]]]:
-    loaded: list[tuple[Entry, Predictions]] = []
-    refused: list[dict[str, str]] = []
+def _where_entries_are(folder: Path) -> str:
+    deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
+    return f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
+
+
+def _load(folder: Path, cohort: FoldTable, *, strict: bool) -> tuple[list[_Loaded], list[_Refused]]:
+    """Read the entries of a folder; ``strict`` where it has a ledger: submissions lie under their slug."""
+    loaded: list[_Loaded] = []
+    refused: list[_Refused] = []
     problems: list[str] = []
+    places: dict[str, str] = {}
     for path in sorted(folder.glob("*/entry.yaml")):
-        slug = path.parent.name
-        if slug.startswith("."):
+        place, name = path.parent, path.parent.name
+        if name.startswith("."):
             continue
-        if any(part.is_symlink() for part in (path.parent, *path.parent.iterdir())):
-            problems.append(f"{slug}: holds a link, which could lead anywhere")
+        if any(part.is_symlink() for part in (place, *place.iterdir())):
+            problems.append(f"{name}: holds a link, which could lead anywhere")
             continue
         try:
             entry = load_entry(path)
-            if entry.slug != slug:
-                problems.append(f"{slug}: entry.yaml calls itself {entry.slug!r}")
+            if entry.slug != name and strict and not is_run(place):
+                problems.append(f"{name}: entry.yaml calls itself {entry.slug!r}")
                 continue
+            if entry.slug in places:
+                problems.append(f"{name}: its slug {entry.slug!r} is that of {places[entry.slug]}")
+                continue
+            places[entry.slug] = name
             unbound = binding_problems(entry, cohort)
             if unbound:
-                refused.append({"slug": slug, "reason": "; ".join(unbound)})
+                refused.append(_Refused(place, entry.slug, "; ".join(unbound)))
                 continue
-            loaded.append((entry, read_predictions(path.parent / "predictions.csv", cohort)))
+            loaded.append(
+                _Loaded(place, entry, read_predictions(place / "predictions.csv", cohort))
+            )
         except InputError as error:
-            problems += [f"{slug}: {problem}" for problem in error.problems]
+            problems += [f"{name}: {problem}" for problem in error.problems]
     if problems:
         raise InputError(str(folder), problems, "correct or remove these entries")
     return loaded, refused
@@ -198,25 +230,36 @@ def _load(
 def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
     problems = []
     for item in scored:
-        path = folder / item.entry.slug / "report.json"
-        if not is_stored(item.report, path):
-            problems.append(f"{item.entry.slug}: report.json is not what its predictions give")
+        if not is_stored(item.report, item.folder / "report.json"):
+            problems.append(f"{item.folder.name}: report.json is not what its predictions give")
     if problems:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
 
 
 def _compare_with_ledger(
     folder: Path,
-    loaded: list[tuple[Entry, Predictions]],
-    refused: list[dict[str, str]],
+    loaded: list[_Loaded],
+    refused: list[_Refused],
     events: list[Event],
 ) -> None:
-    digests = {entry.slug: predictions.sha256 for entry, predictions in loaded}
-    others = {r["slug"]: folder / r["slug"] / "predictions.csv" for r in refused}
-    digests |= {slug: sha256_file(path) for slug, path in others.items() if path.is_file()}
-    problems = ledger_problems(events, digests)
+    digests = {(item.folder, item.entry.slug): item.predictions.sha256 for item in loaded}
+    digests |= {
+        (item.folder, item.slug): sha256_file(item.folder / "predictions.csv")
+        for item in refused
+        if (item.folder / "predictions.csv").is_file()
+    }
+    recorded = {event.slug for event in events}
+    submitted = {
+        slug: digest
+        for (place, slug), digest in digests.items()
+        if slug in recorded or not is_run(place)
+    }
+    problems = ledger_problems(events, submitted)
     if problems:
-        step = "run the ictmri submit or ictmri entry withdraw that was interrupted again"
+        step = (
+            "run the ictmri submit or ictmri entry withdraw that was interrupted again; what nobody "
+            "submitted goes elsewhere"
+        )
         raise InputError(str(folder), problems, step)
 
 

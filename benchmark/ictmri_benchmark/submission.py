@@ -144,8 +144,16 @@ def submit(
     return Submission(entries / slug, done.report, flags)
 
 
+def is_run(folder: Path) -> bool:
+    """Say whether an entry is a run of ``ictmri reproduce``: made here, never submitted."""
+    return (folder / "run.json").is_file()
+
+
 def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: str) -> None:
     known = before is not None and before.action != "withdrawn"
+    if before is None and is_run(folder):
+        problem = "a run of ictmri reproduce has this slug"
+        raise InputError(str(folder), [problem], "choose another slug in entry.yaml")
     if folder.exists() and not correcting:
         raise InputError(
             str(folder),
@@ -195,6 +203,9 @@ def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
         raise InputError("--reason", ["is empty"], "say why; it stands in the ledger")
     with only_one(entries):
         before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        if before is None and is_run(entries / slug):
+            problem = f"{slug} is a run of ictmri reproduce, which nobody submitted"
+            raise InputError(str(entries), [problem], "remove its folder")
         if before is None or before.action != "withdrawn":
             ledger.record(entries, "withdrawn", slug, "", reason)
         _tidy(entries, slug)

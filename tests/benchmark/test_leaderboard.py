@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ictmri_benchmark.entry import (
     write_entry,
 )
 from ictmri_benchmark.leaderboard import build_leaderboard, render_table, write_leaderboard
-from ictmri_benchmark.submission import submit
+from ictmri_benchmark.submission import submit, withdraw_entry
 
 from .conftest import probabilities, write_predictions
 
@@ -194,3 +195,75 @@ def test_an_entry_survives_the_round_trip(cohort: FoldTable, tmp_path: Path) -> 
 def test_an_empty_folder_says_what_to_do(cohort: FoldTable, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no entry in this folder"):
         build_leaderboard(tmp_path, cohort, synthetic=False)
+
+
+def hand_in(place: Path, cohort: FoldTable, slug: str, entries: Path, **how: str) -> None:
+    source = add(place, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
+    given = (source / "predictions.csv", source / "entry.yaml")
+    submit(*given, cohort, entries, synthetic=False, **how)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def runs(entries: Path) -> Path:
+    """Entries as ``ictmri reproduce`` leaves them: each with its run.json, none in a ledger."""
+    for place in entries.iterdir():
+        (place / "run.json").write_text("{}")
+    return entries
+
+
+def slugs(entries: Path, cohort: FoldTable) -> set[str]:
+    return {row["slug"] for row in rescored(build_leaderboard(entries, cohort, synthetic=False))}
+
+
+def test_an_entry_of_ones_own_stands_beside_runs(
+    runs: Path, cohort: FoldTable, tmp_path: Path
+) -> None:
+    hand_in(tmp_path, cohort, "mine", runs)
+    assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
+    hand_in(tmp_path, cohort, "mine", runs, correcting="another seed")
+    withdraw_entry(runs, "mine", "by mistake")
+    assert slugs(runs, cohort) == {"skill-0", "skill-1", "skill-2"}
+    (runs / "skill-1" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"skill-1: not in ledger\.csv"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_a_run_is_neither_corrected_nor_withdrawn(
+    runs: Path, cohort: FoldTable, tmp_path: Path
+) -> None:
+    before = (runs / "skill-1" / "predictions.csv").read_bytes()
+    for how in ({}, {"correcting": "better"}):
+        with pytest.raises(InputError, match="run of ictmri reproduce") as caught:
+            hand_in(tmp_path, cohort, "skill-1", runs, **how)
+        assert "another slug" in caught.value.next_step
+    with pytest.raises(InputError, match="nobody submitted") as caught:
+        withdraw_entry(runs, "skill-1", "x")
+    assert (runs / "skill-1" / "predictions.csv").read_bytes() == before
+    assert not (runs.parent / "ledger.csv").exists()
+
+
+def test_runs_may_lie_in_folders_of_any_name(runs: Path, cohort: FoldTable, tmp_path: Path) -> None:
+    (runs / "skill-2").rename(runs / "my-run")
+    assert "skill-2" in slugs(runs, cohort)
+    hand_in(tmp_path, cohort, "mine", runs)
+    assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
+    other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
+    stale = add(runs, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
+    (stale / "run.json").write_text("{}")
+    stale.rename(runs / "old")
+    assert build_leaderboard(runs, cohort, synthetic=False)["refused"][0]["slug"] == "stale"
+    (runs / "mine").rename(runs / "yours")
+    with pytest.raises(InputError, match=r"yours: .* calls itself 'mine'"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_two_folders_of_one_slug_are_named(runs: Path, cohort: FoldTable) -> None:
+    shutil.copytree(runs / "skill-2", runs / "again")
+    with pytest.raises(InputError, match="skill-2: its slug 'skill-2' is that of again"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_a_folder_above_the_entries_says_where_they_are(entries: Path, cohort: FoldTable) -> None:
+    with pytest.raises(InputError, match="no entry") as caught:
+        build_leaderboard(entries.parent, cohort, synthetic=False)
+    assert caught.value.next_step == f"give {entries}"
