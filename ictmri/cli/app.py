@@ -22,6 +22,7 @@ from ictmri.cli import (
     volumes,
 )
 from ictmri.cli.failures import system_failure
+from ictmri.cli.output import echo
 from ictmri.errors import IctmriError, MissingDependencyError
 from ictmri.extras import extra_of
 
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ictmri {__version__}")
+        echo(f"ictmri {__version__}")
         raise typer.Exit
 
 
@@ -81,23 +82,23 @@ def main() -> None:
     try:
         app()
     except IctmriError as error:
-        typer.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = extra_of(error.name)
         if extra is None:
             raise
-        typer.echo(f"error: {MissingDependencyError('This command', extra)}", err=True)
+        echo(f"error: {MissingDependencyError('This command', extra)}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except (OSError, MemoryError) as error:
-        typer.echo(f"error: {system_failure(error)}", err=True)
+        echo(f"error: {system_failure(error)}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as ended:
         # Ctrl-C inside a command arrives here as the exit code that typer makes of it.
         if isinstance(ended, SystemExit) and ended.code != _INTERRUPTED:
             raise
-        typer.echo("interrupted; the same command goes on from here", err=True)
+        echo("interrupted; the same command goes on from here", err=True)
         sys.exit(_INTERRUPTED)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ictmri.cli.output import echo
+
 
 def audit(
     rows: Annotated[Path, typer.Argument(help="CSV file of reported rows.", metavar="ROWS.csv")],
@@ -35,6 +37,6 @@ def audit(
     from ictmri_benchmark.audit import audit as examine
 
     found = examine(rows, budget * 1_000_000, quiet=False)
-    typer.echo(found.render())
+    echo(found.render())
     if json_file is not None:
         write_text(json_file, found.to_json())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
 from ictmri.extras import need
 
@@ -157,7 +158,7 @@ def build_clinical(  # noqa: PLR0913
         n_folds=n_folds,
         jobs=jobs,
         dry_run=dry_run,
-        tell=typer.echo,
+        tell=echo,
     )
     if built is not None:
         _after_scans(built, out)
@@ -182,11 +183,11 @@ def verify(
     cohort = open_cohort(folder)
     verify_cohort(cohort)
     folds, files = cohort.folds(), len(cohort.manifest.files)
-    typer.echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
+    echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
     if leakage:
         from ictmri.leakage import leakage_report, render_leakage
 
-        typer.echo(render_leakage(leakage_report(cohort, jobs=jobs)))
+        echo(render_leakage(leakage_report(cohort, jobs=jobs)))
 
 
 def info(
@@ -205,7 +206,7 @@ def info(
         facts = describe_phantom()
     else:
         facts = describe(found or find_cohort(cohort))
-    typer.echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
+    echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
 
 
 def describe(cohort: Cohort) -> dict[str, Any]:
@@ -304,19 +305,19 @@ def _after_scans(built: FolderBuild, out: Path) -> None:
     from ictmri.builders.pseudonyms import link_path
 
     for line in built.details:
-        typer.echo(f"not in the cohort: {line}", err=True)
+        echo(f"not in the cohort: {line}", err=True)
     for line in built.left_empty:
-        typer.echo(f"left empty: {line}", err=True)
+        echo(f"left empty: {line}", err=True)
     with owner_told(out) as told:
         for finding in built.findings:
             text = f"{finding.severity}: {finding.case_id or 'cohort'}: {finding.text}"
-            typer.echo(told(text), err=True)
-    typer.echo(built.folds[0])
+            echo(told(text), err=True)
+    echo(built.folds[0])
     _after_build(built.cohort)
     if link_path(out).is_file():
-        typer.echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
+        echo(f"Source ids -> case ids (keep this file private): {link_path(out)}")
     if page_path(out).is_file():
-        typer.echo(f"Findings with pictures (keep it private): {page_path(out).resolve().as_uri()}")
+        echo(f"Findings with pictures (keep it private): {page_path(out).resolve().as_uri()}")
 
 
 def _after_build(cohort: Cohort) -> None:
@@ -324,5 +325,5 @@ def _after_build(cohort: Cohort) -> None:
 
     prime(cohort)
     label = "synthetic cohort" if cohort.synthetic else "cohort"
-    typer.echo(f"{cohort.name}: {label} of {cohort.manifest.n_cases} cases in {cohort.root}")
-    typer.echo(f'Load it: ictmri.load_dataset("{cohort.root}", fold=0)')
+    echo(f"{cohort.name}: {label} of {cohort.manifest.n_cases} cases in {cohort.root}")
+    echo(f'Load it: ictmri.load_dataset("{cohort.root}", fold=0)')

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ictmri.cli.output import echo
+
 entry_app = typer.Typer(help="Entries of the leaderboard.", no_args_is_help=True)
 
 Entries = Annotated[Path, typer.Option(help="Folder of all entries.")]
@@ -20,7 +22,7 @@ def schema() -> None:
     """
     from ictmri_benchmark.entry import json_schema
 
-    typer.echo(json_schema(), nl=False)
+    echo(json_schema(), nl=False)
 
 
 @entry_app.command("withdraw")
@@ -37,7 +39,7 @@ def withdraw(
     from ictmri_benchmark.submission import withdraw_entry
 
     withdraw_entry(entries, slug, reason)
-    typer.echo(f"{slug}: withdrawn, see {entries.resolve().parent / 'ledger.csv'}")
+    echo(f"{slug}: withdrawn, see {entries.resolve().parent / 'ledger.csv'}")
 
 
 @entry_app.command("export")
@@ -67,7 +69,7 @@ def export(
     done = rescore(entries, slug, table, synthetic=synthetic)
     write = write_model_card if to == "model-card" else write_eval_results
     path = write(out, done, dataset_id or f"ictmri/{table.name}", revision)
-    typer.echo(f"{path}: scores of {slug}{' on a SYNTHETIC phantom' if synthetic else ''}")
+    echo(f"{path}: scores of {slug}{' on a SYNTHETIC phantom' if synthetic else ''}")
 
 
 def codabench(
@@ -92,7 +94,7 @@ def codabench(
     table, synthetic = find_folds(cohort)
     chosen = image or DEFAULT_IMAGE
     write_bundle(out, table, synthetic=synthetic, start=start, per_day=per_day, image=chosen)
-    typer.echo(f"{out}: Codabench bundle of {table.name}{' (SYNTHETIC)' if synthetic else ''}")
+    echo(f"{out}: Codabench bundle of {table.name}{' (SYNTHETIC)' if synthetic else ''}")
 
 
 def gate(
@@ -112,4 +114,4 @@ def gate(
     from ictmri_benchmark.gate import gate as check
 
     table, synthetic = find_folds(cohort)
-    typer.echo(check(repository, base, head, table, synthetic=synthetic).markdown())
+    echo(check(repository, base, head, table, synthetic=synthetic).markdown())

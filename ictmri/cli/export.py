@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ictmri.cli.output import echo
+
 
 def export(
     cohort: Annotated[str, typer.Argument(help="Dataset name or cohort folder.")],
@@ -36,7 +38,7 @@ def export(
     found = find_cohort(cohort)
     done = export_cohort(found, to, out, config=config)
     kind = "SYNTHETIC phantom, " if found.synthetic else ""
-    typer.echo(
+    echo(
         f"{out}: {to} export of {found.name} ({kind}{found.manifest.n_cases} cases, "
         f"{len(done.record['files'])} files, {done.n_bytes / 1e6:.0f} MB)"
     )

@@ -10,6 +10,7 @@ import typer
 
 from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
 from ictmri.cli.volumes import Scheduler
 from ictmri.errors import InputError
 
@@ -44,9 +45,9 @@ def demo(
     from ictmri_benchmark.leaderboard import render_table
 
     done = run_demo(out, n_cases=n_cases, profile=profile.value, jobs=jobs)
-    typer.echo(render_table(done.leaderboard))
-    typer.echo(f"\nLeaderboard: {done.page}")
-    typer.echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
+    echo(render_table(done.leaderboard))
+    echo(f"\nLeaderboard: {done.page}")
+    echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
 
 
 def reproduce(  # noqa: PLR0913
@@ -103,17 +104,17 @@ def reproduce(  # noqa: PLR0913
     if only is None and (every or results is not None):
         runs = out if every else out.resolve().parent
         write_results(results or runs, collect(runs, find_cohort(cohort)))
-        typer.echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
+        echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
 
 
 def _tell(recipe: Recipe, done: Run) -> None:
     if done.report is None:
-        typer.echo(f"{done.out}: these folds are done; the entry follows when all are")
+        echo(f"{done.out}: these folds are done; the entry follows when all are")
         return
-    typer.echo(done.report.render())
+    echo(done.report.render())
     if recipe.reported:
-        typer.echo(_reported(recipe.reported, synthetic=done.synthetic))
-    typer.echo(f"\nEntry: {done.out}")
+        echo(_reported(recipe.reported, synthetic=done.synthetic))
+    echo(f"\nEntry: {done.out}")
 
 
 def _reported(slug: str, *, synthetic: bool) -> str:

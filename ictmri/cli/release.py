@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.data import Jobs
+from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
 
 Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
@@ -74,14 +75,14 @@ def publish(
     with owner_told(cohort.root) as told:
         prepared = prepare(cohort, order, jobs=jobs)
         for line in plan_lines(prepared, order):
-            typer.echo(told(line))
+            echo(told(line))
         if dry_run:
-            typer.echo("Dry run: nothing was sent.")
+            echo("Dry run: nothing was sent.")
             return
         done = send(prepared, order)
-    typer.echo(f"{'Published' if done.new else 'Published before'}: {done.url} at {done.tag}")
+    echo(f"{'Published' if done.new else 'Published before'}: {done.url} at {done.tag}")
     if not visible:
-        typer.echo("It is private. To list it for everyone, run again with --visible.")
+        echo("It is private. To list it for everyone, run again with --visible.")
 
 
 def facts(folder: Folder) -> None:
@@ -92,7 +93,7 @@ def facts(folder: Folder) -> None:
     from ictmri.cohort import open_cohort
     from ictmri.release.facts import template_text
 
-    typer.echo(template_text(open_cohort(folder).manifest), nl=False)
+    echo(template_text(open_cohort(folder).manifest), nl=False)
 
 
 def withdraw(
@@ -110,10 +111,8 @@ def withdraw(
     from ictmri.cohort import open_cohort
 
     done = leave(open_cohort(folder), cases, reason.value, out)
-    typer.echo(f"{done.name} {done.manifest.version}: {done.manifest.n_cases} cases in {done.root}")
-    typer.echo(
-        f"The version before stays in {folder}. Next: ictmri publish {out} --repo-id ORG/NAME"
-    )
+    echo(f"{done.name} {done.manifest.version}: {done.manifest.n_cases} cases in {done.root}")
+    echo(f"The version before stays in {folder}. Next: ictmri publish {out} --repo-id ORG/NAME")
 
 
 def erratum(
@@ -130,4 +129,4 @@ def erratum(
     from ictmri.cohort import open_cohort
 
     done = add_erratum(open_cohort(folder), text, case or [])
-    typer.echo(f"{done.name} {done.manifest.version}: see {done.root / 'CHANGES.md'}")
+    echo(f"{done.name} {done.manifest.version}: see {done.root / 'CHANGES.md'}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ictmri.cli.output import echo
+
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
 CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
 
@@ -42,7 +44,7 @@ def evaluate(
 
     table, synthetic = find_folds(cohort)
     report = score(predictions, table, synthetic=synthetic, interval=interval.value)
-    typer.echo(report.render())
+    echo(report.render())
     if json_file is not None:
         write_text(json_file, report.to_json())
 
@@ -70,10 +72,10 @@ def submit(
 
     table, synthetic = find_folds(cohort)
     done = take(predictions, entry, table, entries, synthetic=synthetic, correcting=correct)
-    typer.echo(done.report.render())
+    echo(done.report.render())
     for flag in done.flags:
-        typer.echo(f"to look at: {flag}")
-    typer.echo(f"\nEntry written: {done.folder}")
+        echo(f"to look at: {flag}")
+    echo(f"\nEntry written: {done.folder}")
 
 
 def leaderboard(
@@ -94,5 +96,5 @@ def leaderboard(
     table, synthetic = find_folds(cohort)
     board = build_leaderboard(entries, table, synthetic=synthetic)
     write_leaderboard(out, board)
-    typer.echo(render_table(board))
-    typer.echo(f"\nLeaderboard: {out / 'leaderboard.html'}")
+    echo(render_table(board))
+    echo(f"\nLeaderboard: {out / 'leaderboard.html'}")

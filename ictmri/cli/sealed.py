@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ictmri.cli.output import echo
+
 sealed_app = typer.Typer(
     help="Sealed mode: the organiser keeps the labels, anyone can verify.", no_args_is_help=True
 )
@@ -71,10 +73,10 @@ def init(  # noqa: PLR0913
         synthetic=source.synthetic,
     )
     if source.warning:
-        typer.echo(f"warning: {source.warning}", err=True)
-    typer.echo(f"{folder}: {len(challenge.cases)} cases, values in steps of {rules.ladder.step}")
-    typer.echo(f"Publish {folder / 'public'}, and elsewhere these two:")
-    typer.echo(f"  challenge {challenge.sha256()}\n  organiser {challenge.organiser}")
+        echo(f"warning: {source.warning}", err=True)
+    echo(f"{folder}: {len(challenge.cases)} cases, values in steps of {rules.ladder.step}")
+    echo(f"Publish {folder / 'public'}, and elsewhere these two:")
+    echo(f"  challenge {challenge.sha256()}\n  organiser {challenge.organiser}")
 
 
 @sealed_app.command("key")
@@ -89,7 +91,7 @@ def key(
     from ictmri_benchmark.sealed.keys import make_pair
 
     public = make_pair(path)
-    typer.echo(f"{path}: yours alone. Send {public} to the organiser.")
+    echo(f"{path}: yours alone. Send {public} to the organiser.")
 
 
 @sealed_app.command("pack")
@@ -118,8 +120,8 @@ def pack(
     published = load_challenge(challenge, organiser)
     content, submission = make(predictions, entry, published, load_key(key))
     write_bytes(out, content)
-    typer.echo(f"{out}: submission {submission.sha256}")
-    typer.echo(f"challenge {published.sha256()}\norganiser {published.organiser}")
+    echo(f"{out}: submission {submission.sha256}")
+    echo(f"challenge {published.sha256()}\norganiser {published.organiser}")
 
 
 @sealed_app.command("admit")
@@ -141,7 +143,7 @@ def admit(
     from ictmri_benchmark.sealed.organiser import admit as let_in
 
     let_in(folder, load_public_hex(public_key), name, now=_now(), replaces=new_key)
-    typer.echo(f"{name} is admitted")
+    echo(f"{name} is admitted")
 
 
 @sealed_app.command("score")
@@ -163,10 +165,10 @@ def score(
 
     answer = take(folder, submission, now=_now())
     result = answer.result
-    typer.echo(f"{result.participant}: {result.metric} {result.value}, {result.left} left")
+    echo(f"{result.participant}: {result.metric} {result.value}, {result.left} left")
     if not answer.counted:
-        typer.echo("These predictions were scored before: the first answer again, not counted.")
-    typer.echo(f"Result: {folder / 'public' / 'results' / f'{result.seq}.json'}")
+        echo("These predictions were scored before: the first answer again, not counted.")
+    echo(f"Result: {folder / 'public' / 'results' / f'{result.seq}.json'}")
     if out is not None:
         write_text(out, result.to_json())
 
@@ -194,9 +196,9 @@ def verify(
     published = load_challenge(challenge, organiser)
     done = check(files or [], published)
     for line in [*challenge_lines(published), *done.lines]:
-        typer.echo(line)
+        echo(line)
     for state in done.states:
-        typer.echo("\n" + "\n".join(standings(state)))
+        echo("\n" + "\n".join(standings(state)))
 
 
 @sealed_app.command("reveal")
@@ -216,8 +218,8 @@ def reveal(
     if not yes:
         typer.confirm("After this nothing can be scored any more. Go on?", abort=True)
     number = publish(folder, out, now=_now())
-    typer.echo(f"{out}: the labels and {number} submissions")
-    typer.echo(f"Next: ictmri sealed check-reveal {out} --challenge challenge.json")
+    echo(f"{out}: the labels and {number} submissions")
+    echo(f"Next: ictmri sealed check-reveal {out} --challenge challenge.json")
 
 
 @sealed_app.command("check-reveal")
@@ -242,12 +244,12 @@ def check_reveal(
 
     done = check(folder, load_challenge(challenge, organiser))
     cases, submissions = len(done.table.rows), len(done.submissions)
-    typer.echo(f"{folder}: as promised, {cases} labels and {submissions} submissions recomputed")
+    echo(f"{folder}: as promised, {cases} labels and {submissions} submissions recomputed")
     if entries is not None:
         from ictmri_benchmark.sealed.entries import write_entries
 
         number = write_entries(entries, done.state, done.submissions, done.table)
-        typer.echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")
+        echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")
 
 
 def _now() -> datetime:
