@@ -53,7 +53,7 @@ def read_ledger(path: Path) -> list[Event]:
     """
     if path.is_symlink():
         raise InputError(str(path), ["is a link, which could lead anywhere"], "put the file itself")
-    if not path.is_file():
+    if not path.exists():
         return []
     file = read_csv(path, HEADER, MAX_ROWS)
     if tuple(file.header) != COLUMNS:

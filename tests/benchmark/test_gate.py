@@ -1,10 +1,12 @@
 """The gate, on real git repositories: data passes, everything else is refused, nothing of it is run."""
 
+import datetime
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from ictmri.cohort import find_folds
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri_benchmark.entry import BenchmarkRef, MethodInfo
-from ictmri_benchmark.gate import MAX_BYTES, Verdict, gate
+from ictmri_benchmark.gate import MAX_BYTES, MAX_CHANGES, Verdict, gate
 from ictmri_benchmark.ledger import HEADER
 from ictmri_benchmark.submission import submit, withdraw_entry
 
@@ -26,6 +28,7 @@ from .made_entries import hand_in, made_entry
 
 REPOSITORY = Path(__file__).parents[2]
 ENTRIES = "benchmark/entries"
+TODAY = datetime.datetime.now(tz=datetime.UTC).date()
 QUIET = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -530,3 +533,47 @@ def test_the_workflow_runs_the_gate_of_the_base_and_nothing_else() -> None:
     assert commands.index(gates[0]) > max(order)
     assert "gh pr comment" in commands[-1]
     assert len(commands) <= 6
+
+
+DATES = {
+    "year 1": "0001-01-01",
+    "before there was anything": "2026-01-31",
+    "year 9999": "9999-12-31",
+    "the day after tomorrow": (TODAY + datetime.timedelta(days=2)).isoformat(),
+    "before the row before": (TODAY - datetime.timedelta(days=1)).isoformat(),
+}
+
+
+@pytest.mark.parametrize("kind", DATES)
+def test_rows_have_the_dates_of_days_on_which_they_can_have_been_added(
+    kind: str, repo: Repo
+) -> None:
+    repo.submit("new")
+    rows = (repo.root / "benchmark/ledger.csv").read_text().splitlines()
+    rows[-1] = DATES[kind] + rows[-1][10:]
+    (repo.root / "benchmark/ledger.csv").write_text("\n".join(rows) + "\n")
+    repo.commit()
+    with pytest.raises(InputError, match=f"new: date {DATES[kind]}"):
+        repo.gate()
+    rows[-1] = (TODAY + datetime.timedelta(days=1)).isoformat() + rows[-1][10:]
+    (repo.root / "benchmark/ledger.csv").write_text("\n".join(rows) + "\n")
+    repo.commit()
+    assert len(repo.gate().entries) == 1
+
+
+@pytest.mark.parametrize("inside", ["", f"{ENTRIES}/new/"])
+def test_trees_that_name_one_another_are_not_walked(inside: str, repo: Repo) -> None:
+    """Ten names for one tree, ten levels deep: ten thousand million files in eleven objects."""
+    blob = repo.git("hash-object", "-w", "--stdin", stdin=b"")
+    tree = raw_tree(repo, [("100644", f"f{n}", blob) for n in range(10)])
+    for _ in range(9):
+        tree = raw_tree(repo, [("40000", f"d{n}", tree) for n in range(10)])
+    for name in reversed((*inside.split("/")[:-1], "bomb")):
+        tree = raw_tree(repo, [("40000", name, tree)])
+    made = repo.git("commit-tree", tree, "-p", "HEAD", "-m", "bomb")
+    repo.git("checkout", "--quiet", "main")
+    repo.git("branch", "--force", "contribution", made)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=f"more than {MAX_CHANGES} files and folders"):
+        repo.gate()
+    assert time.monotonic() - started < 60
