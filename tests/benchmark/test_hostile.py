@@ -28,7 +28,7 @@ from ictmri_benchmark.audit import audit
 from ictmri_benchmark.entry import load_entry
 from ictmri_benchmark.ledger import read_ledger
 from ictmri_benchmark.predictions import HEADERS, read_predictions
-from ictmri_benchmark.sealed import keys
+from ictmri_benchmark.sealed import keys, log
 from ictmri_benchmark.sealed.canonical import compact
 from ictmri_benchmark.sealed.check import check_reveal
 from ictmri_benchmark.sealed.documents import Envelope, decode, load_challenge, read_bytes
@@ -380,11 +380,11 @@ def test_damaged_results_and_heads(name: str, world: World, tmp_path: Path) -> N
     document = json.loads(
         {"head": world.public / "head.json", "result": results[0]}[name].read_text()
     )
-    log = world.root / "reveal" / "log.jsonl"
+    whole = world.root / "reveal" / "log.jsonl"
     for changed in mutants(document, random.Random(2), 100):
         for written in (changed, signed(world, changed)):
             (tmp_path / "x.json").write_bytes(raw(written))
-            clear(verify, [tmp_path / "x.json", log], world.challenge)
+            clear(verify, [tmp_path / "x.json", whole], world.challenge)
 
 
 def chained(world: World, records: list[Any]) -> bytes:
@@ -421,12 +421,12 @@ def logs(world: World) -> Iterator[list[Any]]:
 
 
 def test_logs_with_records_removed_doubled_moved_or_changed(world: World, tmp_path: Path) -> None:
-    log, result = tmp_path / "log.jsonl", next((world.public / "results").glob("*.json"))
+    path, result = tmp_path / "log.jsonl", next((world.public / "results").glob("*.json"))
     for records in logs(world):
-        log.write_bytes(b"".join(raw(record) + b"\n" for record in records))
-        assert not clear(read_log, log, world.challenge)
-        log.write_bytes(chained(world, records))
-        clear(verify, [log, result], world.challenge)
+        path.write_bytes(b"".join(raw(record) + b"\n" for record in records))
+        assert not clear(read_log, path, world.challenge)
+        path.write_bytes(chained(world, records))
+        clear(verify, [path, result], world.challenge)
 
 
 def test_a_log_without_its_first_result(world: World, tmp_path: Path) -> None:
@@ -575,3 +575,15 @@ def test_no_class_is_dropped_by_the_agreement_of_two_entries(small: FoldTable) -
     assert "100.0% of the predictions are those of entry other" in review_flags(
         made[0], small, {"other": made[1]}
     )
+
+
+def test_a_full_log_keeps_room_for_its_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = world.copied(tmp_path / "full")
+    monkeypatch.setattr(log, "MAX_RECORDS", len(full.log()) + 2)
+    with pytest.raises(InputError, match="the log is full"):
+        full.score(full.pack("A", 0.4, 9), now=START + 4 * DAY)
+    with pytest.raises(InputError, match="the log is full"):
+        full.admit("C", now=START + 4 * DAY)
+    assert reveal(full.folder, tmp_path / "reveal", now=START + 5 * DAY) == 3

@@ -23,7 +23,7 @@ from ictmri_benchmark.sealed.records import (
 )
 
 _DAY: Final = timedelta(hours=24)
-_MAX_BYTES: Final = 32 * 2**20
+_MAX_BYTES: Final = 64 * 2**20
 MAX_RECORDS: Final = 50_000
 _UNTRUSTED: Final = "do not trust this log; ask for the original"
 
@@ -84,7 +84,7 @@ class State:
                 problems.append(f"the key to replace is not that of {participant!r}")
         elif _folded(participant) in {_folded(name) for name in self.keys}:
             problems.append(f"{participant!r} is admitted already: one key a participant")
-        return problems
+        return problems + self._room_problems()
 
     def quota_problems(self, participant: str, now: datetime) -> list[str]:
         """Say which limit one more submission of a participant would pass."""
@@ -100,7 +100,12 @@ class State:
             )
         if len(self.scorings) >= rules.total:
             problems.append(f"all {rules.total} submissions of the challenge are used")
-        return problems
+        return problems + self._room_problems()
+
+    def _room_problems(self) -> list[str]:
+        """Say where an intent and its result, or an admission, would leave no room for the end."""
+        full = len(self.records) + 3 > MAX_RECORDS
+        return [f"the log is full: {MAX_RECORDS} records"] if full else []
 
     def add(self, record: Record) -> list[str]:
         """Add a record and say what is wrong with it."""
