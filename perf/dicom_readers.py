@@ -28,7 +28,7 @@ ACCEPTED_MM = 0.05
 
 def by_ictmri(folder: Path) -> nib.Nifti1Image:
     """Return the volume of a folder as the package reads it."""
-    return nib.Nifti1Image.from_bytes(read_dicom(folder).image.to_bytes())
+    return read_dicom(folder).image
 
 
 def by_dcm2niix(folder: Path) -> nib.Nifti1Image:

@@ -206,6 +206,10 @@ def _times(index: int, data: Dataset) -> None:
     data.AcquisitionTime = f"1010{10 + index:02d}.5"
 
 
+def _seconds(index: int, data: Dataset) -> None:
+    data.AcquisitionTime = f"1010{10 + index // 3:02d}.0"
+
+
 def _two_packages(index: int, data: Dataset) -> None:
     data.AcquisitionNumber, data.SliceThickness = 1 + index % 2, 7.0
     data.AcquisitionTime = f"10{10 + 3 * (index % 2):02d}10.5"
@@ -423,6 +427,7 @@ CASES: Final[dict[str, Case]] = {
     "slices overlap": _read(_tags(SliceThickness=16.0)),
     "one InstanceNumber for all": _read(_tags(InstanceNumber=1)),
     "a time for each slice": _read(_times, MRAcquisitionType="2D"),
+    "a time for each second of the reconstruction": _read(_seconds),
     "two packages of 2D slices in turn": _read(_two_packages, MRAcquisitionType="2D"),
     "a slice is there twice": Case(_twice, base),
     "a slice is there twice under another UID": Case(lambda: _twice(SOPInstanceUID="1.2.3"), base),

@@ -50,6 +50,7 @@ _ROLES: Final = {
     "without": "o",
     "with": "w",
     "negation": "n",
+    "free": "f",
     "both": "2",
     "conjunction": "&",
     "filler": ".",
@@ -62,7 +63,7 @@ _AGENT: Final = r"[.a]*[Aa][Aa.]*"
 _PHRASE: Final = re.compile(
     rf"(?P<other>[BPow]\.*x|cA|1ax|A[Aa.]*(?=B))"
     rf"|(?P<both>2|w\.*&?\.*o|o\.*&?\.*w)"
-    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*n(?=\$?$))"
+    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*(?:f|n(?=\$?$)))"
     rf"|(?P<with>(?:P|w)(?:{_AGENT})|P|w(?=[&$])|A[Aa.]*|(?<=1)a|a(?=\$))"
 )
 """Phrases about contrast, in letters for their words; what comes first in this order counts."""

@@ -25,10 +25,12 @@ ONE_VALUE: Final = (
 """Attributes that are the same all over an acquisition."""
 SAME: Final = 0.01
 """Relative difference up to which two numbers of a header are one."""
+MAX_PACKAGES: Final = 6
+"""More times than this count slices, not packages."""
 OVERLAP: Final = 1.25
 """Slices so many times as thick as they are apart overlap."""
 PAUSE_S: Final = 5.0
-"""A pause between slices that each have a time of their own from which a new acquisition begins."""
+"""A pause from which a new acquisition begins, where slices have more than two times."""
 
 
 def check_one_acquisition(slices: list[Slice], step: float) -> None:
@@ -126,10 +128,12 @@ def _packages(headers: list[Dataset]) -> dict[str, NDArray[np.int64]]:
 def _parts_in_time(times: NDArray[np.float64]) -> NDArray[np.int64]:
     order = np.unique(times)
     gaps = np.diff(order)
-    if len(order) > len(times) / 2:
-        # A time for each slice: what parts them is a pause.
-        gaps = np.where(gaps > max(PAUSE_S, PAUSE_S * float(np.median(gaps))), gaps, 0.0)
-    ends = np.concatenate([[0], np.cumsum(gaps > 0.5)])
+    least = 0.5
+    if len(order) > 2:
+        # Some scanners write a time for each slice, or for each second of the reconstruction.
+        steady = float(np.median(gaps)) if len(order) > MAX_PACKAGES else 0.0
+        least = max(PAUSE_S, PAUSE_S * steady)
+    ends = np.concatenate([[0], np.cumsum(gaps > least)])
     return np.asarray(ends[np.searchsorted(order, times)], dtype=np.int64)
 
 

@@ -185,7 +185,8 @@ def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
 
     A lone series is taken, unless it says that no contrast was given. In a study, derived and short
     series do not count, and the choice must be clear: one series says that contrast was given, and
-    looks more like a 3D T1 than every other that may say so.
+    looks more like a 3D T1 than every other that may say so. What began before the injection is not it
+    where another began after.
 
     Raises:
         ScanError: no series, or more than one, could be it.
@@ -194,6 +195,8 @@ def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
         return found[0], _doubts(found[0])
     able = [s for s in found if s.is_original and s.slices >= MIN_SLICES and s.score > 0]
     likely = [s for s in able if s.contrast in ("with", "both")]
+    if any(s.after_injection for s in likely):
+        likely = [s for s in likely if s.after_injection is not False]
     best = max((s.score for s in likely), default=0)
     top = [s for s in likely if s.score == best]
     counts = f"{len(found)} series, {len(able)} of them original T1 volumes"

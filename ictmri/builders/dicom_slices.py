@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def read_slices(path: Path) -> list[Slice]:
             setattr(data, name, value)
     if "BitsStored" not in data:
         data.BitsStored = data.BitsAllocated
-    _refuse_odd_pixels(data)
     headers = _headers(data)
+    _refuse_odd_pixels(data, len(headers))
     scaled = [_scaling(header) for header in headers]
     stored = _pixels(path, data, scaled[0])
     frames = stored.reshape(-1, *stored.shape[-2:])
@@ -150,7 +151,7 @@ def _is_plain(tag: Any) -> bool:
     return tag.group < 0x7FE0 and tag not in (0x52009229, 0x52009230)
 
 
-def _refuse_odd_pixels(data: Dataset) -> None:
+def _refuse_odd_pixels(data: Dataset, n_frames: int) -> None:
     if data.SamplesPerPixel != 1:
         raise ScanError("a picture in colour, not a scan", code="not-one-volume")
     if data.PhotometricInterpretation != "MONOCHROME2":
@@ -158,7 +159,10 @@ def _refuse_odd_pixels(data: Dataset) -> None:
         text = "white may be its lowest value (its photometric interpretation is not MONOCHROME2)"
         raise ScanError(text, code="unsupported-voxels")
     if "PixelData" not in data:
-        raise ScanError("it holds no pixels of whole numbers", code="unsupported-voxels")
+        floats = "FloatPixelData" in data or "DoubleFloatPixelData" in data
+        text = "it holds no pixels of whole numbers"
+        raise ScanError(text, code="unsupported-voxels" if floats else "truncated")
+    check_size((int(data.get("Columns") or 0), int(data.get("Rows") or 0), max(2, n_frames)))
 
 
 def _pixels(path: Path, data: FileDataset, scaling: tuple[float, float]) -> NDArray[Any]:

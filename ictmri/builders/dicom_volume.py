@@ -16,6 +16,7 @@ from ictmri.builders.dicom_slices import Slice, quiet, read_slices
 from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
 from ictmri.privacy import VENDORS
+from ictmri.volumes import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ class DicomScan:
     """A volume out of a DICOM folder.
 
     Attributes:
-        image: axes (column, row, slice) as acquired; integers where the series stores integers.
+        image: axes (column, row, slice) as acquired, see :func:`ictmri.volumes.plain`.
         oddities: free of anything the headers said in words.
         acquisition: numbers and vendor, see :data:`ACQUISITION_NUMBERS`.
     """
@@ -182,33 +183,17 @@ def _check_gaps(steps: NDArray[np.float64]) -> None:
 
 
 def _placed(slices: list[Slice], affine: NDArray[np.float64]) -> nib.Nifti1Image:
-    """Return slices as a volume (column, row, slice), integers where one scaling holds for all."""
+    """Return slices as a volume (column, row, slice) of the values that their rescaling gives."""
     import nibabel as nib
 
-    scalings = {each.scaling for each in slices}
-    if len(scalings) == 1:
-        planes = [each.pixels.T for each in slices]
-    else:
-        planes = [each.pixels.T * each.scaling[0] + each.scaling[1] for each in slices]
-    voxels = np.stack(planes, axis=-1)
-    image = nib.Nifti1Image(voxels.astype(_storage_type(voxels)), affine)
+    planes = [each.pixels.T for each in slices]
+    scalings = [each.scaling for each in slices]
+    if set(scalings) != {(1.0, 0.0)}:
+        planes = [a * slope + b for a, (slope, b) in zip(planes, scalings, strict=True)]
+    image = nib.Nifti1Image(np.stack(planes, axis=-1), affine)
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
-    image.header.set_xyzt_units("mm")
-    if len(scalings) == 1 and scalings != {(1.0, 0.0)}:
-        image.header.set_slope_inter(*slices[0].scaling)
-    return image
-
-
-def _storage_type(voxels: NDArray[Any]) -> type:
-    """Return the smallest of int16, uint16 and int32 that holds the values, else float32."""
-    if voxels.dtype.kind == "f" and (voxels != np.round(voxels)).any():
-        return np.float32
-    low, high = voxels.min(), voxels.max()
-    for kind in (np.int16, np.uint16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return kind
-    return np.float32
+    return plain(image)
 
 
 def _acquisition(header: Dataset) -> dict[str, str]:

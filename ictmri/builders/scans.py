@@ -15,7 +15,6 @@ from ictmri.builders.dicom_volume import read_dicom
 from ictmri.builders.scan_itk import META_ENDINGS, read_itk
 from ictmri.builders.scan_nifti import read_nifti
 from ictmri.errors import ScanError
-from ictmri.volumes import plain
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -59,7 +58,7 @@ def read_scan(path: Path) -> Scan:
     try:
         if path.is_dir() or lower.endswith(DICOM_ENDINGS):
             found = read_dicom(path)
-            return _checked(plain(found.image), found.oddities, found.acquisition)
+            return _checked(found.image, found.oddities, found.acquisition)
         if lower.endswith(ITK_ENDINGS):
             return _checked(*read_itk(path))
         if lower.endswith(NIFTI_ENDINGS):

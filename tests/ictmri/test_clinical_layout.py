@@ -23,6 +23,7 @@ from ictmri.builders.clinical import archives
 from ictmri.builders.clinical.headers import read_header
 from ictmri.builders.clinical.mapping import Mapping, read_mapping
 from ictmri.builders.clinical.reading import read_source
+from ictmri.builders.clinical.survey import survey
 from ictmri.builders.clinical.understood import Understood, proposal_text
 from ictmri.builders.clinical.words import read_class, read_codes
 from ictmri.builders.scans import read_scan
@@ -713,6 +714,15 @@ def test_paths_that_leave_the_folder(name: str, tmp_path: Path) -> None:
         read(root)
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"x.zip"}
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    volume(tmp_path / "elsewhere" / "P1_t1ce.nii.gz", 1)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "images").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "source")
+    found = survey(tmp_path / "source", tmp_path / "unpacked")
+    assert [image.name for image in found.images] == ["images/P1_t1ce.nii.gz"]
 
 
 def test_links_in_a_tar_are_not_made(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ def test_names_are_read_as_words_with_negation(table: str, said: str) -> None:
     assert {name: read_contrast(name) for name in names(table)} == dict.fromkeys(names(table), said)
 
 
+def test_other_languages_do_not_turn_into_their_opposite() -> None:
+    table = """
+T1 utan kontrast | T1 uden kontrast | T1 uten kontrast | T1 bez kontrastu | T1 без контраста
+T1 до контраста | T1 kontrastsız | T1 contrast-free | T1 KM-frei | T1 造影前 | T1 fara contrast
+"""
+    assert [name for name in names(table) if read_contrast(name) != "without"] == []
+
+
 @pytest.mark.parametrize("turn", [str.upper, str.lower, str.title])
 def test_spelling_in_capitals_says_the_same(turn: Callable[[str], str]) -> None:
     for table, said in ((WITH, "with"), (WITHOUT, "without")):
@@ -186,6 +194,14 @@ def test_the_description_outweighs_the_protocol() -> None:
     after = series("AX T1 POST", ProtocolName=protocol)
     assert choose_t1ce([series("AX T1", ProtocolName=protocol), after])[0] is after
     assert choose_t1ce([series("AX T1", ProtocolName=protocol)])[1][0].code == "no-contrast-named"
+
+
+@pytest.mark.parametrize("name", ["T1 mprage", "T1 +C"])
+def test_what_began_after_the_injection_is_taken(name: str) -> None:
+    early, late = at(name, "100"), at(name, "900")
+    early.after_injection, late.after_injection = False, True
+    for found in ([early, late], [late, early]):
+        assert choose_t1ce(found)[0] is late
 
 
 def test_a_t1_with_dark_fluid_is_a_t1() -> None:

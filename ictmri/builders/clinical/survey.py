@@ -147,6 +147,9 @@ def _walk(folder: Path, prefix: str, unpacked: Path, found: Survey, depth: int) 
         if path.name.startswith((".", "__MACOSX")) or path.name == "Thumbs.db":
             continue
         if path.is_dir():
+            if path.resolve() in {parent.resolve() for parent in path.parents}:
+                # A link to where it was come from leads round in a circle.
+                continue
             files += _walk(path, f"{name}/", unpacked, found, depth)
         elif is_archive(path.name) and depth == 0:
             found.aside["archives inside archives inside archives"] += 1
