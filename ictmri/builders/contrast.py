@@ -16,26 +16,28 @@ MAX_LETTERS: Final = 256
 """Of a longer name only so much is read; DICOM allows 64."""
 _LONG: Final = 6
 """A known word of so many letters is found inside an unknown one (``kontrastmittelgabe``)."""
+_SHORT: Final = r"(c|ce|k|km|mdc|pdc|civ|iv|gd|gad\w*|[ck]ontrast\w*)"
 _SIGNS: Final = (
     (r"(?<![a-z])sub-?\d+", " "),
     (r"\+/-|±", " wwo "),
     (r"\bw\s*/\s*o(ut)?(?![a-z])", " without "),
     (r"\bw\s*(/|&|\+|and)?\s*wo\b", " wwo "),
     (r"\bw\s*/(?!\w+/)\s*", " with "),
-    (r"(?<![\w/])s\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " sin "),
-    (r"(?<![\w/])c\s*/\s*(?=(c|ctr?|contrast\w*|mdc|gd|gad\w*|civ|iv)\b)", " con "),
-    (r"\bm\.\s?d\.\s?c\b\.?", " mdc "),
-    (r"\+[\s_]*(c|ce|k|km|mdc|pdc|gd|gad\w*|iv|contrast\w*|kontrast\w*)(?![a-z0-9])", " with gad "),
-    (
-        r"(?<![a-z0-9])((?:t1w?)?)[\s_]*(c|ce|km|gd|gad\w*|contrast\w*)[\s_]*\+(?!\w)",
-        r" \1 with gad ",
-    ),
-    (
-        r"(?<![a-z0-9])((?:t1w?)?)[\s_]*(c|ce|km|gd|gad\w*|contrast\w*)-(?=\s|_|$)",
-        r" \1 without gad ",
-    ),
-    (r"(?<=\s)-\s*(km|gd|gad\w*|mdc|contrast\w*)\b", " without gad "),
-    (r"\b(sin|con)\s+c\b", r" \1 gad "),
+    (r"\b([sc])\.\s?(?=m\.\s?d\.\s?c\b)", r"\1/"),
+    (r"\bm\.\s?d\.\s?c\b\.?", "mdc "),
+    (rf"(?<![\w/])s\s*/\s*(?={_SHORT}\b)", " without "),
+    (rf"(?<![\w/])c\s*/\s*(?={_SHORT}\b)", " with "),
+    (r"(?<![\w.])0(\s*ml)?\s+(?=gd|gad|km|contrast)", " without "),
+    (r"(?<![a-z0-9])o\.?\s*(?=km\b)", " without "),
+    (r"(?<![a-z0-9])m\.?\s*(?=km\b)", " with "),
+    (rf"\+[\s_]*{_SHORT}(?![a-z0-9])", " with gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}[\s_]*\+(?!\w)", r" \1 with gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}\s?-(?=_|\s*$)", r" \1 without gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}-(?=\s)", r" \1 without gad "),
+    # A dash between spaces may part words or mean minus.
+    (rf"\s-\s+{_SHORT}(?![a-z0-9])", " wwo "),
+    (rf"(?<=\s)-{_SHORT}(?![a-z0-9])", " without gad "),
+    (r"\bwith(out)?\s+c\b", r" with\1 gad "),
 )
 """Signs that stand for words, by pattern, in this order."""
 
@@ -48,6 +50,7 @@ _ROLES: Final = {
     "before_of_t1": "B",
     "after": "P",
     "without": "o",
+    "con": "k",
     "with": "w",
     "negation": "n",
     "free": "f",
@@ -59,12 +62,12 @@ _ROLES: Final = {
     "t1": "1",
 }
 """List of words -> the letter that stands for such a word in a phrase."""
-_AGENT: Final = r"[.a]*[Aa][Aa.]*"
+_AGENT: Final = r"[.a]*[Aak][Aa.]*"
 _PHRASE: Final = re.compile(
-    rf"(?P<other>[BPow]\.*x|cA|1ax|A[Aa.]*(?=B))"
-    rf"|(?P<both>2|w\.*&?\.*o|o\.*&?\.*w)"
-    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*(?:f|n(?=\$?$)))"
-    rf"|(?P<with>(?:P|w)(?:{_AGENT})|P|w(?=[&$])|A[Aa.]*|(?<=1)a|a(?=\$))"
+    rf"(?P<other>[BPowk]\.*x|cA|1ax|A[Aa.]*(?=B))"
+    rf"|(?P<both>2|[wk]\.*&?\.*o|o\.*&\.*[wk])"
+    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*(?:f|n(?=\$?$))|a[Aa.]*n(?=\$$))"
+    rf"|(?P<with>(?:P|w)(?:{_AGENT})|P|[wk](?=[&$])|A[Aa.]*|(?<=1)a|a(?=\$))"
 )
 """Phrases about contrast, in letters for their words; what comes first in this order counts."""
 

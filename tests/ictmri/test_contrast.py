@@ -25,6 +25,23 @@ T1+Gd | T1 + GAD | T1 FLAIR +C | T1 Gd+ | AX T1 +C FS | BRAVO +C | SAG 3D T1 C
 T1 SE POST | T1_postGAD | T1 enh | T1 postop +C | gadobutrol T1 | T1 despues de contraste
 T1 tras contraste | t1_space_sag_KM | T1 iv contrast | T1 C | 3DT1CE | T13DGd | T1 CE 2
 t1_ce_2 | T1-weighted post-Gd | T1 contrastado
+t1_mprage_sag_p2_iso_KM | t1_se_tra_KM | T1W_3D_TFE_CE | sT1W_3D_TFE_GD | T1W_TSE_gado
+AX T1 FSE POST GAD | Ax T1 SE +Gad | SAG BRAVO POST | Ax FSPGR 3D Post Gd | 3D T1 MPRAGE POST-CONTRAST
+T1 MPRAGE +KM | t1_fl3d_tra_post | MPRAGE_SAG_GD | T1_MPR_TRA_iso1.0_CE | T1+CE | T1 FFE 3D CE
+THRIVE post gd | AX T1 POST IV | AX T1 WITH | T1W+C | T1 +GAD FS | T1 axial con civ | T1 EG 3D GADO
+T1 3D GADO | AXIAL T1 INJECTEE | T1 APRES INJECTION | T1 après injection de gadolinium
+T1 POSTCONTRASTE | T1 tras gadolinio | T1 con gadolinio | T1 dopo contrasto | T1 3D MdC
+T1 dopo mezzo di contrasto | T1 MPRAGE axial mit Kontrast | T1w post contrast | T1Gad | T1GAD | T1-CE
+T1_CE_MPRAGE | MPRAGE T1CE | t1ce_sag | SAG_T1_C+ | Ax T1 c+ | AX T1 (C+) | T1 C + FS
+3D SAG T1 CUBE+C | AX 3D T1 POST STEALTH | T1 BRAVO GAD NAVIGATION | t1_vibe_fs_tra_post_contrast
+POST GAD T1 SPACE | POSTGAD_T1_SPACE | Brain T1 Gd+ 1mm | t1_tse_dark-fluid_tra_KM
+AX T1 POST-GAD FLAIR | T1 3D TFE Gd DOTA | T1 post Gadavist | T1 post-gadobutrol | T1 with Dotarem
+eT1W_3D GADOVIST | T1 WITH IV CONTRAST | T1w contrast-enhanced | CE-MPRAGE | MPRAGE CE | ce_t1_mprage
+cet1 | t1c_mprage | T1post_gd | T1_postGd_3D | T1WCE | t1-km | T1 (KM) | T1 p.c.
+T1 post i.v. contrast | T1 POST C | T1 nach i.v. KM | T1 m. KM | T1 mKM | t1 +k | T1 p.KM
+CONTRAST T1 | t1_gd_iso | T1 GdDTPA | T1 +GdDOTA | T1 Post-Contrast 3D | T1_Post | T1POST
+AX T1 FATSAT GADO | T1FSGAD | T1FS+C | COR T1 FS C | T1 contraste 3D | AX T1 GD FS NO GAP
+t1 post no fs
 """
 WITHOUT = """
 T1_PRE_CONTRAST | AX T1 NO CONTRAST | precontrast T1 | T1 MPRAGE ohne KM
@@ -40,6 +57,19 @@ T1preGd | t1pre | T1 non injecté | T1 contrast none | T1 contrast: no | T1 no g
 T1 plain | T1 antes de contraste | T1 ohne Kontrast | T1 unenhanced MPRAGE 3D | axt1pre
 T1 pre-contrast | T1n | T1 NO C | T1_noGd | T1 ohne | T1 sans
 T1 without the contrast agent | T1 prae KM | T1 wo KM
+AX T1 PRE GAD | AX T1 W/O GAD | AX T1 WO GAD | AX T1 NO GAD | AX T1 NON GAD | T1 NON GADO
+T1 SANS INJ | T1 SANS IV | AX T1 WITHOUT IV CON | AX T1 W/O CON | AX T1 WO CON | T1 w/o KM
+t1_mprage_nativ | T1 nativ 3D | MPRAGE nativ | T1 TSE native | T1 pre-Gd | preT1 | PRE T1
+PRE_T1_MPRAGE | T1_pre | T1PRE | t1_pre_contrast_sag | T1 sin gadolinio | T1 sin gado | T1 SIN CIV
+T1 senza contrasto | T1 s.m.d.c. | T1 basale 3D | T1 avant gado | T1 avant injection de gado
+T1 vor Gd | T1 vor i.v. KM | T1 ohne Gd | T1 ohne Kontrastmittel | T1 unkontrastiert | T1 ohne i.v. KM
+T1 o. KM | T1 oKM | T1 KM - | T1 (ohne) | T1 non-enhanced | T1 non enh | T1 unenh | AX T1 NONCON
+AX T1 NON CON | AX T1 NON-CON | AX T1 non-c | T1 no contrast given | T1 noncontrast
+T1 Without Contrast | T1 plain | Plain T1 | T1 native (no contrast) | AX T1 PRECON | T1 precon
+pre-con T1 | AX T1 PRE CON | T1 minus contrast | T1 minus gad | T1 -C | T1 -contrast | T1 C neg
+T1 Gd neg | T1 0 gad | T1 before contrast | T1 prior to contrast | T1 prior to gad
+T1 antes del contraste | T1 s/gd | T1 sem gadolínio | T1 pré contraste | T1 prima mdc | T1 pre mdc
+T1 preinjection | T1 pre-injection | T1 pre injection | T1 pre i.v.
 """
 BOTH = """
 T1 W WO CONTRAST | T1 W/WO | T1 with and without contrast | T1 pre post | T1 +/- C
