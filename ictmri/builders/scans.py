@@ -56,6 +56,9 @@ def read_scan(path: Path) -> Scan:
     """
     lower = path.name.lower()
     try:
+        if path.exists() and not (path.is_dir() or path.is_file()):
+            # A pipe would be waited for, a device has no end.
+            raise ScanError("cannot be read: it is neither a file nor a folder")
         if path.is_dir() or lower.endswith(DICOM_ENDINGS):
             found = read_dicom(path)
             return _checked(found.image, found.oddities, found.acquisition)

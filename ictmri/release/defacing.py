@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ictmri.atlas.alignment import align
 from ictmri.atlas.template import SPACING_MM, template
+from ictmri.volumes import plain
 
 BROW_Z_MM: Final = 30.0
 """Nothing above this height (MNI) is face."""
@@ -40,7 +41,7 @@ class Defaced:
     """A scan without its face.
 
     Attributes:
-        image: same voxels and geometry, the face set to the background's value.
+        image: same values and geometry, the face set to the background's value.
         removed_ml: volume of what was removed; 0 where the brain was extracted before.
         overlap: of the scan's head with the template's, 0 to 1; the face was found where it is high.
         extracted: the brain was extracted before; there is no face.
@@ -62,10 +63,12 @@ def remove_face(image: nib.Nifti1Image) -> Defaced:
     if aligned.support is not None:
         return Defaced(image, 0.0, aligned.overlap(), extracted=True)
     face = face_region(image.shape, image.affine, aligned.scan_from_mni)
-    stored = np.array(_stored(image))
-    stored[face] = _background(stored)
+    kept = plain(image)
+    voxels = np.array(kept.dataobj)
+    voxels[face] = _background(voxels)
     millilitres = float(face.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000)
-    return Defaced(_like(image, stored), millilitres, aligned.overlap(), extracted=False)
+    changed = nib.Nifti1Image(voxels, kept.affine, kept.header, dtype=voxels.dtype)
+    return Defaced(changed, millilitres, aligned.overlap(), extracted=False)
 
 
 def face_region(
@@ -107,21 +110,6 @@ def _protected() -> npt.NDArray[np.uint8]:
     return near
 
 
-def _stored(image: nib.Nifti1Image) -> npt.NDArray[Any]:
-    """Return the voxels as they are stored, before slope and intercept."""
-    data: Any = image.dataobj
-    return np.asarray(data.get_unscaled() if hasattr(data, "get_unscaled") else data)
-
-
-def _background(stored: npt.NDArray[Any]) -> Any:
-    corners = stored[np.ix_(*[(0, -1)] * 3)].ravel()
+def _background(voxels: npt.NDArray[Any]) -> Any:
+    corners = voxels[np.ix_(*[(0, -1)] * 3)].ravel()
     return np.sort(corners)[len(corners) // 2]
-
-
-def _like(image: nib.Nifti1Image, stored: npt.NDArray[Any]) -> nib.Nifti1Image:
-    """Return an image with other voxels and the same header, slope and intercept included."""
-    changed = nib.Nifti1Image(stored, image.affine, image.header, dtype=stored.dtype)
-    slope, inter = image.dataobj.slope, image.dataobj.inter
-    if (slope, inter) != (1.0, 0.0):
-        changed.header.set_slope_inter(slope, inter)
-    return changed

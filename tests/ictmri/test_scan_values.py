@@ -1,6 +1,7 @@
 """One scan, stored in many ways: the same bytes, or a name for what is wrong with it."""
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,13 @@ def test_voxels_that_the_header_does_not_tell_of_are_named(tmp_path: Path, endin
     )
     with pytest.raises(ScanError, match="bytes follow"):
         read_scan(path)
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "mha", "nrrd", "dcm"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / f"a.{ending}")
+    with pytest.raises(ScanError, match="neither a file nor a folder"):
+        read_scan(tmp_path / f"a.{ending}")
 
 
 @pytest.mark.parametrize("magic", [b"\0\0\0\0", b"ni1\0"])
