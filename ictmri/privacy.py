@@ -86,7 +86,12 @@ def volume_leaks(content: bytes) -> list[str]:
     if content[4:8] != b"\0\0\0\0":
         found.append("its gzip header holds a time")
     stream = zlib.decompressobj(wbits=31)
-    volume = stream.decompress(content)
+    try:
+        volume = stream.decompress(content)
+    except zlib.error:
+        return [*found, "its gzip stream is damaged"]
+    if not stream.eof:
+        found.append("its gzip stream is cut off")
     if stream.unused_data:
         found.append("bytes follow the gzip stream")
     return found + _header_leaks(volume)

@@ -16,6 +16,7 @@ TO_MM: Final = {
 """Millimetres in a unit, by the names that headers give it in small letters."""
 PLAUSIBLE_MM: Final = (10.0, 1000.0)
 """Longest edge of a scan of a head, and of a small piece of one."""
+_WORDS: Final = {1e-3: "micrometres", 10.0: "centimetres", 1000.0: "metres"}
 
 
 def to_millimetres(longest: float, unit: str) -> tuple[float, list[Note]]:
@@ -32,17 +33,15 @@ def to_millimetres(longest: float, unit: str) -> tuple[float, list[Note]]:
         return 1.0, []
     factor = TO_MM.get(name)
     if factor is None:
-        return 1.0, [_note("its header names a unit of length that is none")]
+        return 1.0, [_note("its header names an unknown unit of length; millimetres were taken")]
     if factor == 1.0:
         return 1.0, []
     low, high = PLAUSIBLE_MM
-    said = f"its header says {_WORDS[factor]}"
+    said = f"its header gives lengths in {_WORDS[factor]}"
     if low <= longest * factor <= high or not low <= longest <= high:
-        return factor, [_note(f"{said}; its lengths were brought to millimetres")]
-    return 1.0, [_note(f"{said}, which would make it {longest * factor:.4g} mm long")]
-
-
-_WORDS: Final = {1e-3: "micrometres", 10.0: "centimetres", 1000.0: "metres"}
+        return factor, [_note(f"{said}; they were brought to millimetres")]
+    text = f"{said}, which would make it {longest * factor:.4g} mm long; millimetres were taken"
+    return 1.0, [_note(text)]
 
 
 def _note(text: str) -> Note:

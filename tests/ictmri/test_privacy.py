@@ -176,6 +176,8 @@ def test_what_surrounds_a_volume_is_seen(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4))
     plain = gzip.compress(image.to_bytes(), mtime=0)
     assert volume_leaks(plain + b"Smith") == ["bytes follow the gzip stream"]
+    assert "its gzip stream is cut off" in volume_leaks(plain[:-4])
+    assert volume_leaks(plain[:-8] + b"12345678") == ["its gzip stream is damaged"]
     assert volume_leaks(gzip.compress(image.to_bytes() + b"Smith", mtime=0)) == [
         "bytes follow the voxels"
     ]
