@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ictmri.builders.ages import (
+    A_YEAR,
+    FORMS,
+    Unit,
+    is_unit_header,
+    read_age,
+    read_age_header,
+    read_unit,
+)
 from ictmri.builders.identity import alike, one_or_two, spoiled_id
 from ictmri.classes import CLASSES
 from ictmri.csvfile import CsvFile, read_csv
@@ -16,10 +25,13 @@ from ictmri.errors import InputError, nearest
 from ictmri.tumours import tumour_name
 
 REQUIRED: Final = ("patient_id", "image", "label")
-OPTIONAL: Final = ("subtype", "age", "sex")
+OPTIONAL: Final = ("subtype", "age", "age_unit", "sex")
 SEX_WORDS: Final = {"": "", "f": "female", "female": "female", "m": "male", "male": "male"}
-MAX_AGE: Final = 120.0
 EXAMPLE: Final = "patient_id,image,label,subtype,age,sex"
+_AGES: Final = ("age", "scan")
+_ONE_AGE: Final = (
+    "give one column age: years, or age_months, age_weeks, age_days, or age_unit beside it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +70,8 @@ def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
         InputError: anything is wrong with it; every problem is named with its row.
     """
     file = read_csv(path, EXAMPLE)
-    header = file.header
-    problems = _header_problems(header)
+    header, unit = _with_age(file.header)
+    problems = _header_problems(header, file.header)
     if problems:
         raise InputError(str(path), problems, f"the header is: {EXAMPLE}")
     rows: list[TableRow] = []
@@ -68,10 +80,10 @@ def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
             continue
         values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        found = _row_problems(values, path.parent)
+        found = _row_problems(values, path.parent, unit)
         problems += [f"row {number}: {problem}" for problem in found]
         if not found:
-            rows.append(_row(number, values, path.parent, subtypes))
+            rows.append(_row(number, values, path.parent, unit, subtypes))
     problems += [*_repeated(file, header), *_alike(file, header)]
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
@@ -80,17 +92,35 @@ def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
     return rows
 
 
-def _header_problems(header: list[str]) -> list[str]:
+def _with_age(header: list[str]) -> tuple[list[str], Unit | None]:
+    """Return the header with ``age`` and ``age_unit`` for what says so otherwise, and the unit it names."""
+    found = [(place, told) for place, name in enumerate(header) if (told := read_age_header(name))]
+    ages = [(place, told) for place, told in found if told.meaning in ("age", "scan")]
+    named = {place: "age" for place, _ in ages} if len(ages) == 1 else {}
+    units = [place for place, name in enumerate(header) if is_unit_header(name)]
+    named |= {units[0]: "age_unit"} if len(units) == 1 else {}
+    names = [named.get(place, name) for place, name in enumerate(header)]
+    return names, ages[0][1].unit if len(ages) == 1 else None
+
+
+def _header_problems(header: list[str], written: list[str]) -> list[str]:
     known = (*REQUIRED, *OPTIONAL)
     problems = [f"column {name!r} is missing" for name in REQUIRED if name not in header]
+    ages = [name for name in written if (told := read_age_header(name)) and told.meaning in _AGES]
+    if len(ages) > 1:
+        problems.append(f"several columns of ages: {', '.join(ages)}; {_ONE_AGE}")
     problems += [
-        f"unknown column {name!r}{nearest(name, known)}" for name in header if name not in known
+        f"column {name!r} is not the age at the scan; {_ONE_AGE}"
+        if name not in ages and read_age_header(name)
+        else f"unknown column {name!r}{nearest(name, known)}"
+        for name in header
+        if name not in (*known, *ages)
     ]
     problems += [f"column {name!r} stands twice" for name, n in Counter(header).items() if n > 1]
     return problems
 
 
-def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
+def _row_problems(values: dict[str, str], folder: Path, unit: Unit | None) -> list[str]:
     problems = []
     if not values["patient_id"]:
         problems.append("patient_id is empty")
@@ -103,26 +133,23 @@ def _row_problems(values: dict[str, str], folder: Path) -> list[str]:
     if values["label"] not in CLASSES:
         hint = nearest(values["label"].lower(), CLASSES)
         problems.append(f"unknown class {values['label']!r}{hint or '; ' + ', '.join(CLASSES)}")
-    if math.isinf(_age(values.get("age", ""))):
-        problems.append(f"age {values['age']!r} is not a number of years from 0 to {MAX_AGE:.0f}")
+    if values.get("age_unit") and read_unit(values["age_unit"]) is None:
+        problems.append(f"age_unit {values['age_unit']!r} is not {', '.join(A_YEAR)}")
+    elif _age(values, unit) is None:
+        problems.append(f"age {values['age']!r} is not an age: {FORMS}")
     if values.get("sex", "").lower() not in SEX_WORDS:
         problems.append(f"sex {values['sex']!r} is not female, male or empty")
     return problems
 
 
-def _age(text: str) -> float:
-    """Return the age, NaN where unknown, infinity where it is no age."""
-    if not text:
-        return math.nan
-    try:
-        age = float(text)
-    except ValueError:
-        return math.inf
-    return age if 0 <= age <= MAX_AGE else math.inf
+def _age(values: dict[str, str], unit: Unit | None) -> float | None:
+    return read_age(values.get("age", ""), read_unit(values.get("age_unit", "")) or unit)
 
 
-def _row(number: int, values: dict[str, str], folder: Path, subtypes: Sequence[str]) -> TableRow:
-    written = values.get("subtype", "")
+def _row(
+    number: int, values: dict[str, str], folder: Path, unit: Unit | None, subtypes: Sequence[str]
+) -> TableRow:
+    written, age = values.get("subtype", ""), _age(values, unit)
     subtype = tumour_name(written, subtypes)
     return TableRow(
         number=number,
@@ -130,7 +157,7 @@ def _row(number: int, values: dict[str, str], folder: Path, subtypes: Sequence[s
         image=folder / values["image"],
         label=values["label"],
         subtype=subtype,
-        age=_age(values.get("age", "")),
+        age=math.nan if age is None else age,
         sex=SEX_WORDS[values.get("sex", "").lower()],
         unlisted="" if subtype else written,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ictmri.builders.ages import Unit, read_age, read_age_header, read_unit
 from ictmri.builders.clinical.headers import RUNNING, Field, is_guess, never_read, read_header
 from ictmri.builders.clinical.images import Image, class_of
 from ictmri.builders.clinical.mapping import FIELDS, Columns
@@ -45,6 +46,8 @@ class Meaning:
         subtypes: meaning of each word of the subtype column.
         codes: names of numbers, from headers and notes, by column.
         unread: headers of columns that were passed over because they name people.
+        unit: of ages, where no cell says it; years where None.
+        ages: headers of columns about ages of which it is not clear which is the age at the scan.
         ids: rival id columns, where it is not clear which; else empty.
         patients: what names the patient of each row: its id, with the class where ids count inside it.
         images: the images of each row, by place of the row.
@@ -59,6 +62,8 @@ class Meaning:
     subtypes: dict[str, ClassWord | None] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    unit: Unit | None = None
+    ages: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     images: dict[int, list[Image]] = field(default_factory=dict)
@@ -70,6 +75,13 @@ class Meaning:
         if name not in self.columns:
             return [""] * len(self.sheet.rows)
         return self.sheet.column(self.columns[name])
+
+    def age(self, row: int) -> float | None:
+        """Return the age of a row in years, NaN where it is unknown, None where it is not understood."""
+        unit = self.cells("age_unit")[row]
+        if unit and read_unit(unit) is None:
+            return None
+        return read_age(self.cells("age")[row], read_unit(unit) or self.unit)
 
     def header(self, name: Field) -> str | None:
         """Return the header of a field's column."""
@@ -101,8 +113,11 @@ def understand(
     if given is not None:
         chosen = given.model_dump(exclude_none=True)
         meaning.columns = {
-            name: sheet.header.index(chosen[name]) for name in FIELDS if name in chosen
+            name: sheet.header.index(chosen[name])
+            for name in FIELDS
+            if chosen.get(name) in sheet.header
         }
+        meaning.unit = read_unit(given.age_unit or "") or _unit(meaning)
     else:
         _by_header(meaning)
     _labels(meaning, notes, given, classes)
@@ -124,8 +139,32 @@ def _readable(meaning: Meaning) -> list[int]:
 def _by_header(meaning: Meaning) -> None:
     for index in _readable(meaning):
         found = read_header(meaning.sheet.header[index])
-        if found in ("age", "sex", "fold", "split") and found not in meaning.columns:
+        if found in ("sex", "fold", "split") and found not in meaning.columns:
             meaning.columns[found] = index
+    _age_by_header(meaning)
+
+
+def _age_by_header(meaning: Meaning) -> None:
+    """Find the age at the scan and the column of its unit; what is not clear is left to be asked."""
+    header = meaning.sheet.header
+    about = {i: told for i in _readable(meaning) if (told := read_age_header(header[i]))}
+    scans = [i for i, told in about.items() if told.meaning == "scan"]
+    plain = [i for i, told in about.items() if told.meaning in ("age", "scan")]
+    found = scans if len(scans) == 1 else plain
+    if len(found) == 1:
+        meaning.columns["age"] = found[0]
+    else:
+        doubtful = [i for i, told in about.items() if told.meaning in ("other", "unclear")]
+        meaning.ages = [header[i] for i in found or doubtful]
+    units = [i for i in _readable(meaning) if read_header(header[i]) == "age_unit"]
+    if len(units) == 1 and any(map(read_unit, meaning.sheet.column(units[0]))):
+        meaning.columns["age_unit"] = units[0]
+    meaning.unit = _unit(meaning)
+
+
+def _unit(meaning: Meaning) -> Unit | None:
+    told = read_age_header(meaning.header("age") or "")
+    return told.unit if told else None
 
 
 def _join(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from ictmri.builders.ages import FORMS
 from ictmri.builders.clinical.columns import Meaning
 from ictmri.builders.clinical.images import Image, class_of, glob_of
 from ictmri.builders.clinical.mapping import CLASS_CHOICES, LEAVE_OUT
 from ictmri.builders.clinical.patients import Patient, by_sort
 from ictmri.builders.clinical.state import Reading
+from ictmri.csvfile import shown
 
 _SHOWN = 3
 
@@ -59,12 +61,29 @@ def _ask_table(reading: Reading, table: Meaning) -> None:
             f"{title}: several columns can be the label, and differ",
             [table.sheet.header[column.index] for column in table.labels],
         )
+    _ask_ages(reading, table)
     if not table.images and not any(image.class_word for image in reading.able):
         reading.ask(
             "id_pattern",
             f"{title}: {len(table.sheet.rows)} rows with classes, and no image that any is about: a "
             "regular expression is needed whose group finds a row's id in an image's path"
             + ("; columns that name people were not read" if table.unread else ""),
+        )
+
+
+def _ask_ages(reading: Reading, table: Meaning) -> None:
+    """Ask which column is the age at the scan, and about cells in it that are no ages."""
+    title, place = table.sheet.title, reading.place(table, "age")
+    if table.ages:
+        text = f"{title}: which column is the age at the scan? null where none is"
+        reading.ask(place, text, (*table.ages, "null"))
+    odd = [table.cells("age")[row] for row in table.images if table.age(row) is None]
+    if odd and reading.given.tables is None:
+        reading.ask(
+            place,
+            f"{title}: {len(odd)} ages are not understood, for example {shown(odd[0])}; understood are "
+            f"{FORMS}. Name the column to leave these unknown, null to read no age",
+            (str(table.header("age")), "null"),
         )
 
 

@@ -9,7 +9,8 @@ from ictmri.builders.clinical.columns import Meaning
 from ictmri.builders.clinical.mapping import SEX_CHOICES
 from ictmri.builders.clinical.patients import Patient
 from ictmri.builders.clinical.state import Facts, Reading
-from ictmri.builders.clinical.words import ClassWord, read_age, read_codes, read_sex
+from ictmri.builders.clinical.words import ClassWord, read_class, read_codes, read_sex
+from ictmri.tumours import tumour_name
 
 
 def gather(reading: Reading) -> None:
@@ -30,9 +31,13 @@ def _facts(reading: Reading, patient: Patient, odd: Counter[str]) -> Facts:
     if named and usual - named - {""}:
         odd["their class is not the usual one of their subtype; the class is kept"] += 1
     subtypes = {word.subtype for word in (*table_words, *folder_words) if word.subtype}
+    cells = [cell for table, row in patient.rows if (cell := table.cells("subtype")[row])]
+    subtypes = subtypes or {name for cell in cells if (name := tumour_name(cell))}
+    unlisted = [cell for cell in cells if not tumour_name(cell) and not read_class(cell)]
     return Facts(
         label=label,
         subtype=subtypes.pop() if len(subtypes) == 1 else "",
+        unlisted=unlisted[0] if unlisted else "",
         age=_age(patient, odd),
         sex=_sex(reading, patient, odd),
     )
@@ -66,11 +71,10 @@ def _believed(
 
 
 def _age(patient: Patient, odd: Counter[str]) -> float:
-    cells = [cell for table, row in patient.rows if (cell := table.cells("age")[row])]
-    ages = {read_age(cell) for cell in cells}
+    ages = {table.age(row) for table, row in patient.rows if table.cells("age")[row]}
     known = {age for age in ages if age is not None and not math.isnan(age)}
     if None in ages:
-        odd["an age that is no number of years: unknown"] += 1
+        odd["an age that is not understood: unknown"] += 1
     if len(known) > 1:
         odd["two ages: unknown"] += 1
     return known.pop() if len(known) == 1 else math.nan

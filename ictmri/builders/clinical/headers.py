@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from ictmri.builders.ages import AgeHeader, is_unit_header, read_age_header
 from ictmri.builders.clinical.filenames import image_kind
 from ictmri.builders.clinical.words import plain, spaced
 
-Field = Literal["id", "file", "label", "subtype", "age", "sex", "fold", "split"]
+Field = Literal["id", "file", "label", "subtype", "age", "age_unit", "sex", "fold", "split"]
 
 
 _HEADERS: Final[dict[Field, tuple[str, ...]]] = {
@@ -115,7 +116,6 @@ _HEADERS: Final[dict[Field, tuple[str, ...]]] = {
         ),
         *("病理", "病理诊断", "病理结果", "病理类型", "亚型", "病理亚型", "组织学类型", "整合诊断"),
     ),
-    "age": ("age", "ages", "ageyears", "ageyear", "patientage", "ageatscan", "年龄", "岁数"),
     "sex": ("sex", "gender", "patientsex", "性别"),
     "fold": (
         *("fold", "folds", "cvfold", "foldid", "kfold", "cv", "foldno", "foldidx", "foldindex"),
@@ -136,7 +136,7 @@ _HEADERS: Final[dict[Field, tuple[str, ...]]] = {
 RUNNING: Final = {"index", "no", "number", "key", "序号"}
 """Headers of ids that may be no more than the number of the row."""
 _LOOSE: Final[dict[str, Field]] = {
-    **{"age": "age", "年龄": "age", "sex": "sex", "gender": "sex", "性别": "sex", "fold": "fold"},
+    **{"sex": "sex", "gender": "sex", "性别": "sex", "fold": "fold"},
     **{"pathology": "subtype", "病理": "subtype", "histology": "subtype", "subtype": "subtype"},
     **{
         "diagnosis": "label",
@@ -150,7 +150,8 @@ _LOOSE: Final[dict[str, Field]] = {
 _NEVER: Final = re.compile(
     r"(?<![a-z])(first|last|family|given|patient|full|pat)_?name(?![a-z])|姓名|名字|患者名|病人名"
     r"|phone|mobile|电话|手机|联系|address|住址|地址|籍贯|身份证|证件|email|邮箱|birth|(?<![a-z])dob(?![a-z])"
-    r"|出生|生日|医生|physician|doctor|operator"
+    r"|出生|生日|geburt|naissance|nacimiento|nascita|(?<![a-z])(yob|jahrgang|ssn)(?![a-z])|vorname|nachname"
+    r"|prenom|prénom|apellido|医生|physician|doctor|operator"
 )
 _GUESS: Final = re.compile(
     r"(?<![a-z])(pred|predicted|prediction|prob|probability|score|logit)(?![a-z])"
@@ -161,6 +162,9 @@ def read_header(text: str) -> Field | None:
     """Return the meaning of a column by its header, None where it has none for a cohort."""
     if never_read(text) or is_guess(text):
         return None
+    about_age = read_age_header(text)
+    if about_age or is_unit_header(text):
+        return _of_age(about_age)
     bare = re.sub(r"[(（\[].*", "", text)
     joined = plain(bare).replace(" ", "")
     for field, names in _HEADERS.items():
@@ -172,6 +176,12 @@ def read_header(text: str) -> Field | None:
     if joined.endswith("filename") or kind == "t1ce":
         return "file"
     return "id" if joined.endswith("号") else _by_token(plain(bare).split(), joined)
+
+
+def _of_age(told: AgeHeader | None) -> Field | None:
+    if told is None:
+        return "age_unit"
+    return "age" if told.meaning in ("age", "scan") else None
 
 
 def _by_token(words: list[str], joined: str) -> Field | None:

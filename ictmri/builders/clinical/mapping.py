@@ -18,7 +18,16 @@ OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
 CLASS_CHOICES: Final = (*CLASSES, LEAVE_OUT)
 SEX_CHOICES: Final = ("female", "male", "unknown")
-FIELDS: Final[tuple[Field, ...]] = ("id", "file", "label", "subtype", "age", "sex", "fold")
+FIELDS: Final[tuple[Field, ...]] = (
+    "id",
+    "file",
+    "label",
+    "subtype",
+    "age",
+    "age_unit",
+    "sex",
+    "fold",
+)
 
 
 class _Strict(BaseModel):
@@ -26,13 +35,17 @@ class _Strict(BaseModel):
 
 
 class Columns(_Strict):
-    """Names of a table's columns; null where the table has none that is to be read."""
+    """Names of a table's columns; null where the table has none that is to be read.
+
+    ``age_unit`` may also be the unit of all ages itself: years, months, weeks or days.
+    """
 
     id: str | None = None
     file: str | None = None
     label: str | None = None
     subtype: str | None = None
     age: str | None = None
+    age_unit: str | None = None
     sex: str | None = None
     fold: str | None = None
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from ictmri.builders.ages import read_unit
 from ictmri.builders.clinical.columns import Meaning, understand
 from ictmri.builders.clinical.doubts import ask_all
 from ictmri.builders.clinical.facts import gather
@@ -138,8 +139,8 @@ def _chosen_sheets(reading: Reading, subject: str) -> list[tuple[Sheet, Columns 
         header = fitting[0].header
         problems += [
             f"tables: {fitting[0].title} has no column {name!r}; it has {', '.join(header)}"
-            for name in table.columns.model_dump(exclude_none=True).values()
-            if name not in header
+            for field, name in table.columns.model_dump(exclude_none=True).items()
+            if name not in header and not (field == "age_unit" and read_unit(name))
         ]
         chosen.append((fitting[0], table.columns))
     if problems:
@@ -230,6 +231,7 @@ def _settle(reading: Reading) -> None:
                 subtype=facts.subtype,
                 age=facts.age,
                 sex=facts.sex,
+                unlisted="" if facts.subtype else facts.unlisted,
             )
         )
     if left:

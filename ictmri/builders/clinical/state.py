@@ -21,15 +21,17 @@ class Facts:
 
     Attributes:
         label: the class, or the word for leaving the patient out; empty where it is not settled.
-        subtype: Table 1's abbreviation; empty where unknown.
+        subtype: a name of the list of tumours; empty where unknown.
         age: years; NaN where unknown.
         sex: empty where unknown.
+        unlisted: what stands as subtype and is on no list of tumours.
     """
 
     label: str = ""
     subtype: str = ""
     age: float = math.nan
     sex: str = ""
+    unlisted: str = ""
 
 
 @dataclass(slots=True)

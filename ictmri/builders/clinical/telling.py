@@ -112,5 +112,6 @@ def _table(table: Meaning) -> dict[str, Any]:
         "path": table.sheet.path,
         "sheet": table.sheet.name or None,
         "header_row": table.sheet.header_row,
-        "columns": {name: table.header(name) for name in FIELDS},
+        "columns": {name: table.header(name) for name in FIELDS}
+        | {"age_unit": table.header("age_unit") or table.unit},
     }

@@ -161,21 +161,6 @@ def read_sex(text: str) -> str | None:
     )
 
 
-def read_age(text: str) -> float | None:
-    """Return an age in years, NaN for unknown, None where it is not understood."""
-    word = unicodedata.normalize("NFKC", text).casefold().strip()
-    if read_sex(word) == "":
-        return float("nan")
-    found = re.fullmatch(
-        r"0*(\d+(?:\.\d+)?)\s*(y|yr|yrs|years?|years? old|岁|周岁|m|months?|月|个月)?", word
-    )
-    if not found:
-        return None
-    months = found[2] is not None and found[2][0] in "m月个"
-    age = float(found[1]) / (12 if months else 1)
-    return round(age, 2) if age <= 120 else None
-
-
 def read_codes(text: str) -> dict[str, str]:
     """Return the names of codes that stand in a header or a note: ``0=glioma, 1=PCNSL`` or the reverse.
 
