@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import nibabel as nib
@@ -863,3 +864,210 @@ def test_headers(header: str, field: str | None) -> None:
 )
 def test_names_of_codes(text: str, codes: dict[str, str]) -> None:
     assert read_codes(text) == codes
+
+
+# Tables that spreadsheet programs made --------------------------------------------------------------------
+
+
+def with_workbook(root: Path, header: list[str], columns: list[list[object]]) -> openpyxl.Workbook:
+    """A workbook of ids, classes and more, and its images; save it as ``labels.xlsx``."""
+    for i in range(N):
+        volume(root / "images" / f"{IDS[i]}_t1ce.nii.gz", i)
+    book = openpyxl.Workbook()
+    book.active.append(["id", "label", *header])
+    for i in range(N):
+        book.active.append([IDS[i], LABELS[i], *(column[i] for column in columns)])
+    return book
+
+
+def read_saved(root: Path, book: openpyxl.Workbook, given: Mapping | None = None) -> Understood:
+    book.save(root / "labels.xlsx")
+    return read(root, given or Mapping())
+
+
+def test_merged_classes_count_for_each_row(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, [], [])
+    blocks = {label: [i + 2 for i in range(N) if LABELS[i] == label] for label in NAMES}
+    for rows in blocks.values():
+        if rows == list(range(rows[0], rows[-1] + 1)):
+            book.active.merge_cells(f"B{rows[0]}:B{rows[-1]}")
+    filled = sum(
+        len(merged.bottom) - 1 + merged.size["rows"] - 1 for merged in book.active.merged_cells
+    )
+    done = read_saved(tmp_path, book)
+    assert filled
+    assert not done.questions
+    assert labels_by_patient(done) == dict(enumerate(LABELS))
+    assert "cells take the value of their merged cell" in "\n".join(done.lines())
+
+
+def test_classes_that_stand_once_a_block_can_be_filled_down(tmp_path: Path) -> None:
+    blocks = ["" if i and LABELS[i] == LABELS[i - 1] else LABELS[i] for i in range(N)]
+    assert "" in blocks
+    with_table(tmp_path, ["label"], [blocks])
+    (question,) = read(tmp_path).questions
+    assert (question.place, question.choices) == ("images_without_row", ("fill-down", "leave-out"))
+    done = read(tmp_path, Mapping(images_without_row="fill-down"))
+    assert not done.questions
+    assert labels_by_patient(done) == dict(enumerate(LABELS))
+
+
+def test_hidden_rows_are_asked_about(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, ["age"], [list(AGES)])
+    book.active.row_dimensions[3].hidden = True
+    book.active.column_dimensions["C"].hidden = True
+    (question,) = read_saved(tmp_path, book).questions
+    assert (question.place, question.choices) == ("hidden", ("read", "leave-out"))
+    assert (
+        "1 of 9 rows are hidden, by hand or by a filter; the column 'age' is hidden"
+        in question.text
+    )
+    done = read(tmp_path, Mapping(hidden="read"))
+    assert [row.age for row in done.rows] == list(AGES)
+    assert "read all the same" in "\n".join(done.lines())
+    left = read(tmp_path, Mapping(hidden="leave-out", images_without_row="leave-out"))
+    assert labels_by_patient(left) == {i: LABELS[i] for i in range(N) if i != 1}
+    assert all(np.isnan(row.age) for row in left.rows)
+
+
+def test_a_hidden_sheet_is_asked_about(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, [], [])
+    book.create_sheet("shown")
+    book.worksheets[0].sheet_state = "veryHidden"
+    book.active = 1
+    (question,) = read_saved(tmp_path, book).questions
+    assert question.place == "hidden"
+    assert "the sheet is hidden" in question.text
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "what"),
+    [
+        ("age", "=2026-1990", "1 cells are formulas whose values were never stored"),
+        ("age", "#N/A", "1 cells are errors of a spreadsheet program"),
+        ("sex", "#REF!", "1 cells are errors of a spreadsheet program"),
+        ("subtype", "=A1", "1 cells are formulas"),
+        ("fold", date(2026, 2, 1), "1 cells are dates"),
+    ],
+)
+def test_cells_that_a_spreadsheet_program_spoiled(
+    tmp_path: Path, header: str, cell: object, what: str
+) -> None:
+    known = {"age": 40, "sex": "F", "subtype": "GBM", "fold": 0}[header]
+    book = with_workbook(tmp_path, [header], [[cell, *[known] * (N - 1)]])
+    questions = read_saved(tmp_path, book).questions
+    assert f"labels.xlsx [Sheet], column {header!r}: {what}" in questions[0].text
+    assert questions[0].choices == ("as-read",)
+    assert not read(tmp_path, Mapping(odd_cells="as-read")).questions
+
+
+def test_classes_that_are_formulas_without_values_are_told(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, [], [])
+    for row in range(2, N + 2):
+        book.active[f"B{row}"] = '="glio"&"ma"'
+    texts = " ".join(question.text for question in read_saved(tmp_path, book).questions)
+    assert "column 'label': 9 cells are formulas whose values were never stored" in texts
+
+
+def test_errors_of_a_spreadsheet_program_in_a_csv(tmp_path: Path) -> None:
+    with_table(tmp_path, ["label", "age"], [list(LABELS), ["#DIV/0!", *AGES[1:]]])
+    (question,) = read(tmp_path).questions
+    assert "labels.csv, column 'age': 1 cells are errors" in question.text
+
+
+def test_numbers_shown_with_leading_zeros_keep_them(tmp_path: Path) -> None:
+    for i in range(N):
+        volume(tmp_path / "images" / f"{i + 1:03d}.nii.gz", i)
+    book = openpyxl.Workbook()
+    book.active.append(["id", "label"])
+    for i in range(N):
+        book.active.append([i + 1, LABELS[i]])
+        book.active.cell(i + 2, 1).number_format = "000"
+    done = read_saved(tmp_path, book)
+    assert {row.patient_id for row in done.rows} == {f"{i + 1:03d}" for i in range(N)}
+
+
+# Ages and people ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (["Age (months)"], [[12 * age for age in AGES]]),
+        (["Age_months"], [[12 * age for age in AGES]]),
+        (["Age"], [[f"{age * 12} months" for age in AGES]]),
+        (["Age"], [[f"{age:03d}Y" for age in AGES]]),
+        (["Age unit", "Age"], [["months"] * N, [12 * age for age in AGES]]),
+        (["Age", "Unit"], [[12 * age for age in AGES], ["mo"] * N]),
+        (["Age at onset", "Age at MRI"], [[age - 1 for age in AGES], list(AGES)]),
+        (["Age group", "Alter"], [[1 + i % 3 for i in range(N)], list(AGES)]),
+        (["Age at death", "âge"], [[age + 9 for age in AGES], list(AGES)]),
+    ],
+)
+def test_ages_are_those_at_the_scan_in_years(
+    tmp_path: Path, header: list[str], columns: list[list[object]]
+) -> None:
+    with_table(tmp_path, ["label", *header], [list(LABELS), *columns])
+    done = read(tmp_path)
+    assert not done.questions
+    assert {patient_of(row.image): row.age for row in done.rows} == dict(enumerate(AGES))
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "choices"),
+    [
+        (["Age at onset"], [list(AGES)], ("Age at onset", "null")),
+        (["Age (m)"], [list(AGES)], ("Age (m)", "null")),
+        (
+            ["Age (years)", "Age (months)"],
+            [list(AGES)] * 2,
+            ("Age (years)", "Age (months)", "null"),
+        ),
+        (["Age"], [["30-39", *AGES[1:]]], ("Age", "null")),
+    ],
+)
+def test_what_may_not_be_the_age_at_the_scan_is_asked(
+    tmp_path: Path, header: list[str], columns: list[list[object]], choices: tuple[str, ...]
+) -> None:
+    root = tmp_path / "source"
+    with_table(root, ["label", *header], [list(LABELS), *columns])
+    (question,) = read(root).questions
+    assert (question.place, question.choices) == ("tables[0].columns.age", choices)
+    done = answered(root, tmp_path, {" age": f'"{choices[0]}"'})
+    assert not done.questions
+    assert sum(not np.isnan(row.age) for row in done.rows) >= N - 1
+
+
+@pytest.mark.parametrize("header", ["Age group", "birth year", "Geburtsjahr", "YOB"])
+def test_what_is_no_age_is_not_read(tmp_path: Path, header: str) -> None:
+    with_table(tmp_path, ["label", header], [list(LABELS), [1 + i % 3 for i in range(N)]])
+    done = read(tmp_path)
+    assert not done.questions
+    assert all(np.isnan(row.age) for row in done.rows)
+
+
+def test_a_person_gives_the_unit(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    with_table(root, ["label", "Age (m)"], [list(LABELS), [12 * age for age in AGES]])
+    columns = {"id": "id", "label": "label", "age": "Age (m)", "age_unit": "months"}
+    done = read(root, Mapping(tables=[{"path": "labels.csv", "columns": columns}]))
+    assert {patient_of(row.image): row.age for row in done.rows} == dict(enumerate(AGES))
+
+
+def test_ids_that_may_be_one_patient_are_asked_about(tmp_path: Path) -> None:
+    for i in range(N):
+        volume(tmp_path / NAMES[LABELS[i]] / f"P{i + 1}.nii.gz", i)
+    volume(tmp_path / NAMES["rare"] / "p01.nii.gz", 77)
+    (question,) = read(tmp_path).questions
+    assert question.place == "alike_ids"
+    assert len(read(tmp_path, Mapping(alike_ids="separate")).rows) == N + 1
+    assert len(read(tmp_path, Mapping(alike_ids="leave-out")).rows) == N - 1
+
+
+def test_a_subtype_column_names_tumours_of_the_list(tmp_path: Path) -> None:
+    written = ["Pilocytic astrocytoma", "Mr Hans Mueller", *["GBM"] * (N - 2)]
+    with_table(tmp_path, ["label", "pathology"], [["glioma"] * (N - 1) + ["rare"], written])
+    rows = {patient_of(row.image): row for row in read(tmp_path).rows}
+    assert (rows[0].subtype, rows[0].unlisted) == ("pilocytic astrocytoma", "")
+    assert (rows[1].subtype, rows[1].unlisted) == ("", "Mr Hans Mueller")
+    assert rows[2].subtype == "GBM"

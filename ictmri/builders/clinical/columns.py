@@ -46,6 +46,7 @@ class Meaning:
         subtypes: meaning of each word of the subtype column.
         codes: names of numbers, from headers and notes, by column.
         unread: headers of columns that were passed over because they name people.
+        fill_down: an empty label is that of the row above.
         unit: of ages, where no cell says it; years where None.
         ages: headers of columns about ages of which it is not clear which is the age at the scan.
         ids: rival id columns, where it is not clear which; else empty.
@@ -62,6 +63,7 @@ class Meaning:
     subtypes: dict[str, ClassWord | None] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    fill_down: bool = False
     unit: Unit | None = None
     ages: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -74,7 +76,11 @@ class Meaning:
         """Return the cells of a field's column, empty ones where the table has no such column."""
         if name not in self.columns:
             return [""] * len(self.sheet.rows)
-        return self.sheet.column(self.columns[name])
+        cells = self.sheet.column(self.columns[name])
+        if name == "label" and self.fill_down:
+            for place in range(1, len(cells)):
+                cells[place] = cells[place] or cells[place - 1]
+        return cells
 
     def age(self, row: int) -> float | None:
         """Return the age of a row in years, NaN where it is unknown, None where it is not understood."""
@@ -95,6 +101,8 @@ def understand(
     notes: MappingType[str, str],
     given: Columns | None,
     classes: MappingType[str, str],
+    *,
+    fill_down: bool = False,
 ) -> Meaning:
     """Find out what a table's columns mean and which images its rows are about.
 
@@ -105,8 +113,9 @@ def understand(
         notes: names of numbers that stand in notes of the source.
         given: columns, where a person named them; no other is read then.
         classes: classes of words, where a person gave them, by :func:`words.plain` of the word.
+        fill_down: an empty label is that of the row above.
     """
-    meaning = Meaning(sheet)
+    meaning = Meaning(sheet, fill_down=fill_down)
     headers = list(enumerate(sheet.header))
     meaning.unread = [name for _, name in headers if name and never_read(name)]
     meaning.patients = [""] * len(sheet.rows)

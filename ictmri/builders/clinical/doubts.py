@@ -6,13 +6,27 @@ from collections import Counter, defaultdict
 
 from ictmri.builders.ages import FORMS
 from ictmri.builders.clinical.columns import Meaning
+from ictmri.builders.clinical.headers import Field, read_header
 from ictmri.builders.clinical.images import Image, class_of, glob_of
-from ictmri.builders.clinical.mapping import CLASS_CHOICES, LEAVE_OUT
+from ictmri.builders.clinical.mapping import (
+    AS_READ,
+    CLASS_CHOICES,
+    FILL_DOWN,
+    LEAVE_OUT,
+    READ,
+    SEPARATE,
+)
 from ictmri.builders.clinical.patients import Patient, by_sort
 from ictmri.builders.clinical.state import Reading
+from ictmri.builders.clinical.workbooks import DATES, ROUNDED
+from ictmri.builders.identity import alike, one_or_two
 from ictmri.csvfile import shown
 
 _SHOWN = 3
+_MEND = (
+    "open a copy in a spreadsheet program, correct them, save it and give it with --source, or take them "
+    "as they were read: errors and formulas as empty cells"
+)
 
 
 def ask_all(reading: Reading) -> None:
@@ -20,8 +34,11 @@ def ask_all(reading: Reading) -> None:
     _ask_images(reading)
     for table in reading.tables:
         _ask_table(reading, table)
+        _ask_hidden(reading, table)
+    _ask_odd_cells(reading)
     _ask_words(reading)
     _ask_conflicts(reading)
+    _ask_people(reading)
     _ask_rows(reading)
     _ask_bare(reading)
 
@@ -75,7 +92,7 @@ def _ask_ages(reading: Reading, table: Meaning) -> None:
     """Ask which column is the age at the scan, and about cells in it that are no ages."""
     title, place = table.sheet.title, reading.place(table, "age")
     if table.ages:
-        text = f"{title}: which column is the age at the scan? null where none is"
+        text = f"{title}: which column is the age at the scan? null where none is; other units than years: age_unit"
         reading.ask(place, text, (*table.ages, "null"))
     odd = [table.cells("age")[row] for row in table.images if table.age(row) is None]
     if odd and reading.given.tables is None:
@@ -85,6 +102,49 @@ def _ask_ages(reading: Reading, table: Meaning) -> None:
             f"{FORMS}. Name the column to leave these unknown, null to read no age",
             (str(table.header("age")), "null"),
         )
+
+
+def _ask_hidden(reading: Reading, table: Meaning) -> None:
+    """Ask about what a person does not see who opens the workbook."""
+    sheet, read = table.sheet, table.columns.values()
+    columns = [sheet.header[place] for place in sheet.hidden_columns if place in read]
+    told = ["the sheet is hidden"] if sheet.grid.hidden else []
+    if sheet.hidden_rows:
+        count = f"{len(sheet.hidden_rows)} of {len(sheet.rows)}"
+        told.append(f"{count} rows are hidden, by hand or by a filter")
+    told += [f"the column {name!r} is hidden" for name in columns]
+    if not told or reading.given.hidden == LEAVE_OUT:
+        return
+    text = f"{sheet.title}: {'; '.join(told)}"
+    if reading.given.hidden == READ:
+        reading.out.aside.append(f"{text}; read all the same")
+    else:
+        reading.ask("hidden", text, (READ, LEAVE_OUT))
+
+
+def _ask_odd_cells(reading: Reading) -> None:
+    """Ask about cells of columns that matter, of which a spreadsheet program has made something else."""
+    read = {id(table.sheet): table.columns for table in reading.tables}
+    for sheet in reading.sheets:
+        if reading.given.tables is not None and id(sheet) not in read:
+            continue
+        fields = {place: name for name, place in read.get(id(sheet), {}).items()}
+        for place, header in enumerate(sheet.header):
+            field = fields.get(place) or read_header(header)
+            for what, count in sheet.odd(place).items():
+                if field is None or not _matters(what, field):
+                    continue
+                text = f"{sheet.title}, column {header!r}: {count} cells are {what}"
+                if reading.given.odd_cells == AS_READ:
+                    reading.out.aside.append(text)
+                    continue
+                reading.ask("odd_cells", f"{text}; {_MEND}", (AS_READ,))
+
+
+def _matters(what: str, field: Field) -> bool:
+    if what == ROUNDED:
+        return field == "id"
+    return what != DATES or field in ("id", "label", "age", "sex", "fold")
 
 
 def _ask_words(reading: Reading) -> None:
@@ -155,6 +215,16 @@ def _ask_conflicts(reading: Reading) -> None:
             )
 
 
+def _ask_people(reading: Reading) -> None:
+    """Ask about ids that may be one patient's: he would be in two folds."""
+    for ids in alike(patient.key for patient in reading.patients):
+        text = f"patients {one_or_two(ids)}"
+        if reading.given.alike_ids is None:
+            reading.ask("alike_ids", text, (SEPARATE, LEAVE_OUT))
+        else:
+            reading.out.aside.append(f"{text} {reading.given.alike_ids}")
+
+
 def _ask_rows(reading: Reading) -> None:
     for table in reading.tables:
         lost = len(table.sheet.rows) - len(table.images)
@@ -185,9 +255,18 @@ def _ask_bare(reading: Reading) -> None:
         text = "neither a table nor folders nor file names that tell classes were found"
         reading.ask("tables", text, titles)
     elif reading.given.images_without_row is None:
-        reading.ask("images_without_row", text, (LEAVE_OUT,))
+        gaps = any(_has_gaps(table) for table in reading.tables)
+        choices = (FILL_DOWN, LEAVE_OUT) if gaps else (LEAVE_OUT,)
+        text += "; fill-down takes the class of the row above" if gaps else ""
+        reading.ask("images_without_row", text, choices)
     else:
         reading.out.aside.append(text)
+
+
+def _has_gaps(table: Meaning) -> bool:
+    """Return True where labels stand only in the first row of each block, as merged cells leave them."""
+    labels = table.cells("label")
+    return bool(labels) and bool(labels[0]) and not all(labels)
 
 
 def _has_word(reading: Reading, patient: Patient) -> bool:

@@ -31,13 +31,13 @@ def _facts(reading: Reading, patient: Patient, odd: Counter[str]) -> Facts:
     if named and usual - named - {""}:
         odd["their class is not the usual one of their subtype; the class is kept"] += 1
     subtypes = {word.subtype for word in (*table_words, *folder_words) if word.subtype}
-    cells = [cell for table, row in patient.rows if (cell := table.cells("subtype")[row])]
-    subtypes = subtypes or {name for cell in cells if (name := tumour_name(cell))}
-    unlisted = [cell for cell in cells if not tumour_name(cell) and not read_class(cell)]
+    cells = {table.cells("subtype")[row] for table, row in patient.rows}
+    others = {cell: tumour_name(cell) for cell in cells if cell and not read_class(cell)}
+    subtypes = subtypes or {name for name in others.values() if name}
     return Facts(
         label=label,
         subtype=subtypes.pop() if len(subtypes) == 1 else "",
-        unlisted=unlisted[0] if unlisted else "",
+        unlisted=next((cell for cell, name in others.items() if not name), ""),
         age=_age(patient, odd),
         sex=_sex(reading, patient, odd),
     )

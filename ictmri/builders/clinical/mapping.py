@@ -16,6 +16,10 @@ from ictmri.yamlfile import read_yaml
 
 OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
+FILL_DOWN: Final = "fill-down"
+READ: Final = "read"
+AS_READ: Final = "as-read"
+SEPARATE: Final = "separate"
 CLASS_CHOICES: Final = (*CLASSES, LEAVE_OUT)
 SEX_CHOICES: Final = ("female", "male", "unknown")
 FIELDS: Final[tuple[Field, ...]] = (
@@ -79,7 +83,12 @@ class Mapping(_Strict):
         labels_from: which is believed where table and folders differ.
         folds: ``rule`` to deal folds anew, else the name of the source's folds.
         rows_without_image: what becomes of patients without an image.
-        images_without_row: what becomes of images without a label.
+        images_without_row: what becomes of images without a label; ``fill-down`` gives the rows of a table
+            without one the label of the row above.
+        alike_ids: what becomes of patients whose ids a person would take for one: ``Pat1`` and ``pat1``.
+        hidden: what becomes of sheets, rows and columns that a workbook hides.
+        odd_cells: ``as-read`` takes formulas without a stored value and errors of a spreadsheet program as
+            empty cells, dates and rounded numbers as they stand there.
     """
 
     images: Annotated[list[str], Limits(min_length=1)] | None = None
@@ -91,7 +100,10 @@ class Mapping(_Strict):
     labels_from: Literal["table", "folders"] | None = None
     folds: str | None = None
     rows_without_image: Literal["leave-out"] | None = None
-    images_without_row: Literal["leave-out"] | None = None
+    images_without_row: Literal["leave-out", "fill-down"] | None = None
+    alike_ids: Literal["separate", "leave-out"] | None = None
+    hidden: Literal["read", "leave-out"] | None = None
+    odd_cells: Literal["as-read"] | None = None
 
     @field_validator("classes")
     @classmethod

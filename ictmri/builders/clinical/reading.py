@@ -12,7 +12,7 @@ from ictmri.builders.clinical.columns import Meaning, understand
 from ictmri.builders.clinical.doubts import ask_all
 from ictmri.builders.clinical.facts import gather
 from ictmri.builders.clinical.images import class_of, read_images
-from ictmri.builders.clinical.mapping import LEAVE_OUT, Columns, Mapping
+from ictmri.builders.clinical.mapping import FILL_DOWN, LEAVE_OUT, Columns, Mapping
 from ictmri.builders.clinical.patients import Patient, choose, group
 from ictmri.builders.clinical.sheets import Sheet, decoded, read_sheets
 from ictmri.builders.clinical.splits import SourceFolds, source_folds
@@ -21,6 +21,7 @@ from ictmri.builders.clinical.survey import Survey, survey
 from ictmri.builders.clinical.telling import tell
 from ictmri.builders.clinical.understood import Question, Understood
 from ictmri.builders.clinical.words import ClassWord, plain, read_class, read_codes
+from ictmri.builders.identity import alike
 from ictmri.builders.table import TableRow
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
@@ -60,6 +61,8 @@ def read_source(
         if table.header_row is not None
     }
     sheets = read_sheets(found, header_rows)
+    if given.hidden == LEAVE_OUT:
+        sheets = [sheet.as_shown() for sheet in sheets if not sheet.grid.hidden]
     reading = Reading(given, found, able, others, sheets, classes)
     notes = _notes(reading)
     _read_tables(reading, notes, subject)
@@ -93,7 +96,15 @@ def _read_tables(reading: Reading, notes: dict[str, str], subject: str) -> None:
     every = [*reading.able, *reading.others]
     lost: list[Meaning] = []
     for sheet, columns in _chosen_sheets(reading, subject):
-        table = understand(sheet, reading.able, every, notes, columns, reading.classes)
+        table = understand(
+            sheet,
+            reading.able,
+            every,
+            notes,
+            columns,
+            reading.classes,
+            fill_down=reading.given.images_without_row == FILL_DOWN,
+        )
         tells = _TELLING & table.columns.keys()
         if columns is None and _is_legend(table):
             continue
@@ -213,10 +224,12 @@ def _coded(number: str, notes: dict[str, str], classes: dict[str, str]) -> Class
 def _settle(reading: Reading) -> None:
     """Make the rows of the cohort: patients whose volume and class are clear."""
     left = doubled = 0
+    groups = alike(patient.key for patient in reading.patients)
+    twins = {key for ids in groups for key in ids if reading.given.alike_ids == LEAVE_OUT}
     for patient in reading.patients:
         facts = reading.facts[patient.key]
         left += facts.label == LEAVE_OUT
-        if facts.label not in CLASSES or len(patient.chosen) != 1:
+        if facts.label not in CLASSES or len(patient.chosen) != 1 or patient.key in twins:
             continue
         if _ids_in_one_table(patient) > 1:
             doubled += 1

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from typing import Any, Final
 
 from ictmri.builders.clinical.headers import is_guess, read_header
 from ictmri.builders.clinical.survey import SourceFile, Survey, without_ending
 from ictmri.builders.clinical.words import read_class
+from ictmri.builders.clinical.workbooks import (
+    MAX_ROWS,
+    Grid,
+    cell_text,
+    read_workbook,
+    text_grid,
+)
 from ictmri.errors import MissingDependencyError
 
 MAX_BYTES: Final = 2**26
 """Largest table in bytes: a cohort's labels are a few kilobytes."""
-MAX_ROWS: Final = 100_000
-MAX_COLUMNS: Final = 500
 _HEADER_WITHIN: Final = 20
 """Rows among which the header is looked for: some sheets begin with a title."""
 
@@ -35,6 +38,7 @@ class Sheet:
         header_row: number of the header's row, counted from 1; 0 where the table has none.
         header: column names.
         rows: (number of the row in the file, cells) of each row that is not empty.
+        grid: where it was read from.
     """
 
     path: str
@@ -42,11 +46,38 @@ class Sheet:
     header_row: int
     header: list[str]
     rows: list[tuple[int, list[str]]]
+    grid: Grid
 
     @property
     def title(self) -> str:
         """How the table is called in messages."""
         return f"{self.path} [{self.name}]" if self.name else self.path
+
+    @property
+    def hidden_rows(self) -> list[int]:
+        """Numbers of the rows that the workbook hides."""
+        return [number for number, _ in self.rows if number in self.grid.hidden_rows]
+
+    @property
+    def hidden_columns(self) -> list[int]:
+        """Places of the columns that the workbook hides."""
+        return [place for place in range(len(self.header)) if place in self.grid.hidden_columns]
+
+    def odd(self, index: int) -> Counter[str]:
+        """Return what a spreadsheet program has made of cells of a column, and how often."""
+        cells = ((number, index) for number, _ in self.rows)
+        return Counter(what for cell in cells if (what := self.grid.odd.get(cell)))
+
+    def as_shown(self) -> Sheet:
+        """Return the table without what the workbook hides."""
+        unseen = self.grid.hidden_columns
+        rows = [
+            (number, ["" if i in unseen else cell for i, cell in enumerate(cells)])
+            for number, cells in self.rows
+            if number not in self.grid.hidden_rows
+        ]
+        header = ["" if i in unseen else name for i, name in enumerate(self.header)]
+        return replace(self, header=header, rows=rows)
 
     def column(self, index: int) -> list[str]:
         """Return the cells of a column."""
@@ -75,8 +106,8 @@ def read_sheets(found: Survey, header_rows: dict[tuple[str, str], int]) -> list[
             continue
         made = [
             sheet
-            for name, grid in grids
-            if (sheet := _sheet(file.name, name, grid, header_rows.get((file.name, name))))
+            for grid in grids
+            if (sheet := _sheet(file.name, grid, header_rows.get((file.name, grid.name))))
         ]
         if file.lower.endswith(".txt"):
             # Prose has commas too.
@@ -114,13 +145,18 @@ def _with_column(sheet: Sheet, name: str, cells: Iterable[str]) -> Sheet:
     return replace(sheet, header=[*sheet.header, name], rows=rows)
 
 
-def _grids(file: SourceFile, found: Survey) -> Iterator[tuple[str, list[list[str]]]]:
+def _grids(file: SourceFile, found: Survey) -> Iterator[Grid]:
     if file.path.stat().st_size > MAX_BYTES and not file.lower.endswith(".parquet"):
         raise ValueError("too large")
+    if file.lower.endswith((".xlsx", ".xlsm")):
+        yield from read_workbook(file.path)
+    else:
+        yield from (text_grid(name, rows) for name, rows in _text_grids(file, found))
+
+
+def _text_grids(file: SourceFile, found: Survey) -> Iterator[tuple[str, list[list[str]]]]:
     if file.lower.endswith((".csv", ".tsv", ".txt")):
         yield "", _text_grid(file)
-    elif file.lower.endswith((".xlsx", ".xlsm")):
-        yield from _workbook(file)
     elif file.lower.endswith((".jsonl", ".ndjson")):
         lines = decoded(file.path.read_bytes()).splitlines()
         yield "", _records([json.loads(line) for line in lines if line.strip()])
@@ -168,23 +204,6 @@ def _regular(grid: list[list[str]]) -> tuple[float, int]:
         return 0.0, 0
     width = max(sorted(set(widths)), key=widths.count)
     return (widths.count(width) / len(widths) if width > 1 else 0.0), width
-
-
-def _workbook(file: SourceFile) -> Iterator[tuple[str, list[list[str]]]]:
-    try:
-        import openpyxl
-    except ImportError:
-        raise MissingDependencyError("Reading an Excel workbook", "build") from None
-    with zipfile.ZipFile(file.path) as parts:
-        if sum(info.file_size for info in parts.infolist()) > 16 * MAX_BYTES:
-            raise ValueError("too large when unpacked")
-    book = openpyxl.load_workbook(file.path, read_only=True, data_only=True)
-    try:
-        for sheet in book.worksheets:
-            rows = sheet.iter_rows(max_row=MAX_ROWS, max_col=MAX_COLUMNS, values_only=True)
-            yield sheet.title, [[_cell(value) for value in row] for row in rows]
-    finally:
-        book.close()
 
 
 def _json_grids(content: Any) -> Iterator[tuple[str, list[list[str]]]]:
@@ -253,24 +272,14 @@ def _named(value: Any, names: list[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Return a cell as text: 12.0 as ``12``, a date in the order of ISO 8601, nothing as nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return (
-        json.dumps(value, ensure_ascii=False)
-        if isinstance(value, dict | list)
-        else str(value).strip()
-    )
+    nested = isinstance(value, dict | list)
+    return json.dumps(value, ensure_ascii=False) if nested else cell_text(value)
 
 
-def _sheet(path: str, name: str, grid: list[list[str]], header_row: int | None) -> Sheet | None:
+def _sheet(path: str, grid: Grid, header_row: int | None) -> Sheet | None:
     filled = [
         (number, [cell.strip() for cell in cells])
-        for number, cells in enumerate(grid, start=1)
+        for number, cells in enumerate(grid.rows, start=1)
         if any(cell.strip() for cell in cells)
     ]
     if not filled:
@@ -289,7 +298,7 @@ def _sheet(path: str, name: str, grid: list[list[str]], header_row: int | None) 
         (number, (cells + [""] * width)[:width]) for number, cells in filled if number > header_row
     ]
     rows = [(number, cells) for number, cells in rows if any(cells)]
-    return Sheet(path, name, header_row, head[:width], rows) if rows else None
+    return Sheet(path, grid.name, header_row, head[:width], rows, grid) if rows else None
 
 
 def _header_row(filled: list[tuple[int, list[str]]]) -> int:

@@ -44,6 +44,10 @@ def _table_lines(table: Meaning) -> list[str]:
         f"  table    {table.sheet.title}, {len(table.sheet.rows)} rows: {shown or 'nothing known'}",
         f"  joined   {len(table.images)} rows by {table.how or 'nothing'}",
     ]
+    if table.sheet.grid.merged:
+        lines.append(
+            f"  merged   {table.sheet.grid.merged} cells take the value of their merged cell"
+        )
     if table.unread:
         lines.append(f"  unread   {len(table.unread)} columns that name people")
     return lines
@@ -102,6 +106,9 @@ def _propose(reading: Reading, globs: list[str]) -> None:
         "folds": out.proposal.get("folds"),
         "rows_without_image": given.rows_without_image,
         "images_without_row": given.images_without_row,
+        "alike_ids": given.alike_ids,
+        "hidden": given.hidden,
+        "odd_cells": given.odd_cells,
     }
     if images is None:
         out.notes["images"] = f"found: {', '.join(globs)}"

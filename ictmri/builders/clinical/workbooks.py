@@ -106,7 +106,10 @@ def _grid(sheet: Any, formulas: Any) -> Grid:
         hidden=sheet.sheet_state != "visible",
         hidden_rows=frozenset(n for n, row in sheet.row_dimensions.items() if row.hidden),
         hidden_columns=frozenset(
-            place for column in columns if column.hidden for place in range(column.min - 1, column.max)
+            place
+            for column in columns
+            if column.hidden
+            for place in range(column.min - 1, column.max)
         ),
         merged=merged,
         odd=odd,
