@@ -92,8 +92,8 @@ def _ask_ages(reading: Reading, table: Meaning) -> None:
     """Ask which column is the age at the scan, and about cells in it that are no ages."""
     title, place = table.sheet.title, reading.place(table, "age")
     if table.ages:
-        text = f"{title}: which column is the age at the scan? null where none is; other units than years: age_unit"
-        reading.ask(place, text, (*table.ages, "null"))
+        text = "which column is the age at the scan? null where none is; age_unit, where it is not years"
+        reading.ask(place, f"{title}: {text}", (*table.ages, "null"))
     odd = [table.cells("age")[row] for row in table.images if table.age(row) is None]
     if odd and reading.given.tables is None:
         reading.ask(
