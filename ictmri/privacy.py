@@ -171,8 +171,11 @@ def _in_acquisition(root: Path) -> Iterator[str]:
 def _in_release(cohort: Cohort) -> Iterator[str]:
     """Yield what may stand in the owner's cohort, and not in a release."""
     from ictmri.release.boxes import released_boxes
+    from ictmri.release.steps import released_steps
 
     case_ids = cohort.folds().case_ids
+    if released_steps(cohort.manifest.steps, case_ids) != cohort.manifest.steps:
+        yield "manifest.json: its steps hold names of files, models or prompts"
     for path in sorted(cohort.root.glob("boxes/*.jsonl")):
         try:
             numbers = released_boxes(path, case_ids)

@@ -110,7 +110,7 @@ def _header_problems(header: list[str], written: list[str]) -> list[str]:
     if len(ages) > 1:
         problems.append(f"several columns of ages: {', '.join(ages)}; {_ONE_AGE}")
     problems += [
-        f"column {name!r} is not the age at the scan; {_ONE_AGE}"
+        f"column {name!r} is not clearly the age at the scan; {_ONE_AGE}"
         if name not in ages and read_age_header(name)
         else f"unknown column {name!r}{nearest(name, known)}"
         for name in header

@@ -32,7 +32,7 @@ def owner_told(root: Path) -> Iterator[Callable[[str], str]]:
 
 def _told(names: dict[str, str], line: str) -> str:
     def named(found: re.Match[str]) -> str:
-        known = names.get(found[0])
+        known = "".join(c if c.isprintable() else "?" for c in names.get(found[0], ""))
         return f"{found[0]} ({known})" if known else found[0]
 
     return re.sub(r"[A-Za-z0-9_.-]+-\d{4,}(?!\d)", named, line)

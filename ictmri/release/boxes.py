@@ -7,7 +7,6 @@ folders are words of the owner.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from ictmri.errors import InputError
 DETECTORS: Final = ("boxes", "openai", "qwen3-vl", "saliency")
 """Detectors by the names that this project gave them."""
 SCHEMA: Final = "ictmri/boxes/1"
+_LARGEST: Final = 1e6
 _NEXT: Final = "run ictmri localize again"
 
 
@@ -67,7 +67,7 @@ def _numbers(line: dict[str, Any], case_ids: Collection[str]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> int | float:
-    if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > 1e6:
+    if type(value) not in (int, float) or not abs(value) <= _LARGEST:
         raise ValueError("no number")
     number: int | float = value
     return number

@@ -109,10 +109,10 @@ def test_a_table_says_the_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "row", "problem"),
     [
-        ("Age group", "1", "column 'Age group' is not the age at the scan"),
-        ("Age at death", "70", "column 'Age at death' is not the age at the scan"),
-        ("age,Age at onset", "7,6", "column 'Age at onset' is not the age at the scan"),
-        ("Age (m)", "8", "column 'Age (m)' is not the age at the scan"),
+        ("Age group", "1", "column 'Age group' is not clearly the age at the scan"),
+        ("Age at death", "70", "column 'Age at death' is not clearly the age at the scan"),
+        ("age,Age at onset", "7,6", "column 'Age at onset' is not clearly the age at the scan"),
+        ("Age (m)", "8", "column 'Age (m)' is not clearly the age at the scan"),
         ("age,age_months", "1,6", "several columns of ages: age, age_months"),
         ("birth_year", "1961", "unknown column 'birth_year'"),
         ("age,age_unit", "7,Mars", "age_unit 'Mars' is not years, months, weeks, days"),

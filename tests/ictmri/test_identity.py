@@ -12,6 +12,7 @@ import pytest
 from ictmri.builders.identity import alike, identity_key
 from ictmri.builders.pseudonyms import owner_names, pseudonyms, read_link, write_link
 from ictmri.builders.table import TableRow, read_table
+from ictmri.cli.owner import owner_told
 from ictmri.errors import InputError
 
 ONE = "p1"
@@ -151,6 +152,22 @@ def test_a_new_patient_whose_file_has_a_common_name_is_new(tmp_path: Path) -> No
     link.write_text("patient_id,case_id,image\np1,a-0001,t1.nii\np2,a-0002,t1.nii\n")
     dealt = pseudonyms("a", [row("p1", "t1.nii"), row("p3", "t1.nii")], {}, link)
     assert dealt == {"p1": "a-0001", "p3": "a-0003"}
+
+
+def test_the_terminal_names_patient_and_file_of_a_case(tmp_path: Path) -> None:
+    link = tmp_path / "a.link.csv"
+    link.write_text("patient_id,case_id,image\nHOSP-7,a-0001,t1.nii\np\x1b[2J,a-0002,\n")
+    with owner_told(tmp_path / "a") as told:
+        assert told("left out: a-0001: odd") == "left out: a-0001 (HOSP-7, t1.nii): odd"
+        assert told("a-0002 and a-00011, a-0009") == "a-0002 (p?[2J) and a-00011, a-0009"
+    with (
+        pytest.raises(InputError) as caught,
+        owner_told(tmp_path / "a"),
+    ):
+        raise InputError("faces", ["case a-0001: no head"], "look")
+    assert caught.value.problems == ["case a-0001 (HOSP-7, t1.nii): no head"]
+    with owner_told(tmp_path / "elsewhere") as told:
+        assert told("a-0001") == "a-0001"
 
 
 def test_an_id_of_signs_alone_keeps_them() -> None:

@@ -241,7 +241,7 @@ def test_a_release_carries_boxes_as_numbers(heads: Cohort, tmp_path: Path) -> No
 
 
 def test_boxes_that_hold_words_for_numbers_are_refused(tmp_path: Path) -> None:
-    for odd in ('"7"', "true", "NaN", "1e999", '{"a": 1}', "null"):
+    for odd in ('"7"', "true", "NaN", "1e999", "9" * 400, '{"a": 1}', "null"):
         (tmp_path / "openai.jsonl").write_text(
             f'{{"case_id": "a-0001", "spacing_mm": 2, "slice": {odd}, "slice_mm": [1, 3], "boxes": [], '
             '"detector": "openai"}\n[1]\n'

@@ -187,8 +187,8 @@ def _document(file: SourceFile, found: Survey) -> None:
         kind = f"files {ending}" if ending and len(ending) <= 6 else "files without a known ending"
         if file.lower.endswith(FOREIGN):
             kind = f"archives {ending}: unpack them yourself and give the folder with --source"
-        elif ending == ".xls":
-            kind = "old Excel files .xls: save them as .xlsx or .csv"
+        elif ending in (".xls", ".xlsb", ".ods", ".numbers"):
+            kind = f"spreadsheets {ending}: save them as .xlsx or .csv"
         found.aside[kind] += 1
 
 

@@ -104,11 +104,13 @@ def _grid(sheet: Any, formulas: Any) -> Grid:
         sheet.title,
         _rows(cells),
         hidden=sheet.sheet_state != "visible",
-        hidden_rows=frozenset(n for n, row in sheet.row_dimensions.items() if row.hidden),
+        hidden_rows=frozenset(
+            number for number, row in sheet.row_dimensions.items() if row.hidden or row.height == 0
+        ),
         hidden_columns=frozenset(
             place
             for column in columns
-            if column.hidden
+            if column.hidden or column.width == 0
             for place in range(column.min - 1, column.max)
         ),
         merged=merged,
