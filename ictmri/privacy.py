@@ -62,7 +62,7 @@ def is_plain_subtype(text: str) -> bool:
 
 def leaks(cohort: Cohort) -> list[str]:
     """Return one line for everything in a cohort folder that is not on the allow-list."""
-    found = [*_unknown_files(cohort.root), *_in_data(cohort), *_in_acquisition(cohort.root)]
+    found = [*_unknown_files(cohort.root), *_in_data(cohort), *acquisition_leaks(cohort.root)]
     return found + ([*_in_release(cohort)] if "release" in cohort.manifest.steps else [])
 
 
@@ -157,15 +157,19 @@ def _in_row(row: dict[str, Any], added: Sequence[str]) -> Iterator[str]:
                 yield f"{column}: {text}"
 
 
-def _in_acquisition(root: Path) -> Iterator[str]:
+def acquisition_leaks(root: Path) -> list[str]:
+    """Return a line for each row of ``acquisition.csv`` that holds more than numbers and vendors."""
     path = root / "acquisition.csv"
     if not path.is_file():
-        return
+        return []
     with path.open(newline="", encoding="utf-8") as stream:
-        for number, cells in enumerate(list(csv.reader(stream))[1:], start=2):
-            told = all(_NUMBER.fullmatch(cell) or cell in VENDORS for cell in cells[1:])
-            if not (cells and _CASE.fullmatch(cells[0]) and told):
-                yield f"acquisition.csv: row {number} holds more than numbers"
+        rows = [row for row in csv.reader(stream) if row][1:]
+    return [
+        f"acquisition.csv: row {number} holds more than numbers"
+        for number, (case_id, *cells) in enumerate(rows, start=2)
+        if not _CASE.fullmatch(case_id)
+        or not all(_NUMBER.fullmatch(cell) or cell in VENDORS for cell in cells)
+    ]
 
 
 def _in_release(cohort: Cohort) -> Iterator[str]:

@@ -14,7 +14,9 @@ _LOOK_ALIKES: Final = str.maketrans("авекмнорстухієѕј", "abekmho
 _UNSEEN: Final = {"\u034f", *map(chr, range(0xFE00, 0xFE10))}
 """Invisible characters that Unicode counts as marks: the grapheme joiner and the variation selectors."""
 _ROUNDED: Final = re.compile(r"\d[.,]\d+[eE]\+?\d+")
-_SHEET_ERROR: Final = re.compile(r"#(N/A|REF|VALUE|DIV/0|NAME|NULL|NUM|SPILL|CALC)[!?]?|#+", re.I)
+_SHEET_ERROR: Final = re.compile(
+    r"#(N/A|REF|VALUE|DIV/0|NAME|NULL|NUM|SPILL|CALC)[!?]?|#{3,}", re.I
+)
 
 
 def identity_key(patient_id: str) -> str:

@@ -18,7 +18,7 @@ from ictmri.builders.folder import build_folder
 from ictmri.builders.table import read_table
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.phantom.roster import SUBTYPES
-from ictmri.privacy import is_plain_subtype, leaks, volume_leaks
+from ictmri.privacy import acquisition_leaks, is_plain_subtype, leaks, volume_leaks
 from ictmri.tumours import tumour_name
 
 TEXT_TAGS = (
@@ -227,6 +227,15 @@ def test_subtypes_are_short_names(text: str, plain: bool) -> None:
 )
 def test_a_subtype_is_a_name_of_the_list(written: str, stored: str) -> None:
     assert tumour_name(written, ["Pineal-Anlage Tumour"]) == stored
+
+
+def test_acquisition_holds_numbers_and_vendors(tmp_path: Path) -> None:
+    path = tmp_path / "acquisition.csv"
+    path.write_text("case_id,te,vendor,acquisition\na-0001,2.5,united imaging,3D\na-0002,,,\n")
+    assert acquisition_leaks(tmp_path) == []
+    for odd in ("a-0001,1,hans mueller,3D", "Hans,1,ge,3D", "a-0001,1961-04-03,ge,3D"):
+        path.write_text(f"case_id,te,vendor,acquisition\n{odd}\n")
+        assert acquisition_leaks(tmp_path) == ["acquisition.csv: row 2 holds more than numbers"]
 
 
 def test_no_two_tumours_share_a_name() -> None:

@@ -7,6 +7,7 @@ from commandline import run
 from made_volumes import write_volume
 
 from ictmri.builders.folder import build_folder
+from ictmri.builders.pseudonyms import link_path, read_link
 from ictmri.builders.withdraw import add_erratum, withdraw
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
@@ -40,6 +41,7 @@ def test_the_folds_of_the_others_stay(cohort: Cohort, tmp_path: Path) -> None:
     assert leaks(done) == []
     rows = {row["case_id"]: row for row in cohort.rows("default")}
     assert all(rows[row["case_id"]] == row for row in done.rows("default"))
+    assert read_link(link_path(done.root)) == read_link(link_path(cohort.root))
 
 
 def test_nothing_of_the_case_is_left(cohort: Cohort, tmp_path: Path) -> None:
