@@ -13,6 +13,7 @@ from ictmri.hub import download, preflight
 from ictmri.hub_errors import HubError, reaching
 from ictmri.manifest import FILE_NAME, damaged_files, read_manifest
 from ictmri.resources import user_cache
+from ictmri.states import DAMAGED, kept
 
 _NEWEST: Final = "main"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -29,8 +30,9 @@ def kept_release(repo_id: str, revision: str | None = None) -> Path | None:
     folder = _folder(repo_id)
     asked = revision or _NEWEST
     ref = folder / "refs" / quote(asked, safe="")
-    if ref.is_file():
-        commit = ref.read_text(encoding="utf-8").strip()
+    known = kept(ref, _commit_in)
+    if known is not None:
+        commit = known
     elif _COMMIT.fullmatch(asked) and asked in _verified(folder):
         commit = asked
     else:
@@ -95,7 +97,15 @@ def _folder(repo_id: str) -> Path:
 
 
 def _verified(folder: Path) -> set[str]:
-    return {ref.read_text(encoding="utf-8").strip() for ref in (folder / "refs").glob("*")}
+    refs = (kept(ref, _commit_in) for ref in (folder / "refs").glob("*") if ref.suffix != DAMAGED)
+    return {commit for commit in refs if commit is not None}
+
+
+def _commit_in(ref: Path) -> str:
+    commit = ref.read_text().strip()
+    if not _COMMIT.fullmatch(commit):
+        raise ValueError("holds no commit")
+    return commit
 
 
 def _is_whole(root: Path) -> bool:

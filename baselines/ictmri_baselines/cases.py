@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -14,9 +13,12 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
 from ictmri.builders.change import only_one
-from ictmri.files import write_json
 from ictmri.resources import user_cache
+from ictmri.states import facts_in, kept, read_record, write_record
 from ictmri.volumes import unpack
+
+_INDEX: Final = "index.json"
+_ARRAYS: Final = ("image.npy", "prior.npy", "refined.npy")
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
@@ -119,23 +121,38 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def open_volumes(cohort: Cohort) -> tuple[Volumes, dict[str, int]]:
+def open_volumes(cohort: Cohort, *, checked: bool = False) -> tuple[Volumes, dict[str, int]]:
     """Return the memory-mapped volumes and each case's row in them, decoding the cohort once.
 
     The cache lies in the user cache under the digest of the processed data.
+
+    Args:
+        cohort: processed and localized.
+        checked: compare the bytes of the cache with those that were written.
     """
     folder = user_cache() / "arrays" / cohort.manifest.digest_of("processed")[:16]
+    index = folder / _INDEX
     with only_one(folder):
-        if not (folder / "cases.json").is_file():
+        whole = not checked or read_record(index) is not None
+        opened = kept(index, _mapped) if whole else None
+        if opened is None:
             _decode(cohort, folder)
-    index = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
-    volumes = Volumes(
-        image=np.load(folder / "image.npy", mmap_mode="r"),
-        prior=np.load(folder / "prior.npy", mmap_mode="r"),
-        refined=np.load(folder / "refined.npy", mmap_mode="r"),
-        affine=np.array(index["affine"]),
-    )
-    return volumes, {case_id: place for place, case_id in enumerate(index["case_ids"])}
+            opened = _mapped(index)
+    return opened
+
+
+def _mapped(index: Path) -> tuple[Volumes, dict[str, int]]:
+    facts = facts_in(index)
+    image, prior, refined = (_array(index.with_name(name)) for name in _ARRAYS)
+    volumes = Volumes(image, prior, refined, affine=np.array(facts["affine"]))
+    return volumes, {case_id: place for place, case_id in enumerate(facts["case_ids"])}
+
+
+def _array(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, FileNotFoundError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
 
 
 def _decode(cohort: Cohort, folder: Path) -> None:
@@ -144,9 +161,11 @@ def _decode(cohort: Cohort, folder: Path) -> None:
     ids: list[str] = []
     affine = grid_affine(SPACING_MM)
     shape = (cohort.manifest.n_cases - len(cohort.manifest.left_out), *SHAPE)
-    image = _new(folder / "image.npy", np.float16, shape)
-    prior = _new(folder / "prior.npy", np.uint8, shape)
-    refined = _new(folder / "refined.npy", np.uint8, shape)
+    paths = [folder / name for name in _ARRAYS]
+    types = (np.float16, np.uint8, np.uint8)
+    image, prior, refined = (
+        _new(path, kind, shape) for path, kind in zip(paths, types, strict=True)
+    )
     columns = ["case_id", "image", "prior_coarse", "prior_refined"]
     for place, row in enumerate(cohort.rows("processed", columns)):
         image[place] = _at_2mm(unpack(row["image"]).get_fdata(dtype=np.float32))
@@ -155,7 +174,8 @@ def _decode(cohort: Cohort, folder: Path) -> None:
         ids.append(row["case_id"])
     for array in (image, prior, refined):
         array.flush()
-    write_json(folder / "cases.json", {"case_ids": ids, "affine": affine.tolist()})
+    facts = {"case_ids": ids, "affine": affine.tolist()}
+    write_record(folder / _INDEX, facts, paths)
 
 
 def _levels(stored: dict[str, Any]) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from ictmri.builders.change import only_one
 from ictmri.files import canonical_json, replacing, sha256_bytes
 from ictmri.parallel import watched
 from ictmri.resources import user_cache
+from ictmri.states import kept
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.controls import fitted, logistic
 from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
@@ -130,11 +131,16 @@ def _features(
     path = user_cache() / "probe" / f"{sha256_bytes(canonical_json(key).encode())[:16]}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with only_one(path.with_suffix("")):
-        if not path.is_file():
+        rows = kept(path, _stored)
+        if rows is None:
             _store(path, parts, edge)
-    with np.load(path) as stored:
-        rows = dict(zip(stored["case_ids"].tolist(), stored["features"], strict=True))
+            rows = _stored(path)
     return [np.stack([rows[case_id] for case_id in part.case_ids]) for part in parts]
+
+
+def _stored(path: Path) -> dict[str, NDArray[np.float64]]:
+    with np.load(path) as stored:
+        return dict(zip(stored["case_ids"].tolist(), stored["features"], strict=True))
 
 
 def _store(path: Path, parts: list[Cases], edge: int) -> None:

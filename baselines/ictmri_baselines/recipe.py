@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
@@ -38,7 +38,8 @@ class Recipe(BaseModel):
         summary: one sentence.
         method: import path ``module:function`` of a :class:`~ictmri_baselines.methods.Method`.
         needs: ``table`` (labels, sex, age) or ``priors`` (the processed and localized cohort).
-        processing: settings of the processor for a cohort that is not processed yet.
+        processing: settings of the processor for a cohort that is not processed yet; where the recipe and
+            all that it extends are silent, ``light``, and ``paper`` under the profile of that name.
         inputs: what the method looks at.
         external: pretrained weights and other data that it uses.
         shuffle_labels: train on permuted labels, as a control.
@@ -46,7 +47,8 @@ class Recipe(BaseModel):
         seeds: that are run where no others are asked for.
         choices: what the paper leaves open: what is done instead, and why.
         settings: keyword arguments of the method.
-        profiles: settings that a profile changes.
+        profiles: settings that a profile changes. What a recipe says itself stands above the profiles of
+            the recipe that it extends.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,7 +58,7 @@ class Recipe(BaseModel):
     summary: str
     method: str = Field(pattern=r"^[\w.]+:\w+$")
     needs: Needs
-    processing: Processing = "light"
+    processing: Processing | None = None
     inputs: Inputs
     external: tuple[str, ...] = ()
     shuffle_labels: bool = False
@@ -65,6 +67,7 @@ class Recipe(BaseModel):
     choices: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[Profile, dict[str, Any]] = Field(default_factory=dict)
+    _overruled: dict[Profile, list[str]] = PrivateAttr(default_factory=dict)
 
     @property
     def slug(self) -> str:
@@ -76,8 +79,12 @@ class Recipe(BaseModel):
         return merged(self.settings, self.profiles.get(profile, {}))
 
     def processing_for(self, profile: Profile) -> Processing:
-        """Return the settings of the processor under a profile; ``paper`` asks for the paper's."""
-        return "paper" if profile == "paper" else self.processing
+        """Return the settings of the processor under a profile."""
+        return self.processing or ("paper" if profile == "paper" else "light")
+
+    def overruled(self, profile: Profile) -> list[str]:
+        """Return a line for each setting that two of the recipe's sources give differently."""
+        return self._overruled.get(profile, [])
 
     def digest(self, profile: Profile) -> str:
         """Return a digest of everything in the recipe that can change predictions."""
@@ -103,19 +110,29 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return both
 
 
+def leaves(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted name, e.g. ``optimisation.epochs``."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, Mapping) and value
+        found |= leaves(value, f"{above}{key}.") if nested else {f"{above}{key}": value}
+    return found
+
+
 def load_recipe(name: str) -> Recipe:
     """Load a shipped recipe by id, or one from a YAML file.
 
-    A file may say ``extends: ID`` of a shipped recipe, and then holds only what is different.
+    A file may say ``extends: ID`` of a shipped recipe, and then holds only what is different. What it says
+    stands above everything that it extends, the profiles there included.
 
     Raises:
         InputError: there is no such recipe, or the file is not valid.
     """
     is_file = name.endswith((".yaml", ".yml"))
-    path = Path(name) if is_file else _shipped(name)
-    content = _content(path)
+    path = Path(name).expanduser() if is_file else _shipped(name)
+    own, below = _read(path)
     try:
-        return Recipe(id=path.stem if is_file else name, **content)
+        recipe = Recipe(id=path.stem if is_file else name, **_extended(below, own))
     except (ValidationError, TypeError) as error:
         problems = (
             [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
@@ -123,6 +140,9 @@ def load_recipe(name: str) -> Recipe:
             else [str(error)]
         )
         raise InputError(str(path), problems, "correct the file") from None
+    if is_file:
+        recipe._overruled = {profile: _overruled(below, own, profile) for profile in PROFILES}
+    return recipe
 
 
 def _shipped(name: str) -> Path:
@@ -133,8 +153,8 @@ def _shipped(name: str) -> Path:
     return shipped("recipes") / f"{name}.yaml"
 
 
-def _content(path: Path, *above: Path) -> dict[str, Any]:
-    """Return a recipe's content, what it extends filled in."""
+def _read(path: Path, *above: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a recipe says itself, and all of the recipe that it extends."""
     if not path.is_file():
         raise InputError(
             f"recipe {path}", ["there is no such file"], "give a recipe's id or its file"
@@ -142,10 +162,45 @@ def _content(path: Path, *above: Path) -> dict[str, Any]:
     if path in above:
         chain = " -> ".join(one.stem for one in (*above, path))
         raise InputError(str(path), [f"extends itself: {chain}"], "correct the file")
-    content = read_yaml(path, "correct the file")
-    if not isinstance(content, dict):
+    own = read_yaml(path, "correct the file")
+    if not isinstance(own, dict):
         raise InputError(str(path), ["not a mapping of settings"], "see baselines/recipes")
-    parent = content.pop("extends", None)
+    parent = own.pop("extends", None)
     if parent is None:
-        return cast("dict[str, Any]", content)
-    return merged(_content(_shipped(str(parent)), *above, path), content)
+        return own, {}
+    inherited, further = _read(_shipped(str(parent)), *above, path)
+    return own, _extended(further, inherited)
+
+
+def _extended(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Lay a recipe over the one that it extends; its settings stand above the profiles there."""
+    settings = _mapping(own.get("settings"))
+    profiles = _mapping(below.get("profiles")).items()
+    return merged(
+        {**below, "profiles": {name: merged(values, settings) for name, values in profiles}}, own
+    )
+
+
+def _overruled(below: dict[str, Any], own: dict[str, Any], profile: Profile) -> list[str]:
+    """Say where a profile that is inherited gives way to the recipe, or the recipe to its profile."""
+    inherited, nearer = (
+        leaves(_mapping(_mapping(one.get("profiles")).get(profile))) for one in (below, own)
+    )
+    said = leaves(_mapping(own.get("settings")))
+    here, there = f"the profile {profile}", f"the profile {profile} of what it extends"
+    return [
+        *(
+            f"{name} is {value} as the recipe says; {there} says {inherited[name]}"
+            for name, value in said.items()
+            if name not in nearer and inherited.get(name, value) != value
+        ),
+        *(
+            f"{name} is {value} as {here} of the recipe says; its settings say {said[name]}"
+            for name, value in nearer.items()
+            if said.get(name, value) != value
+        ),
+    ]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -6,7 +6,7 @@ import csv
 import importlib.metadata
 import inspect
 import io
-import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,22 @@ from ictmri.classes import CLASSES
 from ictmri.cluster import Cluster
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes, write_json, write_text
+from ictmri.files import canonical_json, sha256_bytes, write_json, write_text
 from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
+from ictmri.states import kept, read_record, write_record
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import Workers, ensure_priors
 from ictmri_baselines.processor import PRESETS, Settings
-from ictmri_baselines.recipe import Profile, Recipe, load_recipe
-from ictmri_baselines.workspace import Workspace
+from ictmri_baselines.recipe import (
+    Profile,
+    Recipe,
+    leaves,
+    load_recipe,
+    recipe_ids,
+)
+from ictmri_baselines.workspace import RUN, Workspace, read_run
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
@@ -68,6 +75,25 @@ class _Task:
     @property
     def path(self) -> Path:
         return self.out / "folds" / f"seed{self.seed}-fold{self.fold}.csv"
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def run(self) -> str:
+        """Return a digest of all that the fold's predictions follow from but its number and seed."""
+        return sha256_bytes(canonical_json(self.origin).encode())
+
+    @property
+    def done(self) -> bool:
+        """Return whether its predictions are there, whole, and made with these settings."""
+        facts = read_record(self.record)
+        if facts is not None and facts.get("run") == self.run:
+            return True
+        if facts is not None:
+            sys.stderr.write(f"{self.path} is not of this run: this fold is done again\n")
+        return False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -114,9 +140,9 @@ def reproduce(
     if recipe.needs == "priors":
         settings = PRESETS[recipe.processing_for(profile)]
         cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
-        open_volumes(cohort)
+        open_volumes(cohort, checked=True)
     identity = _identity(recipe, profile, cohort)
-    _claim(out, identity)
+    _claim(out, identity, recipe, profile)
     origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
     root, folder = cohort.root.resolve(), out.resolve()
     tasks = [
@@ -124,7 +150,7 @@ def reproduce(
         for seed in seeds
         for fold in chosen
     ]
-    waiting = [task for task in tasks if not task.path.is_file()]
+    waiting = [task for task in tasks if not task.done]
     run_all(
         _run_fold,
         waiting,
@@ -195,25 +221,34 @@ def _device(recipe: Recipe, profile: Profile) -> str:
     return read_settings(recipe.settings_for(profile)).compute.device_name
 
 
-def _claim(out: Path, identity: dict[str, str]) -> None:
-    path = out / "run.json"
-    if not path.is_file():
-        if (out / "entry.yaml").exists():
-            problem = "holds an entry that was handed in, not a run"
-            raise InputError(str(out), [problem], "choose another --out, or move that entry away")
-        write_json(path, identity)
+def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> None:
+    """Say in ``run.json`` whose folder it is, or refuse one that is another run's."""
+    path, settings = out / RUN, recipe.settings_for(profile)
+    if not path.is_file() and (out / "entry.yaml").exists():
+        problem = "holds an entry that was handed in, not a run"
+        raise InputError(str(out), [problem], "choose another --out, or move that entry away")
+    known = kept(path, read_run)
+    if known is None:
+        more = {"settings": settings, "overruled": recipe.overruled(profile)}
+        write_json(path, identity | more)
         return
-    known = json.loads(path.read_text(encoding="utf-8"))
-    changed = [key for key, value in identity.items() if known.get(key) != value]
+    changed = [key for key, value in identity.items() if known[key] != value]
     if changed:
+        there, here = (leaves(one) for one in (known.get("settings", {}), settings))
+        names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+        # What changed in the settings says more than their digest.
+        changed = [key for key in changed if key != "recipe_sha256" or not names]
+        problems = [f"{key} is {known[key]}, not {identity[key]}" for key in changed]
+        problems += [f"{name} is {_said(there, name)}, not {_said(here, name)}" for name in names]
         raise InputError(
             str(out),
-            [
-                f"holds another run: {key} is {known.get(key)}, not {identity[key]}"
-                for key in changed
-            ],
+            [f"holds another run: {problem}" for problem in problems],
             "choose another --out, or remove that folder first",
         )
+
+
+def _said(settings: Mapping[str, Any], name: str) -> str:
+    return str(settings[name]) if name in settings else "not given"
 
 
 def _run_fold(task: _Task) -> None:
@@ -238,13 +273,14 @@ def _run_fold(task: _Task) -> None:
     )
     write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
     log = {
+        "run": task.run,
         "seconds": round(time.perf_counter() - started[0], 2),
         "cpu_seconds": round(time.process_time() - started[1], 2),
         "n_train": int((~tested & seen).sum()),
         "n_test": len(test),
         "n_test_without_volume": int((tested & ~seen).sum()),
     }
-    write_json(task.path.with_suffix(".json"), log)
+    write_record(task.record, log, [task.path])
 
 
 def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -334,7 +370,8 @@ def _versions(recipe: Recipe) -> dict[str, str]:
 
 def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:
     recipe = task.recipe
-    words = ["ictmri reproduce", recipe.id, "--cohort", cohort.name]
+    name = recipe.id if recipe.id in recipe_ids() else f"{recipe.id}.yaml"
+    words = ["ictmri reproduce", name, "--cohort", cohort.name]
     words += ["--seeds", ",".join(map(str, seeds))] if seeds != list(recipe.seeds) else []
     words += ["--profile", task.profile] if task.profile != "cpu" else []
     return " ".join([*words, "--out", f"out/{recipe.slug}"])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,10 @@ from typing import Any, Final
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.files import canonical_json, write_text
+from ictmri.states import facts_in, needed
 from ictmri.templating import document
 from ictmri_baselines.recipe import load_recipe, recipe_ids
+from ictmri_baselines.workspace import RUN, read_run
 from ictmri_benchmark.comparison import holm
 from ictmri_benchmark.entry import load_entry
 from ictmri_benchmark.leaderboard import build_leaderboard, reported_rows
@@ -94,11 +95,9 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
-    report, run = row["report"], json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    logs = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((folder / "folds").glob("*.json"))
-    ]
+    report, again = row["report"], f"ictmri reproduce {recipe} --out {folder}"
+    run = needed(folder / RUN, read_run, again)
+    logs = [needed(path, facts_in, again) for path in sorted((folder / "folds").glob("*.json"))]
     return {
         "recipe": recipe,
         "name": row["name"],

@@ -6,7 +6,6 @@ removed by the next process that works on it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from ictmri.files import private_folder, remove_parts, write_json
 from ictmri.manifest import FILE_NAME, read_manifest
+from ictmri.states import json_mapping, kept
 
 _STAMP: Final = "stamp.json"
 _GONE: Final = "gone"
@@ -73,7 +73,7 @@ def opened_work(out: Path, stage: str, stamp: Any) -> Path:
     """
     work = work_folder(out, stage)
     path = work / _STAMP
-    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != stamp:
+    if kept(path, json_mapping) != stamp:
         close_work(out, stage)
         write_json(private_folder(work) / _STAMP, stamp)
     remove_parts(private_folder(work))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,8 +19,9 @@ from ictmri.builders.fingerprint import alike, fingerprint, values_digest
 from ictmri.builders.scans import Scan, read_scan
 from ictmri.builders.table import TableRow
 from ictmri.errors import ScanError
-from ictmri.files import write_bytes, write_json
+from ictmri.files import write_bytes
 from ictmri.parallel import run_all
+from ictmri.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.volumes import pack, unpack
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def ingest(
         aligned: compare each scan with the template.
     """
     items = ((row, ids[row.patient_id]) for row in rows)
-    waiting = [(row, case_id) for row, case_id in items if not _path(work, case_id).is_file()]
+    waiting = [(row, case_id) for row, case_id in items if not read_record(_path(work, case_id))]
     convert = partial(_convert, work, aligned)
     run_all(convert, waiting, total=len(waiting), title="scans", jobs=jobs)
 
@@ -82,7 +82,7 @@ def ingest(
 def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
     """Yield what became of each scan."""
     for case_id in case_ids:
-        stored = json.loads(_path(work, case_id).read_text(encoding="utf-8"))
+        stored = needed(_path(work, case_id), facts_in, AGAIN)
         yield Outcome(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
 
 
@@ -166,7 +166,11 @@ def _picture(work: Path, case_id: str) -> Picture:
 
 def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
     row, case_id = item
-    write_json(_path(work, case_id), asdict(_outcome(row.image, case_id, work, aligned=aligned)))
+    made = [place(work, case_id) for place in (volume_path, montage_path, _print_path)]
+    for stale in made:
+        stale.unlink(missing_ok=True)
+    facts = asdict(_outcome(row.image, case_id, work, aligned=aligned))
+    write_record(_path(work, case_id), facts, [path for path in made if path.is_file()])
 
 
 def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:

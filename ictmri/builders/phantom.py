@@ -12,10 +12,11 @@ from ictmri.builders.assemble import CASES, Plan, assemble, finished
 from ictmri.builders.change import alone_with, opened_work
 from ictmri.builders.place import check_place
 from ictmri.cohort import PHANTOM, Cohort
-from ictmri.files import write_bytes, write_json
+from ictmri.files import write_bytes
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
 from ictmri.parallel import run_all
 from ictmri.phantom import DEFAULT_SEED, N_CASES, PhantomCase, render, roster
+from ictmri.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.volumes import pack
 
 VERSION = "1.0.0"
@@ -78,7 +79,7 @@ def build_phantom(
             return done
         cases = roster(seed, n_cases)
         work = opened_work(out, CASES, generator)
-        waiting = [case for case in cases if not _parameters_path(work, case.case_id).is_file()]
+        waiting = [case for case in cases if read_record(_record(work, case.case_id)) is None]
         run_all(
             partial(_render_to, work, spacing),
             waiting,
@@ -101,15 +102,16 @@ def build_phantom(
         return assemble(out, plan)
 
 
-def _parameters_path(work: Path, case_id: str) -> Path:
+def _record(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.json"
 
 
 def _render_to(work: Path, spacing: float, case: PhantomCase) -> None:
     volume = render(case, spacing=spacing)
-    write_bytes(work / f"{case.case_id}.nii.gz", pack(volume.image, case.case_id)["bytes"])
-    write_bytes(work / f"{case.case_id}_mask.nii.gz", pack(volume.lesion_mask, "")["bytes"])
-    write_json(_parameters_path(work, case.case_id), volume.parameters)
+    image, mask = work / f"{case.case_id}.nii.gz", work / f"{case.case_id}_mask.nii.gz"
+    write_bytes(image, pack(volume.image, case.case_id)["bytes"])
+    write_bytes(mask, pack(volume.lesion_mask, "")["bytes"])
+    write_record(_record(work, case.case_id), volume.parameters, [image, mask])
 
 
 def _stored(path: Path) -> dict[str, Any]:
@@ -134,9 +136,7 @@ def _truth_row(work: Path, row: FoldRow) -> dict[str, Any]:
     return {
         "case_id": row.case_id,
         "lesion_mask": _stored(work / f"{row.case_id}_mask.nii.gz"),
-        "parameters": json.dumps(
-            json.loads(_parameters_path(work, row.case_id).read_text(encoding="utf-8"))
-        ),
+        "parameters": json.dumps(needed(_record(work, row.case_id), facts_in, AGAIN)),
         "fold": row.fold,
         "synthetic": True,
     }

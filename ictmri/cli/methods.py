@@ -90,6 +90,8 @@ def reproduce(  # noqa: PLR0913
     chosen = [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
     only = _numbers("--folds", folds) if folds else None
     for one in chosen:
+        for line in one.overruled(profile.value):
+            typer.echo(f"{recipe}: {line}", err=True)
         done = run(
             one,
             find_cohort(cohort),

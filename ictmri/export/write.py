@@ -21,6 +21,7 @@ from ictmri.files import sha256_bytes, write_bytes, write_json, write_text
 from ictmri.manifest import fingerprints
 from ictmri.parallel import run_all
 from ictmri.schema import Config
+from ictmri.states import json_mapping, kept
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
@@ -170,10 +171,8 @@ def _prepared(out: Path, key: dict[str, Any]) -> Path:
     """Return the work folder, emptied where it belongs to another export."""
     part = work_folder(out, "export")
     stamp = part / FILE_NAME
-    if not stamp.is_file() or {**json.loads(stamp.read_text(encoding="utf-8")), "files": None} != {
-        **key,
-        "files": None,
-    }:
+    known = kept(stamp, json_mapping)
+    if known is None or {**known, "files": None} != {**key, "files": None}:
         shutil.rmtree(part, ignore_errors=True)
         write_json(stamp, key)
     for stale in part.rglob(".*.part"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,8 +10,9 @@ from typing import Any
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import write_bytes, write_json
+from ictmri.files import write_bytes
 from ictmri.parallel import run_all
+from ictmri.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.volumes import pack, unpack
 
 
@@ -54,7 +54,7 @@ def remove_faces(cohort: Cohort, work: Path, jobs: int | None) -> list[FaceOutco
     waiting = (
         (row["case_id"], row["image"]) for row in cohort.rows("default", ["case_id", "image"])
     )
-    todo = [i for i in cohort.folds().case_ids if not _outcome_path(work, i).is_file()]
+    todo = [i for i in cohort.folds().case_ids if not read_record(_outcome_path(work, i))]
     wanted = set(todo)
     run_all(
         partial(_remove, work),
@@ -74,7 +74,7 @@ def defaced(work: Path, case_id: str, stored: dict[str, Any]) -> dict[str, Any]:
 
 def read_outcome(work: Path, case_id: str) -> FaceOutcome:
     """Return what was done to a case."""
-    return FaceOutcome(**json.loads(_outcome_path(work, case_id).read_text(encoding="utf-8")))
+    return FaceOutcome(**needed(_outcome_path(work, case_id), facts_in, AGAIN))
 
 
 def refuse_unfound(outcomes: list[FaceOutcome]) -> None:
@@ -98,8 +98,12 @@ def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
     from ictmri.release.defacing import remove_face
 
     case_id, stored = item
+    before, after = (picture_path(work, case_id, when) for when in ("before", "after"))
+    made = [before, after, _volume_path(work, case_id)]
+    for stale in made:
+        stale.unlink(missing_ok=True)
     image = unpack(stored)
-    write_bytes(picture_path(work, case_id, "before"), montage(image))
+    write_bytes(before, montage(image))
     try:
         done = remove_face(image)
     except AlignmentError as error:
@@ -110,8 +114,9 @@ def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
         )
         if not done.extracted:
             write_bytes(_volume_path(work, case_id), pack(done.image, case_id)["bytes"])
-            write_bytes(picture_path(work, case_id, "after"), montage(done.image))
-    write_json(_outcome_path(work, case_id), asdict(outcome))
+            write_bytes(after, montage(done.image))
+    files = [path for path in made if path.is_file()]
+    write_record(_outcome_path(work, case_id), asdict(outcome), files)
 
 
 def summary(outcomes: list[FaceOutcome]) -> dict[str, Any]:

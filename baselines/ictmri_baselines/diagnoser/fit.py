@@ -5,7 +5,6 @@ The test cases are cut and predicted after the last weight was set; the trainer 
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, remove_parts, sha256_bytes, write_json
+from ictmri.files import canonical_json, remove_parts, sha256_bytes
+from ictmri.states import facts_in, kept, read_record, write_record
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.diagnoser.augmentation import Augmentation
 from ictmri_baselines.diagnoser.checkpoint import (
@@ -30,7 +30,6 @@ from ictmri_baselines.diagnoser.checkpoint import (
     MODEL,
     Description,
     load_model,
-    read_description,
     save_model,
     versions,
 )
@@ -51,6 +50,7 @@ from ictmri_baselines.diagnoser.trainer import (
     LAST,
     LOGS,
     Compute,
+    WholeFiles,
     launched,
     make_trainer,
     quiet,
@@ -235,9 +235,9 @@ def _member(
 ) -> _Member:
     """Train one network, go on with it, or load it where it is there already."""
     identity = identity_of(train, labels, settings, workspace, seed)
-    model = workspace.folder / MODEL
-    if model.is_file() and read_description(model).identity == identity:
-        network, description = load_model(model)
+    known = read_record(workspace.folder / _IDENTITY)
+    if known is not None and known.get("identity") == identity and known.get("trained"):
+        network, description = load_model(workspace.folder / MODEL)
         return _Member(network, description.temperature)
     _claim(workspace.folder, identity)
     inputs = open_inputs(
@@ -274,8 +274,8 @@ def _member(
         origin=dict(workspace.origin),
         versions=versions(),
     )
-    known = reference(training.network.eval(), learned.inputs, batch=settings.optimisation.batch)
-    _keep(workspace.folder, training.network, description, known)
+    like = reference(training.network.eval(), learned.inputs, batch=settings.optimisation.batch)
+    _keep(workspace.folder, training.network, description, like)
     return _Member(training.network, temperature)
 
 
@@ -292,15 +292,33 @@ def _network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
 def _fit(training: Training, settings: Settings, folder: Path) -> int:
     """Train from the last state that was kept; return the epoch whose weights the network has."""
     select = training.inner_cases is not None
-    last = folder / f"{LAST}.ckpt"
+    last = _whole_states(folder, select=select)
     with quiet():
         trainer = make_trainer(settings.compute, settings.optimisation, folder, select=select)
-        trainer.fit(training, ckpt_path=last if last.is_file() else None)
+        trainer.fit(training, ckpt_path=last)
     if not select:
         return settings.optimisation.epochs
-    best = torch.load(folder / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
+    best = WholeFiles().load_checkpoint(folder / f"{BEST}.ckpt", map_location=_on_cpu)
     training.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1
+
+
+def _whole_states(folder: Path, *, select: bool) -> Path | None:
+    """Return the state to go on from, if it is whole and so is what it relies on."""
+    last, best = (folder / f"{name}.ckpt" for name in (LAST, BEST))
+    if kept(last, _checked) and (not select or kept(best, _checked)):
+        return last
+    last.unlink(missing_ok=True)
+    return None
+
+
+def _checked(path: Path) -> bool:
+    WholeFiles().load_checkpoint(path, map_location=_on_cpu)
+    return True
+
+
+def _on_cpu(storage: Any, location: str) -> Any:  # noqa: ARG001 - as torch calls it
+    return storage
 
 
 def _probabilities(member: _Member, inputs: Inputs, settings: Settings) -> NDArray[np.float64]:
@@ -326,8 +344,8 @@ def _member_seed(seed: int, member: int) -> int:
 def _claim(folder: Path, identity: str) -> None:
     """Remove what another training left here."""
     path = folder / _IDENTITY
-    known = json.loads(path.read_text(encoding="utf-8"))["identity"] if path.is_file() else None
-    if known == identity:
+    known = kept(path, facts_in)
+    if known is not None and known.get("identity") == identity:
         remove_parts(folder)
         return
     for name in (f"{LAST}.ckpt", f"{BEST}.ckpt", MODEL, CARD, REFERENCE):
@@ -335,7 +353,7 @@ def _claim(folder: Path, identity: str) -> None:
     for name in LOGS:
         shutil.rmtree(folder / name, ignore_errors=True)
     remove_parts(folder)
-    write_json(path, {"identity": identity})
+    write_record(path, {"identity": identity, "trained": False})
 
 
 @rank_zero_only
@@ -344,7 +362,9 @@ def _keep(
 ) -> None:
     """Write the model after what it learned from is like; the states that led to it are not needed then."""
     save_reference(folder, known)
-    save_model(folder, network, description)
+    model = save_model(folder, network, description)
+    facts = {"identity": description.identity, "trained": True}
+    write_record(folder / _IDENTITY, facts, [model, folder / REFERENCE])
     if not launched():
         for name in (LAST, BEST):
             (folder / f"{name}.ckpt").unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +104,16 @@ class WholeFiles(CheckpointIO):
         map_location: Callable[..., Any] | None = None,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        """Read a checkpoint."""
+        """Read a checkpoint.
+
+        Raises:
+            ValueError, OSError, RuntimeError: it is damaged.
+        """
+        with zipfile.ZipFile(path) as file:
+            # PyTorch's own reader does not look at the checksums.
+            damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         found: dict[str, Any] = torch.load(
             path, map_location=map_location, weights_only=weights_only is not False
         )

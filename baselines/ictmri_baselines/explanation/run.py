@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
+from ictmri.states import needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL
 from ictmri_baselines.reproduce import data_digest
+from ictmri_baselines.workspace import RUN, read_run
 
 _FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")
 
@@ -44,12 +45,12 @@ def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
     Raises:
         InputError: it is no run, or one of another cohort, other folds or other data.
     """
-    path = run / "run.json"
+    path = run / RUN
     if not path.is_file():
         raise InputError(
             str(run), ["no run: there is no run.json"], "give the --out of ictmri reproduce"
         )
-    identity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    identity = needed(path, read_run, "make the run again: ictmri reproduce")
     here = {
         "cohort": cohort.name,
         "folds_sha256": cohort.manifest.folds_sha256,
@@ -76,7 +77,12 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
         InputError: there is none.
     """
     found = [
-        FoldModel(folder / MODEL, int(match[2]), int(match[1]), _predictions(folder))
+        FoldModel(
+            folder / MODEL,
+            int(match[2]),
+            int(match[1]),
+            needed(folder.with_suffix(".csv"), _predictions, "run ictmri reproduce again"),
+        )
         for folder in (run / "folds").glob("seed*-fold*")
         if (match := _FOLDER.fullmatch(folder.name)) and (folder / MODEL).is_file()
         if folder.with_suffix(".csv").is_file()
@@ -89,8 +95,8 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
     return sorted(chosen, key=lambda model: (model.seed, model.fold))
 
 
-def _predictions(folder: Path) -> dict[str, NDArray[np.float64]]:
-    with folder.with_suffix(".csv").open(newline="", encoding="utf-8") as stream:
+def _predictions(path: Path) -> dict[str, NDArray[np.float64]]:
+    with path.open(newline="") as stream:
         return {
             row["case_id"]: np.array([float(row[f"p_{name}"]) for name in CLASSES])
             for row in csv.DictReader(stream)

@@ -124,6 +124,16 @@ def ensure_priors(
     if "process" not in cohort.manifest.steps:
         sys.stderr.write(f"{cohort.name} is not processed yet: ictmri process, ictmri localize\n")
         cohort = process_cohort(cohort, settings, workers=workers)
+    there = cohort.manifest.steps["process"].get("settings", {})
+    other = [
+        f"{k} {there.get(k)}, not {v}"
+        for k, v in settings.model_dump(mode="json").items()
+        if there.get(k) != v
+    ]
+    if other:
+        sys.stderr.write(
+            f"{cohort.name} is processed already, and taken as it is: {'; '.join(other)}\n"
+        )
     if "localize" not in cohort.manifest.steps:
         cohort = localize_cohort(cohort, workers=workers)
     return cohort

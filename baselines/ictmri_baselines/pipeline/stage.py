@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from ictmri.builders.change import close_work, opened_work
 from ictmri.cluster import Cluster
 from ictmri.cohort import Cohort
-from ictmri.files import write_json
 from ictmri.parallel import run_all
+from ictmri.states import AGAIN, DAMAGED, facts_in, needed, read_record, write_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,8 @@ def each_case(
     workers: Workers,
 ) -> None:
     """Run ``function`` over the rows whose case is not finished in ``work``."""
-    done = {path.name.removesuffix(DONE) for path in work.glob(f"*{DONE}")}
+    records = {path.name.removesuffix(DONE): path for path in work.glob(f"*{DONE}")}
+    done = {case_id for case_id, path in records.items() if read_record(path) is not None}
     run_all(
         function,
         (row for row in rows if row["case_id"] not in done),
@@ -74,14 +74,15 @@ DONE = ".done.json"
 
 
 def finish_case(work: Path, case_id: str, facts: dict[str, Any]) -> None:
-    """Record that a case is finished."""
-    write_json(work / f"{case_id}{DONE}", facts)
+    """Record that a case is finished, with everything that was written of it."""
+    files = [path for path in work.glob(f"{case_id}[._]*") if path.suffix != DAMAGED]
+    files = [path for path in files if path.is_file() and not path.name.endswith(DONE)]
+    write_record(work / f"{case_id}{DONE}", facts, files)
 
 
 def facts_of(work: Path, case_id: str) -> dict[str, Any]:
     """Return what was recorded about a finished case."""
-    facts: dict[str, Any] = json.loads((work / f"{case_id}{DONE}").read_text(encoding="utf-8"))
-    return facts
+    return needed(work / f"{case_id}{DONE}", facts_in, AGAIN)
 
 
 def volume(path: Path, case_id: str) -> dict[str, Any] | None:

@@ -12,11 +12,13 @@ import numpy as np
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
+from ictmri.states import needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.fit import Settings as Training
 from ictmri_baselines.diagnoser.fit import read_settings
 from ictmri_baselines.processor import PRESETS, Settings
 from ictmri_baselines.recipe import load_recipe, recipe_ids
+from ictmri_baselines.workspace import RUN, read_run
 from ictmri_benchmark.protocol import REPORT_SCHEMA
 
 _METHOD: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
@@ -142,11 +144,9 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _why_none(run: Path) -> str:
-    if (run / "run.json").is_file():
-        recipe = json.loads((run / "run.json").read_text(encoding="utf-8")).get(
-            "recipe", "its recipe"
-        )
-        return f"this run of {recipe} kept no models"
+    if (run / RUN).is_file():
+        made = needed(run / RUN, read_run, "make the run again: ictmri reproduce")
+        return f"this run of {made['recipe']} kept no models"
     return "this folder is no run of ictmri reproduce: it holds neither run.json nor a model"
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 
-from ictmri.files import canonical_json, sha256_bytes, write_bytes, write_json
+from ictmri.files import canonical_json, sha256_bytes, write_bytes
+from ictmri.states import read_record, write_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,14 @@ class Keep:
     def find(self, step: str, key: str) -> tuple[nib.Nifti1Image, dict[str, Any]] | None:
         """Return a kept image and the record of how it was made, or None."""
         image, record = self._paths(step, key)
-        if not (image.is_file() and record.is_file()):
-            return None
-        return nib.Nifti1Image.from_bytes(image.read_bytes()), json.loads(
-            record.read_text(encoding="utf-8")
-        )
+        facts = read_record(record)
+        return None if facts is None else (nib.Nifti1Image.from_bytes(image.read_bytes()), facts)
 
     def store(self, step: str, key: str, image: nib.Nifti1Image, record: dict[str, Any]) -> None:
-        """Keep an image and its record; the image, written last and in one step, makes them count."""
+        """Keep an image and its record; the record, written last and in one step, makes them count."""
         image_path, record_path = self._paths(step, key)
-        write_json(record_path, record)
         write_bytes(image_path, image.to_bytes())
+        write_record(record_path, record, [image_path])
 
     def clear(self) -> None:
         """Remove what was kept of this case."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import shutil
 import stat
@@ -16,6 +15,7 @@ from typing import IO, Final
 
 from ictmri.errors import InputError
 from ictmri.files import write_json
+from ictmri.states import json_mapping, kept
 
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".txz")
 FOREIGN: Final = (".7z", ".rar", ".001", ".z01", ".part1", ".zst")
@@ -62,10 +62,9 @@ def unpack(archive: Path, into: Path, wanted: Callable[[str], bool]) -> int:
     """
     note = into.with_name(f"{into.name}.json")
     stamp = stamp_of(archive)
-    if into.is_dir() and note.is_file():
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["archive"] == stamp:
-            return int(known["left"])
+    known = kept(note, json_mapping) if into.is_dir() else None
+    if known is not None and known.get("archive") == stamp and isinstance(known.get("left"), int):
+        return int(known["left"])
     part = into.with_name(f"{into.name}.part")
     for folder in (part, into):
         shutil.rmtree(folder, ignore_errors=True)

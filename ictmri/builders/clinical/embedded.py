@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any, Final
 from ictmri.builders.clinical.archives import MAX_FILE, stamp_of
 from ictmri.errors import InputError
 from ictmri.files import write_json
+from ictmri.states import json_mapping, kept
 
 _MAGICS: Final = {b"\x1f\x8b": ".nii.gz", b"NRRD": ".nrrd", b"ObjectType": ".mha"}
 _WHOLE: Final = ".whole.json"
@@ -55,7 +55,8 @@ def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[s
         By column, the path below ``into`` of each row's image; empty where the row has none.
     """
     whole, stamp = into / _WHOLE, stamp_of(path)
-    made = whole.is_file() and json.loads(whole.read_text(encoding="utf-8")) == stamp
+    known = kept(whole, json_mapping)
+    made = known is not None and known.get("stamp") == stamp
     if not made:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
@@ -71,7 +72,7 @@ def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[s
                 (into / name).parent.mkdir(exist_ok=True)
                 (into / name).write_bytes(content)
     if not made:
-        write_json(whole, stamp)
+        write_json(whole, {"stamp": stamp})
     return {column: found for column, found in names.items() if any(found)}
 
 
