@@ -13,7 +13,7 @@ from ictmri.errors import AccessError, InputError, nearest
 from ictmri.extras import need
 from ictmri.folds import FoldTable, read_folds
 from ictmri.manifest import Manifest, damaged_files, read_manifest
-from ictmri.resources import shipped, user_cache
+from ictmri.resources import at_home, find_cache, shipped, user_cache
 from ictmri.versions import FIRST_VERSION
 
 CLINICAL: Final = "ictmri"
@@ -197,10 +197,10 @@ def local_cohort(name: str | Path) -> Cohort | None:
     """Return the cohort if it is on this machine already, else None."""
     from ictmri.hub_cache import kept_release
 
-    home = os.environ.get("ICTMRI_HOME")
-    places = [Path(name).expanduser()]
-    places += [Path(home).expanduser() / name] if home else []
-    places += [user_cache() / name]
+    home, cache = os.environ.get("ICTMRI_HOME"), find_cache()
+    places = [at_home(Path(name))]
+    places += [at_home(Path(home)) / name] if home else []
+    places += [cache / name] if cache else []
     for place in places:
         if (place / "manifest.json").is_file():
             return open_cohort(place)

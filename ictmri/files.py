@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any, Final
 from ictmri.errors import InputError
 
 _PART: Final = ".part"
+_ELSEWHERE: Final = "choose another path"
 _KINDS: Final = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -128,6 +130,36 @@ def remove_parts(folder: Path, name: str = "") -> None:
     for path in folder.iterdir():
         if path.name.startswith(prefix) and path.suffix == _PART and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def is_free(place: Path) -> bool:
+    """Return whether something may be written here: nothing is there, or an empty folder."""
+    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+
+
+def check_writable(path: Path) -> None:
+    """Find out whether a file or folder can be made or changed, before the work that it is for.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        place = path.resolve()
+        while not place.is_dir():
+            place = place.parent
+            if place.exists() and not place.is_dir():
+                problem = f"{place} is a file, no folder can be made in it"
+                raise InputError(str(path), [problem], _ELSEWHERE)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=_PART, dir=place)
+    except RuntimeError:
+        raise InputError(str(path), ["is a link that leads to itself"], _ELSEWHERE) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+            raise
+        raise InputError(str(path), [f"cannot be written: {error.strerror}"], _ELSEWHERE) from None
+    os.close(handle)
+    Path(name).unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

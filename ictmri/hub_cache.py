@@ -12,7 +12,7 @@ from ictmri.files import write_text
 from ictmri.hub import download, preflight
 from ictmri.hub_errors import HubError, reaching
 from ictmri.manifest import FILE_NAME, damaged_files, read_manifest
-from ictmri.resources import user_cache
+from ictmri.resources import find_cache, user_cache
 from ictmri.states import DAMAGED, kept
 
 _NEWEST: Final = "main"
@@ -27,7 +27,10 @@ def is_repository(name: str | Path) -> bool:
 
 def kept_release(repo_id: str, revision: str | None = None) -> Path | None:
     """Return the folder of a release that was fetched before, as its revision stood then, else None."""
-    folder = _folder(repo_id)
+    cache = find_cache()
+    if cache is None:
+        return None
+    folder = _folder(cache, repo_id)
     asked = revision or _NEWEST
     ref = folder / "refs" / quote(asked, safe="")
     known = kept(ref, _commit_in)
@@ -54,7 +57,7 @@ def fetch_release(repo_id: str, *, token: str | None = None, revision: str | Non
         HubError: the repository cannot be read.
         InputError: it is no cohort, or its files are not those that its manifest lists.
     """
-    folder = _folder(repo_id)
+    folder = _folder(user_cache(), repo_id)
     try:
         commit = preflight(repo_id, token=token, revision=revision)
     except HubError as error:
@@ -92,8 +95,8 @@ def _refuse_other_data(repo_id: str, commit: str, token: str | None) -> None:
         )
 
 
-def _folder(repo_id: str) -> Path:
-    return user_cache() / "hub" / repo_id.replace("/", "--")
+def _folder(cache: Path, repo_id: str) -> Path:
+    return cache / "hub" / repo_id.replace("/", "--")
 
 
 def _verified(folder: Path) -> set[str]:
@@ -102,7 +105,7 @@ def _verified(folder: Path) -> set[str]:
 
 
 def _commit_in(ref: Path) -> str:
-    commit = ref.read_text().strip()
+    commit = ref.read_text(encoding="utf-8").strip()
     if not _COMMIT.fullmatch(commit):
         raise ValueError("holds no commit")
     return commit

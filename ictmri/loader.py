@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +19,10 @@ from datasets.exceptions import DatasetGenerationError
 from ictmri.builders.change import only_one
 from ictmri.cohort import Cohort, find_cohort
 from ictmri.errors import InputError
+from ictmri.files import check_writable
+from ictmri.resources import at_home
 from ictmri.schema import features
+from ictmri.states import json_mapping
 
 if TYPE_CHECKING:
     from ictmri.schema import Config
@@ -84,9 +89,13 @@ def load_dataset(
 def prime(cohort: Cohort) -> None:
     """Put the default config into the datasets cache.
 
-    Afterwards the literal ``datasets.load_dataset("<name>")`` works from any directory.
+    Afterwards the literal ``datasets.load_dataset("<name>")`` works from any directory. A cache that
+    cannot be written is a warning: nothing else needs it.
     """
-    CohortBuilder(cohort, "default").prepare()
+    try:
+        CohortBuilder(cohort, "default").prepare()
+    except InputError as error:
+        sys.stderr.write(f"warning: {error}\n")
 
 
 class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
@@ -101,12 +110,13 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> None:
         self.cohort = cohort
         self.data_files = cohort.parquet_files(config)
-        super().__init__(
-            cache_dir=None if cache_dir is None else str(cache_dir),
-            dataset_name=cohort.name,
-            config_name=config,
-            hash=cohort.manifest.digest_of(config)[:16],
-        )
+        place = Path(datasets.config.HF_DATASETS_CACHE if cache_dir is None else cache_dir)
+        key = cohort.manifest.digest_of(config)[:16]
+        with _reached(at_home(place), cohort) as cache:
+            _drop_damaged(cache / cohort.name, key)
+            super().__init__(
+                cache_dir=str(cache), dataset_name=cohort.name, config_name=config, hash=key
+            )
 
     def prepare(self) -> None:
         """Fill the cache, unless that was done before; the files are verified first."""
@@ -119,21 +129,11 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             os.utime(default.cache_dir)
 
     def _fill_cache(self) -> None:
-        try:
-            with only_one(Path(self.cache_dir)):
-                # What a killed process left there would be taken along.
-                shutil.rmtree(f"{self.cache_dir}.incomplete", ignore_errors=True)
-                self.download_and_prepare()
-        except (OSError, DatasetGenerationError) as error:
-            cause = error if isinstance(error, OSError) else error.__cause__
-            if not isinstance(cause, OSError):
-                raise
-            raise InputError(
-                str(self.cache_dir),
-                [f"cannot be written: {cause.strerror or cause}"],
-                f"free space there, or set HF_HOME to another disk, and run the same command again; "
-                f"the cohort in {self.cohort.root} is whole",
-            ) from error
+        place = Path(self.cache_dir)
+        with _reached(place, self.cohort), only_one(place):
+            # What a killed process left there would be taken along.
+            shutil.rmtree(f"{place}.incomplete", ignore_errors=True)
+            self.download_and_prepare()
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=features(self.config.name))
@@ -150,6 +150,54 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             with pq.ParquetFile(file, pre_buffer=False) as opened:
                 for index, batch in enumerate(opened.iter_batches(batch_size=8)):
                     yield Key(number, index), pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _reached(cache: Path, cohort: Cohort) -> Iterator[Path]:
+    """Say of a cache that cannot be written where it is, and how to have another."""
+    try:
+        check_writable(cache)
+        yield cache
+    except (OSError, InputError, DatasetGenerationError) as error:
+        cause = error.__cause__ if isinstance(error, DatasetGenerationError) else error
+        if isinstance(cause, OSError):
+            problems = [f"cannot be written: {cause.strerror or cause}"]
+        elif isinstance(cause, InputError):
+            problems = cause.problems
+        else:
+            raise
+        raise InputError(
+            f"the datasets cache {cache}",
+            problems,
+            f"free space there, or set HF_HOME to a folder that you may write to, and run the same "
+            f"command again; the cohort in {cohort.root} is whole",
+        ) from error
+
+
+def _drop_damaged(entries: Path, key: str) -> None:
+    """Remove copies of this data that are not whole, so that they are made again."""
+    for entry in entries.glob(f"*/*/{key}"):
+        damage = _damage(entry)
+        if damage:
+            shutil.rmtree(entry)
+            sys.stderr.write(f"warning: {entry} is damaged ({damage}): made again\n")
+
+
+def _damage(entry: Path) -> str:
+    try:
+        for split, facts in json_mapping(entry / "dataset_info.json")["splits"].items():
+            files = [*entry.glob(f"*-{split}.arrow"), *entry.glob(f"*-{split}-*.arrow")]
+            rows = sum(map(_rows_in, files))
+            if rows != facts["num_examples"]:
+                return f"{split} holds {rows} of {facts['num_examples']} cases"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        return str(error).partition("\n")[0]
+    return ""
+
+
+def _rows_in(path: Path) -> int:
+    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as batches:
+        return sum(batch.num_rows for batch in batches)
 
 
 def _splits(fold: int | None, n_folds: int, split: str | None) -> str | dict[str, str] | None:

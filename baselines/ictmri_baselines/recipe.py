@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
-from ictmri.resources import shipped
+from ictmri.resources import at_home, shipped
 from ictmri.yamlfile import read_yaml
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -129,7 +129,7 @@ def load_recipe(name: str) -> Recipe:
         InputError: there is no such recipe, or the file is not valid.
     """
     is_file = name.endswith((".yaml", ".yml"))
-    path = Path(name).expanduser() if is_file else _shipped(name)
+    path = at_home(Path(name)) if is_file else _shipped(name)
     own, below = _read(path)
     try:
         recipe = Recipe(id=path.stem if is_file else name, **_extended(below, own))

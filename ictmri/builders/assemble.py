@@ -12,7 +12,7 @@ from ictmri.builders.change import changing, close_work, work_folder
 from ictmri.builders.place import check_place
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import replacing, write_bytes, write_text
+from ictmri.files import is_free, replacing, write_bytes, write_text
 from ictmri.folds import FoldRow, write_folds
 from ictmri.manifest import Manifest, fingerprints, write_manifest
 from ictmri.schema import Config, features
@@ -60,7 +60,7 @@ def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
         InputError: something else stands there.
     """
     check_place(out)
-    if not out.exists():
+    if is_free(out):
         return None
     cohort = open_cohort(out)
     if cohort.manifest.generator != generator:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from ictmri.files import private_folder, remove_parts, write_json
+from ictmri.locks import locked
 from ictmri.manifest import FILE_NAME, read_manifest
 from ictmri.states import json_mapping, kept
 
@@ -27,20 +27,8 @@ _BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html")
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Let one process at a time work on a folder; others wait."""
-    from filelock import FileLock, Timeout
-
-    path = work_folder(out, "lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        sys.stderr.write(f"waiting for another process that works on {out}\n")
-        lock.acquire()
-    try:
+    with locked(work_folder(out, "lock"), f"works on {out}"):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ictmri.errors import InputError
+from ictmri.files import check_writable, is_free
 from ictmri.manifest import FILE_NAME
 
 _NEXT = "choose another --out"
@@ -21,13 +22,11 @@ def check_place(out: Path, sources: Iterable[Path] = ()) -> None:
     Raises:
         InputError: something else stands there, or it lies inside a source.
     """
-    place = out.resolve()
-    if place.exists() and not (place / FILE_NAME).is_file():
+    if is_free(out):
+        check_writable(out)
+    elif not (out / FILE_NAME).is_file():
         raise InputError(str(out), ["this path is taken and is no cohort folder"], _NEXT)
-    above = next(path for path in place.parents if path.exists())
-    if not above.is_dir():
-        raise InputError(str(out), [f"{above} is a file, no folder can be made in it"], _NEXT)
-    around = set(place.parents)
+    around = set(out.resolve().parents)
     inside = [source for source in sources if source.resolve() in around]
     if inside:
         # What is written there would become a part of the scan when it is read the next time.

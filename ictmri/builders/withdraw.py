@@ -18,7 +18,7 @@ from ictmri.builders.pseudonyms import link_path
 from ictmri.builders.successor import take_over_link
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError, nearest
-from ictmri.files import write_text
+from ictmri.files import is_free, write_text
 from ictmri.folds import FoldRow, write_folds
 from ictmri.versions import FILE_NAME as CHANGES
 from ictmri.versions import changes_text, revised
@@ -106,7 +106,7 @@ def _check(
         problems.append("no case was named")
     if reason not in REASONS:
         problems.append(f"unknown reason {reason!r}; choose {', '.join(REASONS)}")
-    if out.exists():
+    if not is_free(out):
         problems.append(f"{out} is taken: a version is never written over another")
     emptied = {row.fold for row in rows} - {row.fold for row in kept}
     problems += [f"fold {fold} would be empty" for fold in sorted(emptied)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ictmri import __version__
 from ictmri.cli import (
@@ -23,13 +24,28 @@ from ictmri.cli import (
 )
 from ictmri.cli.failures import system_failure
 from ictmri.cli.output import echo
-from ictmri.errors import IctmriError, MissingDependencyError
+from ictmri.cli.places import Commands
+from ictmri.errors import IctmriError, InputError, MissingDependencyError
 from ictmri.extras import extra_of
 
 _INTERRUPTED = 130
 
-app = typer.Typer(
+
+class _Group(TyperGroup):
+    """The root: a file that ends too early is no Ctrl-C, which it would be taken for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            problem = f"a file ends too early ({error})"
+            raise InputError(str(ctx.invoked_subcommand), [problem], "check its files") from error
+
+
+app = Commands(
     name="ictmri",
+    cls=_Group,
     help="ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

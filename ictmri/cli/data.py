@@ -14,6 +14,7 @@ import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
+from ictmri.cli.places import Commands
 from ictmri.extras import need
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ictmri.cohort import Cohort
     from ictmri.folds import FoldTable
 
-build_app = typer.Typer(help="Build a cohort folder.", no_args_is_help=True)
+build_app = Commands(help="Build a cohort folder.", no_args_is_help=True)
 
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes [default: all usable cores].")

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from ictmri.cli.output import echo
+from ictmri.cli.places import Commands
 
-entry_app = typer.Typer(help="Entries of the leaderboard.", no_args_is_help=True)
+entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
 
 Entries = Annotated[Path, typer.Option(help="Folder of all entries.")]
 

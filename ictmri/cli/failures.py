@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import Final
 
 from ictmri.errors import InputError
@@ -24,6 +25,9 @@ _NEXT: Final = {
     errno.ENOTDIR: "check this path: a part of it is a file",
     errno.EEXIST: "choose another path",
     errno.EISDIR: "choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "choose another path: this one is a link that leads to itself",
+    errno.ESTALE: f"connect the network drive anew, then {_AGAIN}",
 }
 
 
@@ -31,7 +35,17 @@ def system_failure(error: OSError | MemoryError) -> InputError:
     """Return what stopped a command, where, and the next step."""
     if isinstance(error, MemoryError):
         return InputError("memory", ["there is not enough of it"], _NEXT[errno.ENOMEM])
+    if isinstance(error, FileNotFoundError) and not _is_somewhere():
+        return InputError("the working directory", ["was removed"], "change to one that is there")
     code = error.errno or 0
     what = os.strerror(code) if code else str(error)
     next_step = _NEXT.get(code, f"solve this and {_AGAIN}")
     return InputError(str(error.filename or "the system"), [what], next_step)
+
+
+def _is_somewhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.output import echo
+from ictmri.cli.places import Commands
 
-sealed_app = typer.Typer(
+sealed_app = Commands(
     help="Sealed mode: the organiser keeps the labels, anyone can verify.", no_args_is_help=True
 )
 

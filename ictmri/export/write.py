@@ -17,7 +17,7 @@ from ictmri.errors import InputError
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.export.source import ACQUISITION, CARD, LICENCE, Case, Source, read_source
-from ictmri.files import sha256_bytes, write_bytes, write_json, write_text
+from ictmri.files import is_free, sha256_bytes, write_bytes, write_json, write_text
 from ictmri.manifest import fingerprints
 from ictmri.parallel import run_all
 from ictmri.schema import Config
@@ -131,7 +131,7 @@ def _key(cohort: Cohort, target: Target, configs: tuple[Config, ...]) -> dict[st
 
 def _finished(out: Path, key: dict[str, Any]) -> Export | None:
     """Return the export at ``out`` if it is this one and whole, None if nothing is there."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if is_free(out):
         return None
     another = "choose another --out, or remove that folder first"
     record = _record(out)

@@ -13,7 +13,7 @@ from ictmri.builders.assemble import publish_documents, write_config
 from ictmri.builders.change import alone_with, opened_work, work_folder
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes, sha256_file, write_json, write_text
+from ictmri.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.folds import FoldRow
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
@@ -165,7 +165,7 @@ def _made_by(out: Path, step: dict[str, Any]) -> bool:
     Raises:
         InputError: something that is no release lies there.
     """
-    if not out.exists():
+    if is_free(out):
         return False
     if not (out / MANIFEST).is_file() or "release" not in open_cohort(out).manifest.steps:
         raise InputError(

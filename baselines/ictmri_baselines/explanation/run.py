@@ -96,7 +96,7 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
 
 
 def _predictions(path: Path) -> dict[str, NDArray[np.float64]]:
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return {
             row["case_id"]: np.array([float(row[f"p_{name}"]) for name in CLASSES])
             for row in csv.DictReader(stream)

@@ -19,6 +19,7 @@ import numpy as np
 from ictmri.atlas.alignment import Aligned
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.files import sha256_file
+from ictmri.resources import at_home
 from ictmri_baselines.processor.brain_grid import network_grid, on_scan
 from ictmri_baselines.processor.brain_mask import cleaned
 from ictmri_baselines.processor.step import version_of
@@ -62,8 +63,8 @@ class HdBet2:
             InputError: a file of them is not there.
         """
         named = self.folder or os.environ.get(FOLDER_VARIABLE)
-        default = Path.home() / "hd-bet_params" / "release_2.0.0"
-        folder = Path(named) if named else default
+        default = Path("~") / "hd-bet_params" / "release_2.0.0"
+        folder = at_home(Path(named) if named else default)
         missing = [
             f"{folder / name} is not there" for name in _FILES if not (folder / name).is_file()
         ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import write_bytes, write_text
+from ictmri.files import is_free, write_bytes, write_text
 from ictmri.folds import FoldTable
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.entry import BenchmarkRef, Entry, write_entry
@@ -29,8 +29,8 @@ def write_entries(
     Raises:
         InputError: ``out`` exists.
     """
-    if out.exists():
-        raise InputError(str(out), ["exists"], "choose a path that does not exist")
+    if not is_free(out):
+        raise InputError(str(out), ["exists and is not empty"], "choose another path")
     standing = _standing(state, submissions)
     slugs = Counter(item.entry.slug for _, item in standing)
     for participant, item in standing:

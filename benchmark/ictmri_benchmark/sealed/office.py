@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ictmri.errors import InputError
 from ictmri.files import sha256_file, write_bytes, write_text
 from ictmri.folds import FoldTable, read_folds
+from ictmri.locks import locked
 from ictmri_benchmark.sealed import keys
 from ictmri_benchmark.sealed.commitment import SALT_BYTES, commit
 from ictmri_benchmark.sealed.documents import (
@@ -212,16 +213,14 @@ def opened(folder: Path) -> Iterator[Office]:
     Raises:
         InputError: it is none, another process holds it, or the log was edited or cut.
     """
-    from filelock import FileLock, Timeout
-
     if not (folder / "public" / "challenge.json").is_file():
         next_step = "make one: ictmri sealed init --help"
         raise InputError(str(folder), ["not an organiser's folder"], next_step)
-    lock = FileLock(folder / "private" / ".lock", timeout=_LOCK_SECONDS)
+    lock = folder / "private" / ".lock"
     try:
-        with lock:
+        with locked(lock, f"works on {folder}", seconds=_LOCK_SECONDS):
             yield _office(folder)
-    except Timeout:
+    except TimeoutError:
         raise InputError(str(folder), ["another command is at work here"], "try later") from None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ictmri.errors import InputError
-from ictmri.files import as_new_folder, write_text
+from ictmri.files import as_new_folder, is_free, write_text
 from ictmri.folds import FoldRow, write_folds
 from ictmri_benchmark.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed import keys
@@ -68,8 +68,8 @@ def init(
     Raises:
         InputError: the folder exists.
     """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(str(folder), ["exists"], "choose a path that does not exist")
+    if folder.is_symlink() or not is_free(folder):
+        raise InputError(str(folder), ["exists and is not empty"], "choose another path")
     key, salt = keys.new_key(), new_salt()
     ordered = sorted(rows, key=lambda row: row.case_id)
     challenge = write_challenge(

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import as_new_folder, write_bytes, write_json
+from ictmri.files import as_new_folder, is_free, write_bytes, write_json
 from ictmri_benchmark.sealed.office import Office, opened
 from ictmri_benchmark.sealed.organiser import close
 
@@ -22,8 +22,8 @@ def reveal(folder: Path, out: Path, *, now: datetime) -> int:
     Raises:
         InputError: ``out`` exists, or the folder is damaged.
     """
-    if out.exists() or out.is_symlink():
-        raise InputError(str(out), ["exists"], "choose a path that does not exist")
+    if out.is_symlink() or not is_free(out):
+        raise InputError(str(out), ["exists and is not empty"], "choose another path")
     with opened(folder) as office:
         close(office, now)
         out.parent.mkdir(parents=True, exist_ok=True)
