@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_file, write_json
+from ictmri.files import canonical_json, sha256_bytes, sha256_file, write_json
 
 T = TypeVar("T")
 
@@ -84,7 +84,8 @@ def write_record(path: Path, facts: Mapping[str, Any], files: Iterable[Path] = (
         files: what was made, in the record's folder or below.
     """
     digests = {file.relative_to(path.parent).as_posix(): sha256_file(file) for file in files}
-    write_json(path, {"facts": dict(facts), "files": digests})
+    content = {"facts": dict(facts), "files": digests}
+    write_json(path, content | {"sha256": _digest(json.loads(canonical_json(content)))})
 
 
 def facts_in(path: Path) -> dict[str, Any]:
@@ -93,20 +94,17 @@ def facts_in(path: Path) -> dict[str, Any]:
     Raises:
         ValueError, KeyError, TypeError: it is damaged.
     """
-    facts = json_mapping(path)["facts"]
-    if not isinstance(facts, dict):
-        raise TypeError("holds no facts")
+    facts: dict[str, Any] = _record(path)["facts"]
     return facts
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """Return the facts of a record whose files are as they were written; None where the part is to do."""
-    facts = kept(path, facts_in)
-    files = None if facts is None else kept(path, _files_in)
-    if facts is None or files is None:
+    record = kept(path, _record)
+    if record is None:
         return None
     whole = True
-    for name, digest in files.items():
+    for name, digest in record["files"].items():
         file = path.parent / name
         if not file.is_file():
             whole = False
@@ -115,14 +113,18 @@ def read_record(path: Path) -> dict[str, Any] | None:
             whole = False
     if not whole:
         path.unlink(missing_ok=True)
-    return facts if whole else None
+    return record["facts"] if whole else None
 
 
-def _files_in(path: Path) -> dict[str, str]:
-    files = json_mapping(path)["files"]
-    if not isinstance(files, dict):
-        raise TypeError("holds no list of files")
-    return files
+def _record(path: Path) -> dict[str, Any]:
+    content = json_mapping(path)
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("its words are not those that were written")
+    return content
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return sha256_bytes(canonical_json(content).encode())
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ictmri.files import is_free, sha256_bytes, write_bytes, write_json, write_t
 from ictmri.manifest import fingerprints
 from ictmri.parallel import run_all
 from ictmri.schema import Config
-from ictmri.states import json_mapping, kept
+from ictmri.states import json_mapping, kept, needed
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
@@ -134,9 +133,9 @@ def _finished(out: Path, key: dict[str, Any]) -> Export | None:
     if is_free(out):
         return None
     another = "choose another --out, or remove that folder first"
-    record = _record(out)
-    if record is None:
+    if not (out / FILE_NAME).is_file():
         raise InputError(str(out), ["this path is taken and is no export"], "choose another --out")
+    record = needed(out / FILE_NAME, _record, another)
     if {name: record.get(name) for name in key} != key:
         name = record.get("cohort", {}).get("name")
         raise InputError(
@@ -150,13 +149,11 @@ def _finished(out: Path, key: dict[str, Any]) -> Export | None:
     return Export(out, record)
 
 
-def _record(out: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((out / FILE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = isinstance(record, dict) and record.get("schema") == SCHEMA and "files" in record
-    return record if known else None
+def _record(path: Path) -> dict[str, Any]:
+    record = json_mapping(path)
+    if record["schema"] != SCHEMA or not isinstance(record["files"], dict):
+        raise ValueError(f"is no {SCHEMA}")
+    return record
 
 
 def _damaged(out: Path, files: dict[str, dict[str, Any]]) -> list[str]:
@@ -199,10 +196,12 @@ def _write_case(
     for volume in wanted:
         path = part / volume.path_of(by_id[row["case_id"]])
         stored = row[volume.column]
-        if stored is None or path.is_file():
+        if stored is None:
             continue
         content = portable(stored["bytes"])
-        write_bytes(path, content if volume.convert is None else volume.convert(content))
+        content = content if volume.convert is None else volume.convert(content)
+        if not path.is_file() or path.read_bytes() != content:
+            write_bytes(path, content)
 
 
 def _files(part: Path) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,25 @@
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
+from ictmri.files import canonical_json
 from ictmri.resources import shipped
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.backbones.settings import DenseNet3D
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.fit import Settings, read_settings
-from ictmri_baselines.recipe import Recipe, load_recipe, merged, recipe_ids
+from ictmri_baselines.recipe import (
+    PROFILES,
+    Profile,
+    Recipe,
+    load_recipe,
+    merged,
+    recipe_ids,
+)
 from ictmri_baselines.reproduce import reproduce
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.entry import load_entry
@@ -161,3 +170,90 @@ def test_wrong_settings_stop_a_run_before_it_begins(phantom: Cohort, tmp_path: P
     assert "optimisation.clip" in str(caught.value)
     assert "view.of" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+# Which of several words wins
+
+
+def chain(name: str) -> list[dict[str, Any]]:
+    """Return the contents of a recipe's files, the one that is extended first."""
+    content = yaml.safe_load((shipped("recipes") / f"{name}.yaml").read_text())
+    parent = content.get("extends")
+    return [*([] if parent is None else chain(parent)), content]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_stands_above_all_settings_of_the_recipes_that_ship(profile: Profile) -> None:
+    for name in recipe_ids():
+        expected: dict[str, Any] = {}
+        for content in chain(name):
+            expected = merged(expected, content.get("settings", {}))
+        for content in chain(name):
+            expected = merged(expected, content.get("profiles", {}).get(profile, {}))
+        assert canonical_json(load_recipe(name).settings_for(profile)) == canonical_json(expected)
+
+
+def other(value: Any, kind: Any) -> Any:
+    """Return a value that a setting may have and has not."""
+    if isinstance(value, bool):
+        return not value
+    if value is None:
+        return 1
+    if choices := [word for word in get_args(kind) if isinstance(word, str) and word != value]:
+        return choices[0]
+    if isinstance(value, tuple):
+        return [round(one + 0.01, 3) for one in value]
+    return value + 1 if isinstance(value, int) else round(value / 2 + 0.01, 4)
+
+
+def every_leaf() -> list[tuple[str, str, Any]]:
+    """Return part, name and another value of every setting."""
+    base = settings("table2/5", "cpu")
+    special = {"backbone": "vit3d", "settings": {"width": 7}, "tap": "block3"}
+    return [
+        (part, name, special.get(name) or other(getattr(model, name), field.annotation))
+        for part, model in base
+        for name, field in type(model).model_fields.items()
+    ]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("base", ["table2/5", "light/virtual-biopsy"])
+def test_every_setting_of_a_recipe_of_ones_own_is_honoured(
+    base: str, profile: Profile, tmp_path: Path
+) -> None:
+    leaves_ = every_leaf()
+    assert len(leaves_) > 35
+    for part, name, value in leaves_:
+        text = yaml.safe_dump({"extends": base, "settings": {part: {name: value}}})
+        mine = load_recipe(write(tmp_path, text))
+        found = mine.settings_for(profile)[part][name]
+        assert found == value if not isinstance(value, dict) else value.items() <= found.items()
+
+
+def test_a_profile_of_ones_own_stands_above_ones_settings(tmp_path: Path) -> None:
+    text = """
+extends: table2/5
+settings: {optimisation: {epochs: 3, batch: 5}}
+profiles: {smoke: {optimisation: {epochs: 2}}}
+"""
+    mine = load_recipe(write(tmp_path, text))
+    for profile, epochs in (("cpu", 3), ("paper", 3), ("smoke", 2)):
+        chosen = mine.settings_for(profile)["optimisation"]
+        assert (chosen["epochs"], chosen["batch"]) == (epochs, 5)
+    assert mine.overruled("cpu") == [
+        "optimisation.epochs is 3 as the recipe says; the profile cpu of what it extends says 20",
+        "optimisation.batch is 5 as the recipe says; the profile cpu of what it extends says 8",
+    ]
+    assert (
+        "optimisation.epochs is 2 as the profile smoke of the recipe says; its settings say 3"
+        in (mine.overruled("smoke"))
+    )
+
+
+def test_the_processing_that_a_recipe_names_is_that_of_every_profile(tmp_path: Path) -> None:
+    for said in ("light", "paper"):
+        mine = load_recipe(write(tmp_path, f"extends: table2/5\nprocessing: {said}\n"))
+        assert {mine.processing_for(profile) for profile in PROFILES} == {said}
+    silent = load_recipe("table2/5")
+    assert [silent.processing_for(profile) for profile in PROFILES] == ["light", "light", "paper"]
