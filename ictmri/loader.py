@@ -112,7 +112,7 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self.data_files = cohort.parquet_files(config)
         place = Path(datasets.config.HF_DATASETS_CACHE if cache_dir is None else cache_dir)
         key = cohort.manifest.digest_of(config)[:16]
-        with _reached(at_home(place), cohort) as cache:
+        with _reached(place, cohort) as cache:
             _drop_damaged(cache / cohort.name, key)
             super().__init__(
                 cache_dir=str(cache), dataset_name=cohort.name, config_name=config, hash=key
@@ -156,8 +156,9 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 def _reached(cache: Path, cohort: Cohort) -> Iterator[Path]:
     """Say of a cache that cannot be written where it is, and how to have another."""
     try:
-        check_writable(cache)
-        yield cache
+        place = at_home(cache)
+        check_writable(place)
+        yield place
     except (OSError, InputError, DatasetGenerationError) as error:
         cause = error.__cause__ if isinstance(error, DatasetGenerationError) else error
         if isinstance(cause, OSError):

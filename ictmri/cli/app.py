@@ -22,7 +22,7 @@ from ictmri.cli import (
     sealed,
     volumes,
 )
-from ictmri.cli.failures import system_failure
+from ictmri.cli.failures import check_working_directory, system_failure
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
 from ictmri.errors import IctmriError, InputError, MissingDependencyError
@@ -96,6 +96,7 @@ app.add_typer(sealed.sealed_app, name="sealed")
 def main() -> None:
     """Run the command line: exit code 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
     try:
+        check_working_directory()
         app()
     except IctmriError as error:
         echo(f"error: {error}", err=True)

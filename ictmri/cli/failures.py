@@ -35,17 +35,20 @@ def system_failure(error: OSError | MemoryError) -> InputError:
     """Return what stopped a command, where, and the next step."""
     if isinstance(error, MemoryError):
         return InputError("memory", ["there is not enough of it"], _NEXT[errno.ENOMEM])
-    if isinstance(error, FileNotFoundError) and not _is_somewhere():
-        return InputError("the working directory", ["was removed"], "change to one that is there")
     code = error.errno or 0
     what = os.strerror(code) if code else str(error)
     next_step = _NEXT.get(code, f"solve this and {_AGAIN}")
     return InputError(str(error.filename or "the system"), [what], next_step)
 
 
-def _is_somewhere() -> bool:
+def check_working_directory() -> None:
+    """Refuse to work from a folder that is not there any more.
+
+    Raises:
+        InputError: it was removed.
+    """
     try:
         Path.cwd()
     except FileNotFoundError:
-        return False
-    return True
+        next_step = "change to a folder that is there: cd"
+        raise InputError("the working directory", ["was removed"], next_step) from None

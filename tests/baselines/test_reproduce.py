@@ -5,13 +5,17 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from commandline import kill_after, run
+from damage import DAMAGES, damage
 from loopback_cluster import loopback_cluster
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
+from ictmri_baselines.diagnoser.checkpoint import MODEL, read_description
 from ictmri_baselines.recipe import load_recipe
 from ictmri_baselines.reproduce import reproduce
 from ictmri_baselines.results import collect, render, write_results
@@ -77,6 +81,53 @@ def _kill_when(pid: int, folds: Path) -> None:
     while not list(folds.glob("*/training.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(pid, signal.SIGKILL)
+
+
+def test_damaged_states_of_a_run_are_made_again(
+    raw_phantom: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, name = tmp_path / "run", "controls/majority"
+    expected = entry(reproduce(name, raw_phantom, out, jobs=1).out)
+    capsys.readouterr()
+    for how in DAMAGES:
+        states = [out / "folds" / "seed0-fold0.csv", out / "folds" / "seed0-fold1.json"]
+        states += [] if how == "garbled" else [out / "run.json"]
+        for state in states:
+            damage(state, how)
+        for path in ENTRY:
+            damage(out / path, how)
+        assert entry(reproduce(name, raw_phantom, out, jobs=1).out) == expected
+        told = capsys.readouterr().err
+        for state in states:
+            assert f"{state} is damaged" in told
+            assert state.with_name(f"{state.name}.damaged").is_file()
+
+
+def test_a_fold_is_taken_under_the_settings_that_it_ran_with_alone(
+    phantom: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "mine.yaml", tmp_path / "run"
+    fold = out / "folds" / "seed0-fold0"
+
+    def ran(**optimisation: Any) -> dict[str, Any]:
+        settings = {"optimisation": optimisation, "view": {"edge": 16}}
+        recipe.write_text(yaml.safe_dump({"extends": "table2/5", "settings": settings}))
+        reproduce(str(recipe), phantom, out, folds=[0], seeds=[0], profile="smoke", jobs=1)
+        return dict(read_description(fold / MODEL).settings["optimisation"])
+
+    assert ran(epochs=2, learning_rate=0.5).items() >= {"epochs": 2, "learning_rate": 0.5}.items()
+    run_made = json.loads((out / "run.json").read_text())
+    assert run_made["settings"]["optimisation"]["epochs"] == 2
+    assert any(line.startswith("optimisation.epochs is 2") for line in run_made["overruled"])
+    before = fold.with_suffix(".csv").read_bytes()
+    with pytest.raises(InputError, match=r"optimisation\.epochs is 2, not 3") as caught:
+        ran(epochs=3, learning_rate=0.5)
+    assert "sha256" not in str(caught.value)
+    assert fold.with_suffix(".csv").read_bytes() == before
+    (out / "run.json").unlink()
+    capsys.readouterr()
+    assert ran(epochs=3, learning_rate=0.5)["epochs"] == 3
+    assert "seed0-fold0.csv is not of this run: this fold is done again" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

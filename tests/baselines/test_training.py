@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from damage import DAMAGES, damage
 from made_cases import made_cases
 from safetensors.torch import load_file, save_file
 from scipy import optimize
@@ -532,3 +534,51 @@ def test_two_processes_train_what_one_trains(
 def test_the_grid_is_the_one_that_the_view_was_measured_on() -> None:
     assert SHAPE == (97, 115, 97)
     assert stream(1, Stream.ORDER, 2).integers(2**40) != stream(2, Stream.ORDER, 1).integers(2**40)
+
+
+# Damaged states
+
+
+def interrupted(
+    made: tuple[Cases, np.ndarray], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train to the end, and stop before the model is written."""
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ictmri_baselines.diagnoser.fit._keep", stop)
+        with pytest.raises(InterruptedError):
+            fitted(made, folder, **SELECTED)
+
+
+def test_damaged_states_are_set_aside_and_the_training_done_again(
+    tmp_path: Path,
+    made: tuple[Cases, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = fitted(made, tmp_path / "whole", **SELECTED)
+    interrupted(made, tmp_path / "kept", monkeypatch)
+    assert (tmp_path / "kept" / "best.ckpt").is_file()
+    turns = [("last.ckpt", how) for how in DAMAGES]
+    turns += [("best.ckpt", "empty"), ("best.ckpt", "garbled"), ("training.json", "garbled")]
+    for name, how in turns:
+        folder = tmp_path / how / name
+        shutil.copytree(tmp_path / "kept", folder)
+        damage(folder / name, how)
+        np.testing.assert_array_equal(fitted(made, folder, **SELECTED), expected)
+        assert (folder / f"{name}.damaged").is_file()
+        assert f"{folder / name} is damaged" in capsys.readouterr().err
+        assert (folder / MODEL).read_bytes() == (tmp_path / "whole" / MODEL).read_bytes()
+
+
+def test_a_damaged_model_is_trained_again(tmp_path: Path, made: tuple[Cases, np.ndarray]) -> None:
+    expected = fitted(made, tmp_path)
+    before = (tmp_path / MODEL).read_bytes()
+    for name, how in ((MODEL, "garbled"), (REFERENCE, "cut"), ("training.json", "empty")):
+        damage(tmp_path / name, how)
+        np.testing.assert_array_equal(fitted(made, tmp_path), expected)
+        assert (tmp_path / MODEL).read_bytes() == before
+        assert (tmp_path / f"{name}.damaged").is_file()
