@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 from typing import Final
@@ -76,3 +77,11 @@ def at_home(path: Path) -> Path:
     except RuntimeError:
         whose = "this user has no home folder" if path.parts[0] == "~" else "there is no such user"
         raise InputError(str(path), [whose], "give the whole path, or set HOME") from None
+
+
+def name_the_user() -> None:
+    """Give a user without a name one, for libraries that ask for it when they are imported."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"user-{os.getuid()}"

@@ -21,9 +21,10 @@ from ictmri.classes import CLASSES
 from ictmri.cluster import Cluster
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, sha256_bytes, write_json, write_text
+from ictmri.files import canonical_json, check_writable, sha256_bytes, write_json, write_text
 from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
+from ictmri.resources import user_cache
 from ictmri.states import kept, read_record, write_record
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
@@ -137,7 +138,9 @@ def reproduce(
     table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
+    check_writable(out)
     if recipe.needs == "priors":
+        user_cache()  # asked for before the long work
         settings = PRESETS[recipe.processing_for(profile)]
         cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
         open_volumes(cohort, checked=True)
