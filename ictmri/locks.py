@@ -64,7 +64,7 @@ def _has_locks(path: Path) -> bool:
 
     Where it cannot be made, the library would take that for somebody else's lock, and wait.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -172,10 +172,10 @@ def test_no_space_for_the_datasets_cache(table: Path, disk: Disk, tmp_path: Path
         shutil.rmtree(cache)
         out = tmp_path / "mini"
         disk.fill(60)
-        message = problem(forks.run(build(table, out)))
-        assert str(cache) in message
-        assert f"the cohort in {out} is whole" in message
-        assert "HF_HOME" in message
+        ended = forks.run(build(table, out))
+        assert ended.code == 0
+        for told in (f"the datasets cache {cache}", f"the cohort in {out} is whole", "HF_HOME"):
+            assert told in ended.stderr
         whole = left_by_build(out)
         disk.free()
         assert forks.run(build(table, out)).code == 0
@@ -231,7 +231,7 @@ def test_places_that_are_refused(forks: Forks, table: Path, tmp_path: Path) -> N
     for text, out in places(table, tmp_path).items():
         message = problem(forks.run(build(table, out)))
         assert text in message
-        assert "Next: choose another --out" in message
+        assert "Next: choose another" in message
     assert sorted(path for path in table.parent.rglob("*")) == source
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
     message = problem(forks.run(build_phantom(tmp_path / "file" / "p")))
