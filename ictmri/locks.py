@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ictmri.errors import visible_lines
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system
@@ -42,13 +44,13 @@ def locked(path: Path, work: str, *, seconds: float = -1) -> Iterator[None]:
     hint = ""
     if not _has_locks(path):
         marker = path.with_name(f"{path.name}ed")
-        sys.stderr.write(f"warning: no locks on the disk of {path.parent}: {marker} stands in\n")
+        _say(f"warning: no locks on the disk of {path.parent}: {marker} stands in")
         lock, hint = SoftFileLock(marker), f"; if there is none, remove {marker}"
     try:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            sys.stderr.write(f"waiting for another process that {work}{hint}\n")
+            _say(f"waiting for another process that {work}{hint}")
             lock.acquire(timeout=seconds)
     except OSError as error:
         error.filename = error.filename or str(path)
@@ -74,3 +76,7 @@ def _has_locks(path: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{visible_lines(line)}\n")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, visible_lines
 from ictmri.files import canonical_json, sha256_bytes, sha256_file, write_json
 
 T = TypeVar("T")
@@ -58,9 +58,10 @@ def set_aside(path: Path, reason: str) -> None:
         path.replace(aside)
     except FileNotFoundError:
         return  # another process of the same training was first
-    sys.stderr.write(
-        f"warning: {path} is damaged ({reason}): set aside as {aside.name}, this part is done again\n"
+    told = (
+        f"warning: {path} is damaged ({reason}): set aside as {aside.name}, this part is done again"
     )
+    sys.stderr.write(f"{visible_lines(told)}\n")
 
 
 def json_mapping(path: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def reproduce(  # noqa: PLR0913
     only = _numbers("--folds", folds) if folds else None
     for one in chosen:
         for line in one.overruled(profile.value):
-            typer.echo(f"{recipe}: {line}", err=True)
+            echo(f"{recipe}: {line}", err=True)
         done = run(
             one,
             find_cohort(cohort),
