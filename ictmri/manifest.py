@@ -15,6 +15,14 @@ SCHEMA: Final = "ictmri/cohort/1"
 FILE_NAME: Final = "manifest.json"
 
 
+_TYPES: Final[dict[str, type]] = {
+    **dict.fromkeys(("name", "version", "folds_sha256"), str),
+    **dict.fromkeys(("n_cases", "n_folds"), int),
+    **dict.fromkeys(("generator", "steps", "files"), dict),
+    **{"synthetic": bool, "history": list},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The identity of a cohort.
@@ -76,22 +84,34 @@ def read_manifest(root: Path) -> Manifest:
         InputError: there is none, or it is not one that this version understands.
     """
     path = root / FILE_NAME
+    again = f"move {root} away and build the cohort again, or copy it again"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         raise InputError(
             str(root), ["not a cohort folder: it holds no manifest.json"], "ictmri build --help"
         ) from None
-    except ValueError as error:
-        raise InputError(
-            str(path), [f"not valid JSON ({error})"], "build the cohort again"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(path), [f"is damaged: not valid JSON ({error})"], again) from None
     if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-        raise InputError(str(path), [f"its schema is not {SCHEMA}"], "build the cohort again")
+        raise InputError(str(path), [f"its schema is not {SCHEMA}"], again)
     try:
-        return Manifest(**content)
+        manifest = Manifest(**content)
     except TypeError as error:
-        raise InputError(str(path), [str(error)], "build the cohort again") from None
+        raise InputError(str(path), [str(error)], again) from None
+    wrong = [
+        f"{name} is no {kind.__name__}"
+        for name, kind in _TYPES.items()
+        if not isinstance(getattr(manifest, name), kind)
+    ]
+    wrong = wrong or [
+        f"{name}: no SHA-256 and size"
+        for name, known in manifest.files.items()
+        if not isinstance(known, dict) or not {"sha256", "bytes"} <= known.keys()
+    ]
+    if wrong:
+        raise InputError(str(path), [f"is damaged: {problem}" for problem in wrong], again)
+    return manifest
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,6 +13,7 @@ from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
 from ictmri.resources import at_home, shipped
 from ictmri.yamlfile import read_yaml
+from ictmri_benchmark.entry import MAX_SLUG, SLUG
 
 Profile = Literal["smoke", "cpu", "paper"]
 PROFILES: Final[tuple[Profile, ...]] = ("smoke", "cpu", "paper")
@@ -141,6 +143,9 @@ def load_recipe(name: str) -> Recipe:
         )
         raise InputError(str(path), problems, "correct the file") from None
     if is_file:
+        if not re.fullmatch(SLUG, recipe.slug) or len(recipe.slug) > MAX_SLUG:
+            problem = f"its name becomes the entry's, and {path.stem!r} is none: a-z, 0-9 and -"
+            raise InputError(str(path), [problem], "rename the file")
         recipe._overruled = {profile: _overruled(below, own, profile) for profile in PROFILES}
     return recipe
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ictmri.builders.codes import CODES, Severity
 from ictmri.files import canonical_json
+from ictmri.states import needed
 
 FILE_NAME: Final = "findings.json"
 
@@ -48,8 +49,8 @@ def findings_text(findings: list[Finding]) -> str:
 def read_findings(root: Path) -> list[Finding]:
     """Return the findings that a build left in a cohort folder."""
     path = root / FILE_NAME
-    return (
-        [Finding(**item) for item in json.loads(path.read_text(encoding="utf-8"))]
-        if path.is_file()
-        else []
-    )
+    return needed(path, _listed, "build the cohort again") if path.is_file() else []
+
+
+def _listed(path: Path) -> list[Finding]:
+    return [Finding(**item) for item in json.loads(path.read_bytes())]

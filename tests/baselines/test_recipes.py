@@ -163,6 +163,13 @@ def test_a_recipe_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str)
         load_recipe(write(tmp_path, text))
 
 
+def test_a_file_whose_name_is_no_name_of_an_entry_is_refused(tmp_path: Path) -> None:
+    for name in ("My recipe.yaml", "Ü.yaml", f"{'x' * 99}.yaml"):
+        (tmp_path / name).write_text("extends: table2/5\n")
+        with pytest.raises(InputError, match="rename the file"):
+            load_recipe(str(tmp_path / name))
+
+
 def test_wrong_settings_stop_a_run_before_it_begins(phantom: Cohort, tmp_path: Path) -> None:
     text = "extends: table2/5\nsettings: {optimisation: {clip: 0}, view: {of: head}}\n"
     with pytest.raises(InputError) as caught:

@@ -1,6 +1,7 @@
 """Own states that a disk damaged: named, set aside, and that part of the work done again."""
 
 import errno
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from made_cohort import left_by_build, write_table
 
 from ictmri.builders import assemble
 from ictmri.builders.change import opened_work, work_folder
+from ictmri.builders.findings import read_findings
 from ictmri.builders.folder import build_folder
+from ictmri.cohort import open_cohort
 from ictmri.errors import InputError
 from ictmri.export.write import export_cohort
 from ictmri.hub_cache import kept_release
@@ -160,3 +163,24 @@ def test_a_damaged_copy_in_the_datasets_cache_is_made_again(tmp_path: Path) -> N
             (path,) = (tmp_path / "a").rglob(which)
             damage(path, how)
             assert load_dataset(cohort.root, **place).to_dict() == rows
+
+
+def test_a_damaged_cohort_is_named_with_its_file(tmp_path: Path) -> None:
+    cohort = build_folder(write_table(tmp_path / "source"), tmp_path / "mini", jobs=1).cohort
+    for name, read in (("findings.json", read_findings), ("manifest.json", open_cohort)):
+        path = cohort.root / name
+        whole = path.read_bytes()
+        for how in PLAIN:
+            damage(path, how)
+            with pytest.raises(InputError, match=name.replace(".", r"\.")):
+                read(cohort.root)
+            path.write_bytes(whole)
+    content = json_mapping(cohort.root / "manifest.json")
+    for key in content:
+        (cohort.root / "manifest.json").write_text(json.dumps(content | {key: [3]}))
+        if key != "history":
+            with pytest.raises(InputError, match=r"manifest\.json"):
+                open_cohort(cohort.root)
+    (cohort.root / "manifest.json").write_text(json.dumps(content | {"files": {"a": 1}}))
+    with pytest.raises(InputError, match="no SHA-256"):
+        open_cohort(cohort.root)
