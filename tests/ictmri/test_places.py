@@ -20,7 +20,7 @@ from made_cohort import write_table
 from ictmri.builders.change import only_one
 from ictmri.builders.folder import build_folder
 from ictmri.builders.withdraw import withdraw
-from ictmri.cli.app import app
+from ictmri.cli.app import app, main
 from ictmri.cli.places import OUTPUTS, placed
 from ictmri.cohort import find_folds
 from ictmri.errors import InputError
@@ -296,3 +296,19 @@ def test_a_cache_that_cannot_be_had_is_said_with_its_variable(
         user_cache()
     with pytest.raises(InputError, match="set HOME"):
         placed(lambda **_: None)(out=Path("~/mine"))
+
+
+def test_a_file_that_ends_too_early_is_no_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut(_: str) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("ictmri.cohort.find_cohort", cut)
+    monkeypatch.setattr(sys, "argv", ["ictmri", "info", "x"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert "a file ends too early (Ran out of input)" in told
+    assert "Aborted" not in told
