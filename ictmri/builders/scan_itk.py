@@ -137,7 +137,10 @@ def _beside(path: Path, name: str) -> bytes | None:
     """Return the content of the file that a header names, None where it names several."""
     if name.upper().startswith("LIST") or "%" in name:
         return None
-    return (path.parent / name).read_bytes()
+    place = path.parent / name
+    if not place.is_file():
+        raise ScanError("cannot be read: its header names voxels that are not there")
+    return place.read_bytes()
 
 
 # NRRD ----------------------------------------------------------------------------------------------------

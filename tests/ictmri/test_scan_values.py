@@ -273,6 +273,28 @@ def test_voxels_that_the_header_does_not_tell_of_are_named(tmp_path: Path, endin
         read_scan(path)
 
 
+@pytest.mark.parametrize("ending", ["mhd", "nhdr"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_voxels_beside_their_header_are_checked(tmp_path: Path, ending: str, packed: bool) -> None:
+    image = sitk.GetImageFromArray(head().transpose(2, 1, 0))
+    sitk.WriteImage(image, str(tmp_path / f"a.{ending}"), packed)
+    (voxels,) = (path for path in tmp_path.iterdir() if path.suffix != f".{ending}")
+    np.testing.assert_array_equal(
+        np.asarray(read_scan(tmp_path / f"a.{ending}").image.dataobj), head()
+    )
+    content = voxels.read_bytes()
+    for damaged in (content[:-20], content + b"junk", content[: len(content) // 2]):
+        voxels.write_bytes(damaged)
+        with pytest.raises(ScanError):
+            read_scan(tmp_path / f"a.{ending}")
+    voxels.unlink()
+    with pytest.raises(ScanError, match="cannot be read"):
+        read_scan(tmp_path / f"a.{ending}")
+    voxels.symlink_to("/dev/zero")
+    with pytest.raises(ScanError, match="not there"):
+        read_scan(tmp_path / f"a.{ending}")
+
+
 @pytest.mark.parametrize("ending", ["nii", "nii.gz", "mha", "nrrd", "dcm"])
 def test_a_pipe_is_not_waited_for(tmp_path: Path, ending: str) -> None:
     os.mkfifo(tmp_path / f"a.{ending}")
