@@ -464,6 +464,7 @@ CASES: Final[dict[str, Case]] = {
     "every other slice is missing at one end": Case(
         lambda: base(n=16)[:8] + base(n=16)[8::2], None, "missing-slices"
     ),
+    "every other slice is missing": Case(lambda: base(n=20)[::2], None, "missing-slices"),
     "a slice 1.5 mm too high": _refused("uneven-slices", _at(4, _moved(lambda _: [0, 0, 1.5]))),
     "a slice 3 mm to the side": _refused("uneven-slices", _at(4, _moved(lambda _: [3, 0, 0]))),
     "half of the slices turned": Case(

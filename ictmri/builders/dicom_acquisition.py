@@ -74,6 +74,21 @@ def check_one_acquisition(slices: list[Slice], step: float) -> None:
         raise _mixed("its overlapping slices are numbered in more than one run")
 
 
+def check_complete(slices: list[Slice], step: float) -> None:
+    """Refuse evenly thinned slices: numbered 1, 3, 5, and further apart than their header says.
+
+    Raises:
+        ScanError: they are.
+    """
+    header = slices[0].header
+    numbers = np.diff([_number(each.header, "InstanceNumber") for each in slices])
+    every = abs(float(numbers[0]))
+    said = abs(_number(header, "SpacingBetweenSlices")) or _number(header, "SliceThickness")
+    if every > 1 and (numbers == numbers[0]).all() and 0 < said < step / 1.5:
+        text = f"of {every:.0f} slices one is there, by their numbers and their distance"
+        raise ScanError(text, code="missing-slices")
+
+
 def check_attributes(headers: list[Dataset]) -> None:
     """Refuse slices that differ in what one acquisition has one value of.
 

@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.builders.codes import Note
-from ictmri.builders.dicom_acquisition import check_attributes, check_one_acquisition
+from ictmri.builders.dicom_acquisition import (
+    check_attributes,
+    check_complete,
+    check_one_acquisition,
+)
 from ictmri.builders.dicom_series import Series, choose_t1ce, find_series
 from ictmri.builders.dicom_slices import Slice, quiet, read_slices
 from ictmri.builders.limits import check_size
@@ -94,6 +98,7 @@ def _volume(slices: list[Slice]) -> tuple[nib.Nifti1Image, list[Note]]:
     slices, told = _one_a_place(slices, turn[2])
     centre, step, uneven = _line(np.array([each.position for each in slices]), turn)
     check_one_acquisition(slices, step)
+    check_complete(slices, step)
     spacing = np.mean([each.spacing for each in slices], axis=0)
     affine = np.eye(4)
     affine[:3, :3] = turn.T * [spacing[1], spacing[0], step]
