@@ -303,3 +303,14 @@ def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
     for path in folder.iterdir():
         (tmp_path / "links" / path.name).symlink_to(path)
     same(read_dicom(tmp_path / "links").image, read_dicom(folder).image)
+
+
+def test_the_time_of_injection_chooses(tmp_path: Path) -> None:
+    """It stands in one header, and holds for the study; the earlier series is named alike."""
+    day = {"text": "t1_mprage", "AcquisitionDate": "20200101"}
+    folder = study(
+        tmp_path,
+        {**day, "AcquisitionTime": "100000"},
+        {**day, "AcquisitionTime": "102500.5", "ContrastBolusStartTime": "102000"},
+    )
+    same(read_dicom(folder).image, read_dicom(folder / "s1").image)
