@@ -29,7 +29,7 @@ from ictmri_benchmark.entry import load_entry
 from ictmri_benchmark.ledger import read_ledger
 from ictmri_benchmark.predictions import HEADERS, read_predictions
 from ictmri_benchmark.sealed import keys, log
-from ictmri_benchmark.sealed.canonical import compact
+from ictmri_benchmark.sealed.canonical import compact, parse
 from ictmri_benchmark.sealed.check import check_reveal
 from ictmri_benchmark.sealed.documents import Envelope, decode, load_challenge, read_bytes
 from ictmri_benchmark.sealed.log import MAX_RECORDS, read_log
@@ -448,6 +448,12 @@ def test_logs_of_nothing(world: World, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_log(path, world.challenge)
     assert len(caught.value.problems) <= MAX_PROBLEMS
+
+
+def test_json_of_many_lists_costs_nothing() -> None:
+    for content in (b"[" * 2**20, b"[" + b"[]," * 2**20 + b"[]]", b'{"a":' * 2**20):
+        with pytest.raises(ValueError, match="lists and objects"):
+            parse(content)
 
 
 FOLDS = (

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ictmri.files import sha256_bytes
 
 _MAX_DEPTH: Final = 20
+_MAX_INNER: Final = 1000
 
 
 def compact(value: Any) -> bytes:
@@ -27,8 +28,11 @@ def parse(content: bytes) -> Any:
     """Parse JSON that can be read in one way only.
 
     Raises:
-        ValueError: not UTF-8, not JSON, a key twice, NaN or infinity, nested too deep, a number too long.
+        ValueError: not UTF-8, not JSON, a key twice, NaN or infinity, nested too deep, a number too long,
+            or more lists and objects than any document has.
     """
+    if content.count(b"[") + content.count(b"{") > _MAX_INNER:
+        raise ValueError(f"more than {_MAX_INNER} lists and objects")
     try:
         value = json.loads(content.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
     except RecursionError:
