@@ -28,7 +28,7 @@ COST_MATRICES: Final[dict[str, Floats]] = {
     "missed_pcnsl_5": _missing("pcnsl", 5.0),
     "missed_germinoma_5": _missing("germinoma", 5.0),
 }
-"""Name -> (4, 4) cost of deciding the column's class where the row's is true."""
+"""Name -> (K, K) cost of deciding the column's class where the row's is true."""
 
 
 def cost_report(matrices: NDArray[np.int64]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def cost_report(matrices: NDArray[np.int64]) -> dict[str, Any]:
     Below 1 the method is worth more than always deciding the one class that is cheapest to be wrong with.
 
     Args:
-        matrices: (S, 4, 4) confusion matrices of S seeds, rows = truth; the mean over seeds is given.
+        matrices: (S, K, K) confusion matrices of S seeds, rows = truth; the mean over seeds is given.
     """
     counts = matrices.astype(np.float64)
     n = counts[0].sum()

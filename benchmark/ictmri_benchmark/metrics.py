@@ -20,13 +20,13 @@ Ints = NDArray[np.int64]
 
 
 def confusion(truth: Ints, predicted: Ints) -> Ints:
-    """Return the (4, 4) matrix of counts, rows = truth, columns = prediction."""
+    """Return the (K, K) matrix of counts, rows = truth, columns = prediction."""
     k = len(CLASSES)
     return np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
 
 
 def per_class(matrices: NDArray[np.generic]) -> dict[str, Floats]:
-    """Return precision, recall, F1 (..., 4) of confusion matrices (..., 4, 4); 0 where undefined."""
+    """Return precision, recall, F1 (..., K) of confusion matrices (..., K, K); 0 where undefined."""
     counts = matrices.astype(np.float64)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     predicted, support = counts.sum(axis=-2), counts.sum(axis=-1)
@@ -38,9 +38,9 @@ def per_class(matrices: NDArray[np.generic]) -> dict[str, Floats]:
 
 
 def headline(matrices: NDArray[np.generic]) -> dict[str, Floats]:
-    """Return the headline metrics (...) of confusion matrices (..., 4, 4).
+    """Return the headline metrics (...) of confusion matrices (..., K, K).
 
-    Macro means run over all four classes, a class that is absent counts as 0; macro-F1 is the mean of
+    Macro means run over all classes, a class that is absent counts as 0; macro-F1 is the mean of
     the classes' F1 (not the harmonic mean of macro precision and recall; arXiv:1911.03347).
     """
     return macro(per_class(matrices), matrices)

@@ -157,7 +157,7 @@ def probability_report(truth: Ints, every: Floats, folds: Ints) -> dict[str, Any
 
     Args:
         truth: (N,) labels.
-        every: (S, N, 4) probabilities of S seeds; each score is the mean over the seeds.
+        every: (S, N, K) probabilities of S seeds; each score is the mean over the seeds.
         folds: (N,) fold of each case.
     """
     by_seed = [reliability(truth, p) for p in every]

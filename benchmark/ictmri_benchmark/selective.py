@@ -40,7 +40,7 @@ def selective_report(truth: Ints, every: Floats) -> dict[str, Any]:
 
     Args:
         truth: (N,) labels.
-        every: (S, N, 4) probabilities of S seeds; each score is the mean over the seeds.
+        every: (S, N, K) probabilities of S seeds; each score is the mean over the seeds.
     """
     curves = np.array([risk_coverage(truth, p) for p in every])
     n = len(truth)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ictmri.classes import CLASSES
 from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
 from ictmri.files import sha256_bytes
@@ -70,7 +71,7 @@ class Row:
     aggregation: str | None = None
     averaging: str | None = None
     class_counts: tuple[int, ...] | None = None
-    n_classes: int = 4
+    n_classes: int = len(CLASSES)
 
 
 def read_rows(path: Path) -> tuple[list[Row], str]:
@@ -304,7 +305,7 @@ def _row(number: int, values: dict[str, str]) -> Row:
         aggregation=values.get("aggregation") or None,
         averaging=values.get("averaging") or None,
         class_counts=counts or None,
-        n_classes=len(counts) or int(values.get("classes") or 4),
+        n_classes=len(counts) or int(values.get("classes") or len(CLASSES)),
     )
 
 
