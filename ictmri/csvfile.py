@@ -60,7 +60,7 @@ class CsvFile:
         next(found)
         for count, numbered in enumerate(found):
             if count == self.max_rows:
-                problem = f"row {numbered[0]}: more than {self.max_rows} rows"
+                problem = f"row {numbered[0]}: at most {self.max_rows} rows are taken"
                 raise InputError(str(self.path), [problem], "leave out what does not belong there")
             yield numbered
 

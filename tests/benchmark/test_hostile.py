@@ -59,7 +59,7 @@ LARGE = {
     "a number of digits": (HEADER + f"mini-0000,0.{'1' * 99},0,0,1\n", "p_glioma is '0.1111"),
     "exponents": (HEADER + "mini-0000,1e-999999999999999999999,0,0,1\n", "not a probability"),
     "unknown cases": (HEADER + "".join(f"x{n},1,0,0,0\n" for n in range(10**5)), "no case 'x0'"),
-    "too many rows": (HEADER + "mini-0000,1,0,0,0\n" * 12_001, "more than 12000 rows"),
+    "too many rows": (HEADER + "mini-0000,1,0,0,0\n" * 12_001, "at most 12000 rows"),
     "too many seeds": (
         "seed," + HEADER + "".join(f"{n},mini-0000,1,0,0,0\n" for n in range(1001)),
         "1001 seeds, more than 1000",
