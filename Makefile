@@ -5,13 +5,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
+# Other Pythons that are here: each gets the core alone, and must score to the same byte.
+found = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null) \
+  $(lastword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
+OTHERS := $(foreach v,3.12 3.13,$(if $(call found,$(v)),$(v)))
+SCORING := $(addprefix tests/benchmark/test_,$(addsuffix .py,leaderboard predictions))
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long lint clean $(OTHERS:%=scoring-%)
 
 demo: .venv/baselines.stamp
 	$(BIN)/ictmri demo --out out/demo
 
-test: .venv/dev.stamp lint
+test: .venv/dev.stamp lint $(OTHERS:%=scoring-%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-long: .venv/dev.stamp
@@ -22,8 +27,11 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+$(OTHERS:%=scoring-%): scoring-%: .venv-%/core.stamp
+	.venv-$*/bin/python -m pytest $(SCORING)
+
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-3.* out
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -38,4 +46,10 @@ clean:
 .venv/dev.stamp: .venv/bin/python $(SOURCES)
 	$(PIP) torch
 	$(PIP) -e '.[baselines,dev]'
+	touch $@
+
+.venv-%/core.stamp: .venv/bin/python $(SOURCES)
+	$(call found,$*) -m venv --without-pip .venv-$*
+	$(BIN)/python -m pip --python .venv-$*/bin/python install --quiet --disable-pip-version-check \
+	  --no-compile -c constraints.txt -e . pytest hypothesis
 	touch $@
