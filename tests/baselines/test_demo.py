@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from ictmri_baselines.demo import RECIPES, run_demo
+from ictmri_benchmark.submission import submit
 
 N_CASES = 20
 
@@ -24,3 +25,13 @@ def test_the_demo_goes_from_nothing_to_a_leaderboard(tmp_path: Path) -> None:
     kept = (tmp_path / "demo" / "leaderboard.json").read_bytes()
     run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
     assert (tmp_path / "demo" / "leaderboard.json").read_bytes() == kept
+
+    given = tmp_path / "entry.yaml"
+    entries = tmp_path / "demo" / "entries"
+    described = (entries / "controls-age-sex" / "entry.yaml").read_text()
+    given.write_text(described.replace("slug: controls-age-sex", "slug: mine"))
+    predictions = entries / "controls-age-sex" / "predictions.csv"
+    submit(predictions, given, done.cohort.scored_folds(), entries, synthetic=True)
+    again = run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
+    slugs = {row["slug"] for row in again.leaderboard["entries"] if row["level"] != "R0"}
+    assert slugs == {row["slug"] for row in rescored} | {"mine"}

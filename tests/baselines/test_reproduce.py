@@ -181,6 +181,13 @@ def test_a_folder_without_runs_gives_no_table(phantom: Cohort, tmp_path: Path) -
         collect(tmp_path, phantom)
 
 
+def test_a_run_does_not_begin_where_an_entry_was_handed_in(phantom: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "entry.yaml").write_text("slug: controls-majority\n")
+    with pytest.raises(InputError, match="handed in"):
+        reproduce("controls/majority", phantom, tmp_path, jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["entry.yaml"]
+
+
 def test_a_recipe_and_all_of_them_exclude_each_other(tmp_path: Path) -> None:
     for words in (["table2/5", "--all"], []):
         done = run("reproduce", *words, "--out", tmp_path / "x", code=1)
