@@ -275,6 +275,9 @@ def test_extras_bring_the_modules_that_are_said_to_need_them() -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     homes = importlib.metadata.packages_distributions()
     for extra, modules in MODULES.items():
-        wanted = " ".join(extras["optional-dependencies"][extra]).lower()
+        wanted = " ".join(extras["optional-dependencies"][extra]).lower().replace("_", "-")
         for module in modules:
-            assert any(home.lower() in wanted for home in homes[module]), (extra, module)
+            assert any(home.lower().replace("_", "-") in wanted for home in homes[module]), (
+                extra,
+                module,
+            )
