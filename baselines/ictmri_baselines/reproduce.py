@@ -219,7 +219,7 @@ def _device(recipe: Recipe, profile: Profile) -> str:
     find_method(recipe.method)
     if recipe.method != DIAGNOSER:
         return "cpu"
-    from ictmri_baselines.diagnoser.fit import read_settings
+    from ictmri_baselines.diagnoser.settings import read_settings
 
     return read_settings(recipe.settings_for(profile)).compute.device_name
 

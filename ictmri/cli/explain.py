@@ -9,6 +9,7 @@ import typer
 
 from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.predict import Backbone
 
 
 def explain(
@@ -22,6 +23,7 @@ def explain(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the numbers there, too.", dir_okay=False)
     ] = None,
+    backbone: Backbone = None,
     jobs: Jobs = None,
 ) -> None:
     """Show where a run's networks look: 3D Grad-CAM, and its share in the true lesion.
@@ -37,7 +39,7 @@ def explain(
     from ictmri_baselines.explanation.explain import PAGE
     from ictmri_baselines.explanation.explain import explain as explained
 
-    content = explained(run, find_cohort(cohort), fold=fold, shown=cases, jobs=jobs)
+    content = explained(run, find_cohort(cohort), fold=fold, shown=cases, jobs=jobs, own=backbone)
     typer.echo(_in_words(content))
     typer.echo(f"Page: {run / PAGE}")
     if json_file is not None:

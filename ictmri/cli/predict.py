@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from ictmri_baselines.predict.result import Biopsy
 
 
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:CLASS",
+        help="The models' backbone where that is a class of your own. It is imported; a model imports "
+        "nothing by itself.",
+    ),
+]
+
+
 def predict(  # noqa: PLR0913
     scan: Annotated[
         Path,
@@ -48,6 +58,7 @@ def predict(  # noqa: PLR0913
     force: Annotated[
         bool, typer.Option(help="Give probabilities although the scan fails the quality control.")
     ] = False,
+    backbone: Backbone = None,
 ) -> None:
     """Process, localise and diagnose a scan of your own. Research use only, not a medical device.
 
@@ -71,6 +82,7 @@ def predict(  # noqa: PLR0913
         mask=mask,
         title=title,
         force=force,
+        backbone=backbone,
     )
     made = virtual_biopsy(request)
     _tell(made, request)

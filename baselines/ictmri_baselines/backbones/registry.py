@@ -218,12 +218,14 @@ def make_backbone(name: str, **settings: Any) -> Backbone:
         **settings: of that backbone's ``settings``, ``tap`` among them; for one's own class, its keyword
             arguments.
 
+    Naming ``module:Class`` imports it, which is running it: no name that came with data may get here.
+
     Raises:
         InputError: unknown name; settings that are wrong or not of this backbone, all of them; or one's own
             network cannot be used.
         MissingDependencyError: the library that holds the network is not installed.
     """
-    if ":" in name:
+    if is_own(name):
         from ictmri_baselines.backbones.own import own_backbone
 
         tap = settings.pop("tap", LAST)
@@ -233,14 +235,24 @@ def make_backbone(name: str, **settings: Any) -> Backbone:
                 f"backbone {name}", [problem], "let the network return the map you want"
             )
         return own_backbone(name, settings)
-    checked = _checked(name, settings)
+    checked = checked_settings(name, settings)
     try:
         return _class_of(name)(checked)
     except ImportError:
         raise MissingDependencyError(f"The backbone {name}", "baselines") from None
 
 
-def _checked(name: str, given: Mapping[str, Any]) -> Settings:
+def is_own(name: str) -> bool:
+    """Whether a name is ``module:Class``: code that is imported, not a choice from the registry."""
+    return ":" in name
+
+
+def checked_settings(name: str, given: Mapping[str, Any]) -> Settings:
+    """Return the settings of a backbone of the registry.
+
+    Raises:
+        InputError: there is no such backbone; or what is wrong with them, all of it.
+    """
     if name not in BACKBONES:
         problem = f"no backbone {name!r}{nearest(name, BACKBONES)}"
         raise InputError(
@@ -248,7 +260,7 @@ def _checked(name: str, given: Mapping[str, Any]) -> Settings:
         )
     kind = BACKBONES[name].settings
     try:
-        return kind(**given)
+        return kind.model_validate(given)
     except ValidationError as error:
         problems = validation_problems(error)
         known = ", ".join(kind.model_fields)

@@ -8,10 +8,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 LAST: Final = "last"
 """The tap that every backbone has."""
+_LONGEST_PLACE: Final = 100
+_MOST_LAYERS: Final = 200
+"""DenseNet-264, the deepest that its authors describe, has 130."""
+_MOST_PERMUTED: Final = 1024
+"""A coupling block holds its permutation as a whole matrix."""
 
-Count = Annotated[int, Field(ge=1)]
-Depths = Annotated[tuple[Count, ...], Field(min_length=1)]
-Stages = Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)]
+def _few(depth: tuple[int, ...]) -> tuple[int, ...]:
+    if sum(depth) > _MOST_LAYERS:
+        raise ValueError(f"{sum(depth)} layers, at most {_MOST_LAYERS}")
+    return depth
+
+
+Count = Annotated[int, Field(ge=1, le=4096)]
+Layers = Annotated[int, Field(ge=1, le=_MOST_LAYERS)]
+Depths = Annotated[tuple[Layers, ...], Field(min_length=1, max_length=8), AfterValidator(_few)]
+Stages = Annotated[tuple[Layers, ...], Field(min_length=1, max_length=4), AfterValidator(_few)]
+Rows = Annotated[
+    tuple[Layers, Layers, Layers, Layers, Layers, Layers, Layers], AfterValidator(_few)
+]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -21,11 +36,16 @@ def _odd(edge: int) -> int:
     return edge
 
 
-def validation_problems(error: ValidationError) -> list[str]:
-    """Return one line for each thing that is wrong with settings: where, and what."""
+def validation_problems(error: ValidationError, nowhere: str = "") -> list[str]:
+    """Return one line for each thing that is wrong with settings: where, and what.
+
+    Args:
+        error: of the settings.
+        nowhere: where that is, if it is no single place.
+    """
     lines = []
-    for found in error.errors():
-        where = ".".join(map(str, found["loc"]))
+    for found in error.errors(include_url=False, include_input=False):
+        where = ".".join(map(str, found["loc"]))[:_LONGEST_PLACE] or nowhere
         said = found["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {said}" if where else said)
     return lines
@@ -38,7 +58,7 @@ class Settings(BaseModel):
         tap: where the feature map F is taken.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tap: str = LAST
 
@@ -120,7 +140,7 @@ class ViT3D(_Attending):
     """
 
     width: Count = 768
-    depth: Count = 12
+    depth: Layers = 12
     heads: Count = 12
     patch: Count = 16
     size: tuple[Count, Count, Count] = (96, 96, 96)
@@ -135,7 +155,7 @@ class Efficient3D(Settings):
     """
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
-    depth: tuple[Count, Count, Count, Count, Count, Count, Count] = (1, 2, 3, 4, 3, 3, 1)
+    depth: Rows = (1, 2, 3, 4, 3, 3, 1)
 
 
 class AeFlow(Settings):
@@ -149,11 +169,18 @@ class AeFlow(Settings):
         flow_share: share of the likelihood in that loss; the rest is reconstruction.
     """
 
-    width: Annotated[int, Field(ge=2)] = 32
-    depth: Count = 4
-    blocks: Count = 8
+    width: Annotated[int, Field(ge=2, le=256)] = 32
+    depth: Annotated[int, Field(ge=1, le=6)] = 4
+    blocks: Annotated[int, Field(ge=1, le=32)] = 8
     own_loss: Annotated[float, Field(ge=0)] = 0.0
     flow_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _permutes(self) -> Self:
+        channels = self.width * 2 ** (self.depth - 1)
+        if channels > _MOST_PERMUTED:
+            raise ValueError(f"{channels} channels in the flow, at most {_MOST_PERMUTED}")
+        return self
 
 
 class ConvNeXt3D(Settings):

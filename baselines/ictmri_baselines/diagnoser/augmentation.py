@@ -45,7 +45,7 @@ class Augmentation(BaseModel):
             cut around a prior should not be learned at one place only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     flip_probability: Probability = 0.5
     turn_probability: Probability = 0.5
@@ -53,7 +53,7 @@ class Augmentation(BaseModel):
     noise_sd: Annotated[float, Field(ge=0)] = 0.01
     gamma_probability: Probability = 0.15
     gamma: tuple[float, float] = (0.9, 1.1)
-    shift: Annotated[int, Field(ge=0)] = 0
+    shift: Annotated[int, Field(ge=0, le=256)] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,36 +3,99 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import torch
-from safetensors import safe_open
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
+from typing_extensions import TypedDict
 
 from ictmri import __version__
+from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.files import canonical_json, replacing, sha256_file, write_text
+from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
+from ictmri_baselines.diagnoser.settings import read_settings
+from ictmri_baselines.diagnoser.stored import (
+    Kind,
+    differences,
+    kinds,
+    opened,
+    refusal,
+    shortened,
+)
+from ictmri_baselines.recipe import Profile
 
 SCHEMA: Final = "ictmri/model/1"
 MODEL: Final = "model.safetensors"
 CARD: Final = "card.md"
 _KEY: Final = "description"
 _LIBRARIES: Final = ("torch", "monai", "pytorch-lightning", "numpy")
+_DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
+_LARGEST: Final = 100.0
+"""Of a temperature, to either side; what is fitted stays below 20."""
 
 
-@dataclass(frozen=True, slots=True)
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable text of one line")
+    return text
+
+
+def _complete(given: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with every part of them, as the class that checks them writes them."""
+    try:
+        return read_settings(given).model_dump(mode="json")
+    except InputError as error:
+        raise ValueError("; ".join(error.problems)) from None
+
+
+def _ours(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if classes != CLASSES:
+        raise ValueError(f"must be {', '.join(CLASSES)}, in this order")
+    return classes
+
+
+Word = Annotated[str, Field(max_length=200), AfterValidator(_plain)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Number = Annotated[int, Field(ge=0, le=2**53)]
+_CHECKED: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Origin(TypedDict, total=False):
+    """Where a model comes from, see :class:`~ictmri_baselines.workspace.Workspace`."""
+
+    __pydantic_config__ = _CHECKED  # type: ignore[misc]
+
+    recipe: Word
+    recipe_sha256: Word
+    profile: Profile
+    cohort: Word
+    folds_sha256: Word
+    data_sha256: Word
+    ictmri: Word
+    synthetic: bool
+    processing: dict[Word, bool | int | float | Word | None] | Word | None
+    detector: Word | None
+    fold: Number
+    seed: Number
+    member: Number
+
+
+@dataclass(frozen=True, slots=True, config=_CHECKED)
 class Description:
-    """What a model file says about itself.
+    """What a model file says about itself, every part of it checked.
 
     Attributes:
         identity: digest of everything that the training followed from, see
             :func:`~ictmri_baselines.diagnoser.fit.identity_of`.
-        settings: of :class:`~ictmri_baselines.diagnoser.fit.Settings`, all of them.
+        settings: of :class:`~ictmri_baselines.diagnoser.settings.Settings`, all of them.
         seed: of the training.
         n_train: cases that it learned from.
         n_inner: training cases that were held back for selection and temperature.
@@ -40,19 +103,35 @@ class Description:
         temperature: by which logarithms of probabilities are divided.
         origin: see :class:`~ictmri_baselines.workspace.Workspace`.
         versions: of the libraries that made it.
+        classes: in the order of the network's outputs.
         schema: version of this description.
     """
 
-    identity: str
-    settings: Mapping[str, Any]
-    seed: int
-    n_train: int
-    n_inner: int
-    epoch: int
-    temperature: float = 1.0
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    schema: str = SCHEMA
+    identity: Digest
+    settings: Annotated[dict[str, Any], AfterValidator(_complete)]
+    seed: Number
+    n_train: Number
+    n_inner: Number
+    epoch: Number
+    temperature: Annotated[float, Field(ge=1 / _LARGEST, le=_LARGEST)] = 1.0
+    origin: Origin = field(default_factory=Origin)
+    versions: Annotated[dict[Word, Word], Field(max_length=100)] = field(default_factory=dict)
+    classes: Annotated[tuple[str, ...], AfterValidator(_ours)] = CLASSES
+    schema: Literal["ictmri/model/1"] = SCHEMA
+
+
+def check_origin(given: Mapping[str, Any]) -> None:
+    """Find out before a training whether its model will be able to say where it comes from.
+
+    Raises:
+        InputError: with everything that is wrong.
+    """
+    try:
+        TypeAdapter(Origin).validate_python(dict(given))
+    except ValidationError as error:
+        known = ", ".join(Origin.__annotations__)
+        problems = validation_problems(error)
+        raise InputError("origin of the model", problems, f"its parts are: {known}") from None
 
 
 def versions() -> dict[str, str]:
@@ -78,45 +157,85 @@ def read_description(path: Path) -> Description:
     """Read what a model file says about itself, without its weights.
 
     Raises:
-        InputError: it is no model of this package.
+        InputError: it is no model of this package; with everything that is wrong.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {})[_KEY]
-        description = Description(**json.loads(text))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _no_model(path, str(error)) from None
-    except Exception as error:
-        # safetensors has an exception class of its own that derives from Exception alone.
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise _no_model(path, str(error)) from None
-    if description.schema != SCHEMA:
-        raise _no_model(path, f"schema {description.schema}, not {SCHEMA}")
-    return description
+        with opened(path, "pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+    except ValueError as error:
+        raise _no_model(path, [str(error)]) from None
+    if text is None:
+        raise _no_model(path, ["it does not describe itself"])
+    try:
+        return TypeAdapter(Description).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise _no_model(path, validation_problems(error)) from None
 
 
-def load_model(path: Path) -> tuple[AdaptiveDiagnoser, Description]:
+def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser, Description]:
     """Load a model, in evaluation mode on the CPU, and its description.
 
+    What the file says chooses among the backbones of the registry and nothing else. No memory is taken
+    before the file's header was found to hold just the tensors of the network that it describes.
+
+    Args:
+        path: the file.
+        own: ``module:Class`` of its backbone where that is a class of one's own, named by whoever runs the
+            program; it is imported.
+
     Raises:
-        InputError: it is no model of this package, or its weights do not fit its settings.
+        InputError: it is no model of this package; its backbone is a class that was not named; or its
+            weights do not fit its settings, or are no finite numbers.
     """
     description = read_description(path)
-    with torch.random.fork_rng(devices=[]):
-        network = AdaptiveDiagnoser(DiagnoserConfig(**description.settings["network"]))
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = read_settings(description.settings).network
+    network = _empty(path, config) if own is None else AdaptiveDiagnoser(config, own=own)
+    expected = {name: _kind_of(tensor) for name, tensor in network.state_dict().items()}
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise _no_model(path, str(error)) from None
+        with opened(path, "pt") as file:
+            problems = differences(expected, kinds(file))
+            tensors = {} if problems else {name: file.get_tensor(name) for name in expected}
+    except ValueError as error:
+        problems = [str(error)]
+    problems = problems or shortened(
+        f"{name} holds numbers that are not finite"
+        for name, tensor in tensors.items()
+        if not tensor.isfinite().all()
+    )
+    if problems:
+        raise _no_model(path, problems)
+    network.load_state_dict(tensors, assign=True)
     return network.eval(), description
 
 
-def _no_model(path: Path, problem: str) -> InputError:
+def _empty(path: Path, config: DiagnoserConfig) -> AdaptiveDiagnoser:
+    """Return a network without memory for its weights."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), _NumbersOnCpu():
+            return AdaptiveDiagnoser(config)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        # The libraries' own checks, and sizes beyond what can be counted.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _no_model(path, [f"its network cannot be made: {reason}"]) from None
+
+
+class _NumbersOnCpu(TorchFunctionMode):
+    """Keeps on the CPU what MONAI's Swin transformer reads numbers off while it is made."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        if func is torch.linspace:
+            given.setdefault("device", "cpu")
+        return func(*args, **given)
+
+
+def _kind_of(tensor: torch.Tensor) -> Kind:
+    return Kind(tuple(tensor.shape), _DTYPES.get(tensor.dtype, str(tensor.dtype)))
+
+
+def _no_model(path: Path, problems: Iterable[str]) -> InputError:
     step = "give a model.safetensors that ictmri reproduce wrote"
-    return InputError(str(path), [f"no model of this package: {problem}"], step)
+    return refusal(path, "no model of this package", problems, step)
 
 
 def card(description: Description, n_parameters: int, sha256: str) -> str:

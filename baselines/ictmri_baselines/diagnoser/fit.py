@@ -7,49 +7,47 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError
 from ictmri.files import canonical_json, remove_parts, sha256_bytes
 from ictmri.states import facts_in, kept, read_record, write_record
 from ictmri_baselines.cases import Cases
-from ictmri_baselines.diagnoser.augmentation import Augmentation
 from ictmri_baselines.diagnoser.checkpoint import (
     CARD,
     MODEL,
     Description,
+    Origin,
+    check_origin,
     load_model,
     save_model,
     versions,
 )
-from ictmri_baselines.diagnoser.inputs import Inputs, View, open_inputs
+from ictmri_baselines.diagnoser.inputs import Inputs, open_inputs
 from ictmri_baselines.diagnoser.module import (
     Labelled,
-    Optimisation,
     Stream,
     Training,
     stream,
     torch_seed,
 )
-from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
-from ictmri_baselines.diagnoser.prediction import Variants, predict
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.diagnoser.prediction import predict
+from ictmri_baselines.diagnoser.settings import Settings, read_settings
 from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
 from ictmri_baselines.diagnoser.trainer import (
     BEST,
     LAST,
     LOGS,
-    Compute,
     WholeFiles,
     launched,
     make_trainer,
@@ -59,93 +57,6 @@ from ictmri_baselines.diagnoser.unusual import REFERENCE, Reference, reference, 
 from ictmri_baselines.workspace import Workspace
 
 _IDENTITY: Final = "training.json"
-
-
-class Selection(BaseModel):
-    """Which epoch's weights are kept. The paper is silent; the test fold is never asked.
-
-    Attributes:
-        by: ``fixed-epoch``, the weights after the last one: nothing is chosen, and all training cases are
-            learned from. ``inner-validation``: a part of the training cases is held back, and the weights
-            with the lowest loss on it are kept.
-        inner_share: of each class, the part that is held back.
-        temperature: calibrate by a temperature fitted on what was held back.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    by: Literal["fixed-epoch", "inner-validation"] = "fixed-epoch"
-    inner_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    temperature: bool = False
-
-    @model_validator(mode="after")
-    def _has_cases(self) -> Self:
-        if self.temperature and self.by != "inner-validation":
-            raise ValueError("a temperature needs cases that were held back; take inner-validation")
-        return self
-
-
-class Prediction(BaseModel):
-    """How cases are predicted; the paper's way is one network and the case as it is.
-
-    Attributes:
-        tta: variants of a case whose probabilities are averaged, see
-            :func:`~ictmri_baselines.diagnoser.prediction.variants`.
-        members: networks whose probabilities are averaged, each with a seed of its own.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tta: Variants = "none"
-    members: Annotated[int, Field(ge=1)] = 1
-
-
-class Settings(BaseModel):
-    """Everything that a recipe can say about the method; the defaults are the paper's row 5.
-
-    Attributes:
-        network: backbone, attention, which prior.
-        view: what the network is shown.
-        augmentation: what is changed about training cases at random.
-        optimisation: epochs, optimiser, loss.
-        selection: which weights are kept.
-        prediction: how they are used.
-        compute: where it runs.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    network: DiagnoserConfig = DiagnoserConfig()
-    view: View = View()
-    augmentation: Augmentation = Augmentation()
-    optimisation: Optimisation = Optimisation()
-    selection: Selection = Selection()
-    prediction: Prediction = Prediction()
-    compute: Compute = Compute()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.view.of == "region" and self.network.localisation == "none":
-            raise ValueError("a region is cut around a prior; take localisation coarse or refined")
-        return self
-
-
-def read_settings(given: Mapping[str, Any]) -> Settings:
-    """Check the settings of a recipe.
-
-    Raises:
-        InputError: with everything that is wrong.
-    """
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, found['loc'])) or 'together'}: "
-            f"{found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors()
-        ]
-        known = ", ".join(Settings.model_fields)
-        raise InputError("settings of the diagnoser", problems, f"its parts are: {known}") from None
 
 
 def adaptive_diagnoser(
@@ -173,6 +84,8 @@ def adaptive_diagnoser(
         InputError: settings that are wrong.
     """
     chosen = read_settings(settings)
+    if workspace is not None:
+        check_origin(workspace.origin)
     torch.set_num_threads(chosen.compute.threads)
     with ExitStack() as stack:
         if workspace is None:
@@ -237,8 +150,9 @@ def _member(
     identity = identity_of(train, labels, settings, workspace, seed)
     known = read_record(workspace.folder / _IDENTITY)
     if known is not None and known.get("identity") == identity and known.get("trained"):
-        network, description = load_model(workspace.folder / MODEL)
-        return _Member(network, description.temperature)
+        network, description = load_model(workspace.folder / MODEL, own=_own_backbone(settings))
+        if description.settings == settings.model_dump(mode="json"):
+            return _Member(network, description.temperature)
     _claim(workspace.folder, identity)
     inputs = open_inputs(
         train, settings.view, settings.network.localisation, shift=settings.augmentation.shift
@@ -271,7 +185,7 @@ def _member(
         n_inner=int(inner.sum()),
         epoch=epoch,
         temperature=temperature,
-        origin=dict(workspace.origin),
+        origin=cast("Origin", dict(workspace.origin)),
         versions=versions(),
     )
     like = reference(training.network.eval(), learned.inputs, batch=settings.optimisation.batch)
@@ -281,12 +195,17 @@ def _member(
 
 def _network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
     torch.manual_seed(torch_seed(seed, Stream.WEIGHTS))
-    network = AdaptiveDiagnoser(settings.network)
+    network = AdaptiveDiagnoser(settings.network, own=_own_backbone(settings))
     if settings.compute.channels_last:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     if settings.compute.compile:
         network.compile()
     return network
+
+
+def _own_backbone(settings: Settings) -> str | None:
+    """Return the class of one's own that settings name; they are of whoever started the training."""
+    return settings.network.backbone if settings.network.is_own else None
 
 
 def _fit(training: Training, settings: Settings, folder: Path) -> int:

@@ -50,7 +50,7 @@ class View(BaseModel):
         edge: voxels along each edge of the cube.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     of: Literal["brain", "region"] = "brain"
     spacing_mm: Literal[2, 4, 6] = 2

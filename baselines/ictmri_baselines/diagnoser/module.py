@@ -22,7 +22,7 @@ from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 INNER_LOSS: Final = "inner_loss"
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Optimisation(BaseModel):
@@ -46,7 +46,7 @@ class Optimisation(BaseModel):
             ``inverse``, 1/f. The weights are 1 on average.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: Count = 250
     batch: Count = 2

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri_baselines.backbones import make_backbone
 from ictmri_baselines.backbones.base import VOLUME
+from ictmri_baselines.backbones.registry import checked_settings, is_own, make_backbone
 from ictmri_baselines.backbones.settings import LAST, validation_problems
 from ictmri_baselines.diagnoser.attention import REDUCTION, resample_prior
 from ictmri_baselines.diagnoser.fusion import (
@@ -37,7 +37,8 @@ class DiagnoserConfig(BaseModel):
     "background removal"; it gives up the whole-brain input that section 4.4 argues for.
 
     Attributes:
-        backbone: a name of the registry, or ``module:Class``.
+        backbone: a name of the registry; or ``module:Class``, which is imported only where whoever runs the
+            program has named it, see :class:`AdaptiveDiagnoser`.
         settings: of the backbone.
         tap: where F is taken; ``last``, or an earlier tap with a finer grid.
         localisation: which prior the network is given; the network treats ``coarse`` and ``refined`` alike.
@@ -49,7 +50,7 @@ class DiagnoserConfig(BaseModel):
             every backbone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     backbone: str = "densenet3d"
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -57,7 +58,7 @@ class DiagnoserConfig(BaseModel):
     localisation: Localisation = "refined"
     attention: bool = True
     without_attention: Literal["pool", "input"] = "pool"
-    reduction: Annotated[int, Field(ge=1)] = REDUCTION
+    reduction: Annotated[int, Field(ge=1, le=4096)] = REDUCTION
     rescale: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
@@ -67,7 +68,17 @@ class DiagnoserConfig(BaseModel):
             raise ValueError("attention needs a prior; take localisation coarse or refined")
         if "tap" in self.settings:
             raise ValueError("tap stands beside settings, not among them")
+        if not self.is_own:
+            try:
+                checked_settings(self.backbone, {**self.settings, "tap": self.tap})
+            except InputError as error:
+                raise ValueError(f"{error.subject}: {'; '.join(error.problems)}") from None
         return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the backbone is a class of one's own."""
+        return is_own(self.backbone)
 
     @property
     def needs_prior(self) -> bool:
@@ -103,15 +114,22 @@ class AdaptiveDiagnoser(nn.Module):
     hooks.
     """
 
-    def __init__(self, config: DiagnoserConfig) -> None:
+    def __init__(self, config: DiagnoserConfig, *, own: str | None = None) -> None:
         """Build the network; initial weights follow from torch's generator alone.
 
+        Args:
+            config: what it is made of.
+            own: ``module:Class`` of the backbone, where that is a class of one's own. It is imported, so it
+                must be named by whoever runs the program, never by data.
+
         Raises:
-            InputError: the backbone cannot be made.
+            InputError: the backbone cannot be made, or is a class that was not named.
         """
         super().__init__()
+        if config.is_own is not (own is not None):
+            raise _not_named(config, own)
         self.config = config
-        self.backbone = make_backbone(config.backbone, tap=config.tap, **config.settings)
+        self.backbone = make_backbone(own or config.backbone, tap=config.tap, **config.settings)
         self.fusion = _fusion(config, self.backbone.channels)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(self.fusion.width, len(CLASSES))
@@ -168,6 +186,16 @@ class AdaptiveDiagnoser(nn.Module):
             raise InputError("input of the diagnoser", [problem], step)
 
 
+def _not_named(config: DiagnoserConfig, own: str | None) -> InputError:
+    if own is None:
+        problem = f"is {config.backbone!r}, a class of somebody's own: code that would be run here"
+        step = "if you trust that code, name it yourself: --backbone module:Class"
+    else:
+        problem = f"is {config.backbone!r}, one of the registry, not {own!r}"
+        step = "leave --backbone out"
+    return InputError("the backbone", [problem], step)
+
+
 def read_config(given: Mapping[str, Any]) -> DiagnoserConfig:
     """Check the settings of a recipe.
 
@@ -175,7 +203,7 @@ def read_config(given: Mapping[str, Any]) -> DiagnoserConfig:
         InputError: with everything that is wrong.
     """
     try:
-        return DiagnoserConfig(**given)
+        return DiagnoserConfig.model_validate(given)
     except ValidationError as error:
         known = ", ".join(DiagnoserConfig.model_fields)
         raise InputError(

@@ -30,7 +30,7 @@ BEST: Final = "best"
 LOGS: Final = ("log", "tensorboard")
 """Folders of the CSV log and of TensorBoard's."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Compute(BaseModel):
@@ -54,7 +54,7 @@ class Compute(BaseModel):
         checkpoint_every: epochs between two states that a killed training can go on from.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Count = 1

@@ -15,6 +15,7 @@ not needed); Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4 (shrinkage)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,15 +23,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from ictmri.errors import InputError
 from ictmri.files import canonical_json, replacing
 from ictmri_baselines.diagnoser.fusion import global_average
 from ictmri_baselines.diagnoser.inputs import Batches, Inputs, in_turn
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.diagnoser.stored import Kind, differences, kinds, opened, refusal
 
 Floats = NDArray[np.float64]
 Verdict = Literal["usual", "unusual", "unlike"]
@@ -47,6 +47,7 @@ VERDICTS: Final[dict[Verdict, str]] = {
 _NOISE: Final = 1e-10
 """Smallest variance, as a share of the mean square: below it there is rounding of float32 alone."""
 _TENSORS: Final = ("mean", "axes", "variances", "floor", "distances")
+_ABOVE_ZERO: Final = ("variances", "floor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,22 +192,47 @@ def save_reference(folder: Path, known: Reference) -> Path:
     return path
 
 
-def load_reference(folder: Path) -> Reference:
+def load_reference(folder: Path, length: int) -> Reference:
     """Read what :func:`save_reference` wrote.
 
+    Args:
+        folder: of the model.
+        length: K, numbers by which its network describes a case.
+
     Raises:
-        InputError: there is none, or it is not whole.
+        InputError: there is none, it is not whole, or belongs to another network.
     """
     path = folder / REFERENCE
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors: dict[str, Any] = {
-                name: file.get_tensor(name).astype(np.float64) for name in _TENSORS
-            }
-    except Exception as error:
-        # safetensors has an exception class of its own that derives from Exception alone.
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
-            raise
+        with opened(path, "numpy") as file:
+            found = kinds(file)
+            problems = differences(_expected(found, length), found)
+            tensors = {} if problems else {name: file.get_tensor(name) for name in _TENSORS}
+    except ValueError as error:
+        problems = [str(error)]
+    problems = problems or [
+        f"{name} holds numbers that cannot be"
+        for name, tensor in tensors.items()
+        if not np.isfinite(tensor).all() or (name in _ABOVE_ZERO and not (tensor > 0).all())
+    ]
+    if problems:
         step = "train the model again with ictmri reproduce"
-        raise InputError(str(path), [f"no reference of training cases: {error}"], step) from None
-    return Reference(**{**tensors, "floor": float(tensors["floor"])})
+        raise refusal(path, "no reference of training cases", problems, step)
+    known: dict[str, Any] = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    return Reference(**{**known, "floor": float(known["floor"])})
+
+
+def _expected(found: Mapping[str, Kind], length: int) -> dict[str, Kind]:
+    """Return what the tensors must be, as many axes and cases as there are of them."""
+    axes, cases = (
+        max(1, *found[name].shape[:1]) if name in found and found[name].shape else 1
+        for name in ("axes", "distances")
+    )
+    shapes = {
+        "mean": (length,),
+        "axes": (axes, length),
+        "variances": (axes,),
+        "floor": (),
+        "distances": (cases,),
+    }
+    return {name: Kind(shape, "F32") for name, shape in shapes.items()}

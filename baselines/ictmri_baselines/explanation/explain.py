@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ def explain(
     fold: int | None = None,
     shown: int = SHOWN,
     jobs: int | None = None,
+    own: str | None = None,
 ) -> dict[str, Any]:
     """Explain the models of a run on the test cases of their folds; write both files into the run.
 
@@ -54,6 +55,7 @@ def explain(
         shown: cases on the page, evenly spread from the smallest to the largest share in the lesion, or
             over the cohort where no lesion is known; of the first seed.
         jobs: worker processes; all usable cores where None.
+        own: see :func:`~ictmri_baselines.diagnoser.checkpoint.load_model`.
 
     Returns:
         The content of ``explanation.json``.
@@ -64,7 +66,7 @@ def explain(
     identity = identity_of_run(run, cohort)
     models = models_of(run, fold)
     found = run_all(
-        partial(_measured, cohort.root),
+        partial(_measured, cohort.root, own),
         models,
         total=len(models),
         title="explain",
@@ -75,18 +77,19 @@ def explain(
     content = _content(identity, cohort, models, cases)
     first = [model for model in models if model.seed == models[0].seed]
     chosen = _spread([case for case in cases if case["seed"] == first[0].seed], shown)
-    pictures = _pictures(cohort, first, [case["case_id"] for case in chosen], jobs)
+    drawn = partial(_drawn, cohort.root, own, frozenset(case["case_id"] for case in chosen))
+    pictures = _pictures(drawn, first, jobs)
     explanation_page(run / PAGE, content, [(case, pictures[case["case_id"]]) for case in chosen])
     write_json(run / JSON, content)
     return content
 
 
-def _measured(root: Path, model: FoldModel) -> list[Case]:
+def _measured(root: Path, own: str | None, model: FoldModel) -> list[Case]:
     """Return the numbers of the test cases of one model."""
     cohort = open_cohort(root)
     table = cohort.folds()
     labels = dict(zip(table.case_ids, table.labels, strict=True))
-    return [_case(seen, model, labels[seen.case_id]) for seen in looked_at(cohort, model)]
+    return [_case(seen, model, labels[seen.case_id]) for seen in looked_at(cohort, model, own=own)]
 
 
 def _case(seen: Looking, model: FoldModel, label: int) -> Case:
@@ -157,10 +160,12 @@ def _rank(case: Case) -> tuple[float, str]:
 
 
 def _pictures(
-    cohort: Cohort, models: Sequence[FoldModel], case_ids: Sequence[str], jobs: int | None
+    drawn: Callable[[FoldModel], list[tuple[str, bytes]]],
+    models: Sequence[FoldModel],
+    jobs: int | None,
 ) -> dict[str, bytes]:
     found = run_all(
-        partial(_drawn, cohort.root, frozenset(case_ids)),
+        drawn,
         models,
         total=len(models),
         title="pictures",
@@ -170,9 +175,11 @@ def _pictures(
     return {case_id: picture for one in found for case_id, picture in one}
 
 
-def _drawn(root: Path, wanted: frozenset[str], model: FoldModel) -> list[tuple[str, bytes]]:
+def _drawn(
+    root: Path, own: str | None, wanted: frozenset[str], model: FoldModel
+) -> list[tuple[str, bytes]]:
     """Return the pictures of the wanted test cases of one model."""
     return [
         (seen.case_id, figure(seen.image, seen.brain, seen.found, seen.prior, seen.lesion))
-        for seen in looked_at(open_cohort(root), model, wanted)
+        for seen in looked_at(open_cohort(root), model, wanted, own=own)
     ]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ictmri.cohort import Cohort
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.diagnoser.checkpoint import load_model
-from ictmri_baselines.diagnoser.inputs import View, open_inputs
+from ictmri_baselines.diagnoser.inputs import open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.explanation.gradcam import attention_map
 from ictmri_baselines.explanation.run import FoldModel
 from ictmri_baselines.explanation.truth import masks_of, on_input
@@ -49,7 +50,11 @@ class Looking:
 
 
 def looked_at(
-    cohort: Cohort, model: FoldModel, wanted: frozenset[str] | None = None
+    cohort: Cohort,
+    model: FoldModel,
+    wanted: frozenset[str] | None = None,
+    *,
+    own: str | None = None,
 ) -> Iterator[Looking]:
     """Yield where a model looks in its test cases, one in memory at a time.
 
@@ -57,9 +62,10 @@ def looked_at(
         cohort: processed and localized.
         model: of one fold.
         wanted: only these cases; all that were processed where None.
+        own: see :func:`~ictmri_baselines.diagnoser.checkpoint.load_model`.
     """
-    network, description = load_model(model.path)
-    view, localisation = View(**description.settings["view"]), network.config.localisation
+    network, description = load_model(model.path, own=own)
+    view, localisation = read_settings(description.settings).view, network.config.localisation
     cases = load_cases(cohort, with_volumes=True)
     tested = np.array(cohort.folds().folds) == model.fold
     chosen = np.array([wanted is None or case_id in wanted for case_id in cases.case_ids])

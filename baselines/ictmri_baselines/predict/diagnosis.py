@@ -14,10 +14,10 @@ from scipy import ndimage
 from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
 from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.diagnoser.checkpoint import load_model
-from ictmri_baselines.diagnoser.fit import Settings
 from ictmri_baselines.diagnoser.inputs import Inputs, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.prediction import predict
+from ictmri_baselines.diagnoser.settings import Settings
 from ictmri_baselines.diagnoser.temperature import tempered
 from ictmri_baselines.diagnoser.unusual import (
     REFERENCE,
@@ -125,7 +125,7 @@ def _at_2mm(volume: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _opened(model: Model, case: Cases) -> tuple[AdaptiveDiagnoser, Inputs]:
-    network, _ = load_model(model.path)
+    network, _ = load_model(model.path, own=model.own)
     chosen = model.settings
     return network, open_inputs(case, chosen.view, chosen.network.localisation)
 
@@ -137,8 +137,8 @@ def _probabilities(network: AdaptiveDiagnoser, inputs: Inputs, model: Model) -> 
 
 
 def _unusual(network: AdaptiveDiagnoser, inputs: Inputs, model: Model) -> Unusual:
-    known = load_reference(model.path.parent)
-    return unusual(known, describe(network, *_tensors(inputs, network)))
+    described = describe(network, *_tensors(inputs, network))
+    return unusual(load_reference(model.path.parent, described.shape[1]), described)
 
 
 def _tensors(

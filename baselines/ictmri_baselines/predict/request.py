@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ictmri.builders.codes import CODES
 from ictmri.builders.scans import NIFTI_ENDINGS, Scan, read_scan
 from ictmri.errors import InputError, ScanError
+from ictmri_baselines.diagnoser.checkpoint import load_model
+from ictmri_baselines.diagnoser.unusual import REFERENCE, load_reference
 from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.processor import PRESETS, Settings
 from ictmri_baselines.processor.brain_own import own_mask_step
@@ -30,6 +32,7 @@ class Request:
     Attributes:
         scan: NIfTI, NRRD, MetaImage, or a folder with the DICOM series.
         model: see :func:`~ictmri_baselines.predict.run.open_models`.
+        backbone: ``module:Class`` of the models' backbone where that is a class of one's own: imported.
         out: the page.
         prior: where the refined prior goes, on the scan's own grid; None: nowhere.
         json: where the numbers go; None: nowhere.
@@ -50,6 +53,7 @@ class Request:
     mask: Path | None = None
     title: str = DEFAULT_TITLE
     force: bool = False
+    backbone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def read_request(request: Request) -> Given:
     """
     found = _Found([], [])
     scan = found.attempt("SCAN", lambda: _read(request.scan))
-    models = found.attempt("--model", lambda: open_models(request.model))
+    models = found.attempt("--model", lambda: _models(request))
     mask = None
     if request.mask is not None:
         chosen = request.mask
@@ -106,6 +110,18 @@ def read_request(request: Request) -> Given:
         step = "; ".join(dict.fromkeys(filter(None, found.steps)))
         raise InputError("ictmri predict", found.problems, step)
     return Given(scan, models, _settings(request, models), mask)
+
+
+def _models(request: Request) -> Models:
+    """Open the models, and load each once: what is wrong with one is said before the minutes of work."""
+    models = open_models(request.model, request.backbone)
+    for model in models.each:
+        network, _ = load_model(model.path, own=request.backbone)
+        if (model.path.parent / REFERENCE).is_file():
+            load_reference(model.path.parent, network.backbone.channels)
+    if request.settings is None:
+        _ = models.processing
+    return models
 
 
 def _read(path: Path) -> Scan:

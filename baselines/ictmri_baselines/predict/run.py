@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.states import needed
+from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
-from ictmri_baselines.diagnoser.fit import Settings as Training
-from ictmri_baselines.diagnoser.fit import read_settings
+from ictmri_baselines.diagnoser.settings import Settings as Training
+from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.processor import PRESETS, Settings
 from ictmri_baselines.recipe import load_recipe, recipe_ids
 from ictmri_baselines.workspace import RUN, read_run
@@ -34,12 +36,14 @@ class Model:
         name: which seed, fold and member it is; free of paths.
         description: what the file says about itself.
         settings: of its training.
+        own: see :func:`~ictmri_baselines.diagnoser.checkpoint.load_model`.
     """
 
     path: Path
     name: str
     description: Description
     settings: Training
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,32 @@ class Models:
 
     @property
     def processing(self) -> Settings:
-        """How the brains that they learned from were processed, as far as it is said."""
+        """How the brains that they learned from were processed, as far as it is said.
+
+        Raises:
+            InputError: it is said in no way that can be used.
+        """
         origin = self.each[0].description.origin
         given = origin.get("processing")
         if isinstance(given, Mapping):
-            return Settings(**{key: given[key] for key in Settings.model_fields if key in given})
+            return self._stated(given)
         if given is None and origin.get("recipe") in recipe_ids():
             given = load_recipe(origin["recipe"]).processing_for(origin.get("profile", "cpu"))
-        return PRESETS[str(given or "light")]
+        if given is not None and given not in PRESETS:
+            raise self._not_usable([f"{given!r} is none of {', '.join(PRESETS)}"])
+        return PRESETS[given or "light"]
+
+    def _stated(self, given: Mapping[str, Any]) -> Settings:
+        # Not hd_bet_2_weights: a file from elsewhere chooses no other file to load.
+        names = [name for name, field in Settings.model_fields.items() if not field.exclude]
+        try:
+            return Settings.model_validate({key: given[key] for key in names if key in given})
+        except ValidationError as error:
+            raise self._not_usable(validation_problems(error)) from None
+
+    def _not_usable(self, problems: list[str]) -> InputError:
+        lines = [f"origin.processing: {problem}" for problem in problems]
+        return InputError(str(self.each[0].path), lines, "choose with --settings")
 
     def calibration(self) -> dict[str, Any]:
         """Return what is known about the probabilities, as it stands in the JSON.
@@ -100,11 +122,12 @@ class Models:
         }
 
 
-def open_models(run: Path) -> Models:
+def open_models(run: Path, own: str | None = None) -> Models:
     """Find the models of a run without loading their weights.
 
     Args:
         run: folder that ``ictmri reproduce`` wrote, a folder with one model, or a model file.
+        own: see :func:`~ictmri_baselines.diagnoser.checkpoint.load_model`.
 
     Raises:
         InputError: there is no such run, it kept no models, or one of them cannot be read.
@@ -118,7 +141,7 @@ def open_models(run: Path) -> Models:
         except InputError as error:
             problems += [f"{path.relative_to(run.parent)}: {text}" for text in error.problems]
             continue
-        each.append(Model(path, _name(description, place), description, settings))
+        each.append(Model(path, _name(description, place), description, settings, own))
     if problems:
         step = "make the run again: ictmri reproduce"
         raise InputError(str(run), problems, step)
