@@ -37,6 +37,18 @@ class Said:
 
 
 @dataclass
+class Raw:
+    """Bytes as they are behind a status line; one at a time where there is a pause."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pause_s: float = 0.0
+    endless: bool = False
+    in_headers: bool = False
+
+
+@dataclass
 class LoopbackOpenAI:
     """What it serves and what it was sent."""
 
@@ -44,6 +56,9 @@ class LoopbackOpenAI:
     models: list[str] | None = field(default_factory=lambda: ["tiny"])
     key: str | None = None
     takes_schema: bool = True
+    roots: dict[str, str] = field(default_factory=dict)
+    reply_with: dict[str, Any] = field(default_factory=dict)
+    list_with: Raw | None = None
     pause_s: float = 0.0
     requests: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[bytes, int] = field(default_factory=dict)
@@ -89,7 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/models" or models is None:
             self._fault(Fault(404, "no such page"))
         else:
-            data = [{"id": name, "object": "model"} for name in models]
+            if self.owner.list_with is not None:
+                self._raw(self.owner.list_with)
+                return
+            roots = self.owner.roots
+            data = [{"id": name, "object": "model", "root": roots.get(name)} for name in models]
             self._send(200, {"object": "list", "data": data})
 
     def do_POST(self) -> None:
@@ -131,12 +150,38 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(said, Fault):
             self._fault(said)
             return
+        if isinstance(said, Raw):
+            self._raw(said)
+            return
         said = Said(said) if isinstance(said, str) else said
         message = {"role": "assistant", "content": said.content, "refusal": said.refusal}
         choice = {"index": 0, "message": message, "finish_reason": said.finish}
         tokens = {"prompt_tokens": 400, "completion_tokens": 20, "total_tokens": 420}
         reply = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]}
-        self._send(200, reply | {"choices": [choice], "usage": tokens})
+        self._send(200, reply | {"choices": [choice], "usage": tokens} | self.owner.reply_with)
+
+    def _raw(self, raw: Raw) -> None:
+        self.close_connection = True
+        self.send_response(raw.status)
+        for name, value in {"Content-Type": "application/json", **raw.headers}.items():
+            self.send_header(name, value)
+        if not raw.endless:
+            self.send_header("Content-Length", str(len(raw.body)))
+        if not raw.in_headers:
+            self.end_headers()
+        else:
+            self.flush_headers()
+            self.wfile.write(b"X-Slow: ")
+        try:
+            while True:
+                for byte in raw.body if raw.pause_s else [raw.body]:
+                    self.wfile.write(bytes([byte]) if raw.pause_s else byte)
+                    self.wfile.flush()
+                    time.sleep(raw.pause_s)
+                if not raw.endless:
+                    return
+        except OSError:
+            return
 
     def _fault(self, fault: Fault) -> None:
         if fault.status == 0:

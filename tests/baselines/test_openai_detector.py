@@ -1,8 +1,10 @@
 """The detector openai against a server on loopback that decodes what it is sent."""
 
+import gzip
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,14 +16,20 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from loopback_openai import Fault, LoopbackOpenAI, Said, running
+from loopback_openai import Fault, LoopbackOpenAI, Raw, Said, running
 from made_brain import made_brain
 
 from ictmri.errors import InputError
 from ictmri_baselines.localizer.boxes import Box, Tokens
-from ictmri_baselines.localizer.detectors import make_detector, prepare, recorded
+from ictmri_baselines.localizer.detectors import (
+    detector_settings,
+    make_detector,
+    prepare,
+    recorded,
+)
+from ictmri_baselines.localizer.journal import Answer, Journal
 from ictmri_baselines.localizer.openai_server import ANSWER_SCHEMA
-from ictmri_baselines.localizer.options import OpenAIChat
+from ictmri_baselines.localizer.options import OpenAIChat, QwenVL
 from ictmri_baselines.localizer.prompted import SlicesFailedError
 from ictmri_baselines.localizer.tally import tally
 
@@ -214,6 +222,201 @@ def test_slices_that_were_left_out_get_the_nearest_boxes(every: int) -> None:
         assert (row.problems == ("copied",)) == (row.slice not in shown)
     slices = [row.slice for row in rows]
     assert slices == list(range(slices[0], slices[-1] + 1))
+
+
+ONE = made_brain({30: PLACES[30]})
+
+
+def chat(**changes: Any) -> bytes:
+    """A completion, changed."""
+    message = {"role": "assistant", "content": NOTHING}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json.dumps({"id": "x", "choices": [choice], "model": "tiny"} | changes).encode()
+
+
+def said(content: Any) -> bytes:
+    return chat(choices=[{"message": {"content": content}, "finish_reason": "stop"}])
+
+
+NO_ANSWERS = {
+    "a page": (Raw(b"<!doctype html><p>Sign in", headers={"Content-Type": "text/html"}), "no JSON"),
+    "nothing": (Raw(b""), "no JSON"),
+    "half": (Raw(chat()[:40]), "no JSON"),
+    "deep": (Raw(b"[" * 100_000), "nested too deep"),
+    "deep inside": (Raw(chat(usage=1)[:-2] + b"[" * 100_000), "nested too deep"),
+    "digits": (Raw(b'{"choices": ' + b"9" * 5000 + b"}"), "no JSON"),
+    "a list": (Raw(b"[]"), "valid dictionary"),
+    "no choices": (Raw(chat(choices=[])), "choices: "),
+    "choices null": (Raw(chat(choices=None)), "choices: "),
+    "a choice null": (Raw(chat(choices=[None])), "choices.0: "),
+    "message null": (Raw(chat(choices=[{"message": None}])), "choices.0.message: "),
+    "a number said": (Raw(said(7)), "choices.0.message.content"),
+    "a picture said": (Raw(said([{"type": "image_url", "image_url": {}}])), "type 'image_url'"),
+    "too much": (Raw(b" " * 65536, endless=True), "more than 4194304 bytes"),
+    "packed": (
+        Raw(gzip.compress(b" " * 10**7), headers={"Content-Encoding": "gzip"}), "is packed"
+    ),
+    "a byte now and then": (Raw(chat(), pause_s=0.04), "no answer within 0.4 s"),
+    "a byte now and then, for ever": (
+        Raw(b" ", pause_s=0.04, endless=True), "no answer within 0.4 s"
+    ),
+    "headers now and then": (
+        Raw(b"x", pause_s=0.04, endless=True, in_headers=True), "no answer within 0.4 s"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+def test_each_kind_of_reply_that_is_no_answer(kind: str, tmp_path: Path) -> None:
+    raw, told = NO_ANSWERS[kind]
+    slow = "within" in told
+    journal = tmp_path / "answers.jsonl"
+    with served(lambda *_: raw, retries=0, timeout_s=0.4 if slow else 20) as (_, settings):
+        started = time.monotonic()
+        with pytest.raises(SlicesFailedError, match="slice 30: ") as caught:
+            make_detector(settings, journal=journal).detect(ONE)
+        assert time.monotonic() - started < 15
+    assert told in str(caught.value)
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.04])
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[" * 100_000, b'{"data": [null]}', b"[]"])
+def test_a_list_of_models_that_is_none(body: bytes, pause_s: float) -> None:
+    raw = Raw(body or b" ", pause_s=pause_s, endless=bool(pause_s))
+    with (
+        served(list_with=raw, retries=0, timeout_s=0.4 if pause_s else 20) as (_, settings),
+        pytest.raises(InputError, match=r"no list of models|Request timed out"),
+    ):
+        prepare(settings, [])
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": None, "completion_tokens": 3},
+        {"prompt_tokens": "3", "completion_tokens": 3},
+        {"prompt_tokens": -1, "completion_tokens": 3},
+        {"prompt_tokens": 1e400, "completion_tokens": 3},
+        {"prompt_tokens": True, "completion_tokens": 3},
+        {"prompt_tokens": 10**30, "completion_tokens": 3},
+        {"prompt_tokens": 3},
+        *([], 7, "x"),
+    ],
+)
+def test_a_count_that_is_none_costs_no_answer(usage: Any, tmp_path: Path) -> None:
+    journal = tmp_path / "answers.jsonl"
+    with served(reply_with={"usage": usage}) as (server, settings):
+        rows = make_detector(settings, journal=journal).detect(ONE)
+        assert rows[0].boxes
+        assert rows[0].tokens is None
+        assert Journal(journal).find(json.loads(journal.read_text())["question"])
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize("model", [None, 7, ["x"], "", "x" * 500])
+def test_a_model_that_does_not_say_who_it_is(model: Any) -> None:
+    with served(reply_with={"model": model}) as (_, settings):
+        assert make_detector(settings).detect(ONE)[0].model == "tiny"
+
+
+def test_text_in_parts_is_put_together() -> None:
+    text = looked(np.zeros((448, 448)))
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "[1, 2, 3, 4]"}]},
+        *({"type": "text", "text": part} for part in (text[:9], text[9:])),
+    ]
+    with served(lambda *_: Raw(said(parts))) as (_, settings):
+        (row,) = make_detector(settings).detect(ONE)
+    assert row.reply == NOTHING
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_picture_goes_where_a_server_sends_it(status: int) -> None:
+    with served() as (elsewhere, _):
+        there = {"Location": f"{elsewhere.url}/chat/completions"}
+        with (
+            served(lambda *_: Raw(b"", status, there), retries=0) as (_, settings),
+            pytest.raises(InputError, match=r"sends on to 127\.0\.0\.1:\d+"),
+        ):
+            make_detector(settings).detect(ONE)
+        with (
+            served(list_with=Raw(b"", status, there), retries=0) as (_, settings),
+            pytest.raises(InputError, match="sends on to"),
+        ):
+            prepare(settings, [])
+        assert elsewhere.asked == 0
+
+
+def test_coordinates_follow_from_the_family_of_the_model() -> None:
+    def chosen(name: str, **changes: Any) -> str:
+        kind = {"base_url": "http://x/v1", "model": name} | changes
+        return OpenAIChat.model_validate(kind).coordinates
+
+    for name in ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", "my-qwen2.5-vl-72b-awq"):
+        assert chosen(name) == "pixels"
+        assert QwenVL(model=name).coordinates == "pixels"
+        with pytest.raises(InputError, match=r"Qwen2\.5-VL gives no relative coordinates"):
+            detector_settings("openai", base_url="http://x/v1", model=name, coordinates="relative")
+    for name in ("Qwen/Qwen3-VL-8B-Instruct", "Qwen2-VL-2B", "tiny"):
+        assert chosen(name) == "relative"
+    assert chosen("tiny", coordinates="pixels") == "pixels"
+    with pytest.raises(InputError, match="Qwen3-VL gives no pixels coordinates"):
+        detector_settings("qwen3-vl", coordinates="pixels")
+
+
+def test_a_family_behind_another_name_is_found_out() -> None:
+    real = "Qwen/Qwen2.5-VL-7B-Instruct"
+    with served(roots={"tiny": real}) as (_, settings):
+        with pytest.raises(InputError, match=r"'tiny' there is 'Qwen/Qwen2\.5-VL"):
+            prepare(settings, [])
+        prepare(settings.model_copy(update={"coordinates": "pixels"}), [])
+    with (
+        served(reply_with={"model": real}) as (_, settings),
+        pytest.raises(InputError, match="--coordinates pixels"),
+    ):
+        make_detector(settings).detect(ONE)
+
+
+GOOD = {
+    "question": "a" * 64, "text": NOTHING, "model": "tiny", "tokens": [1, 2], "refused": False,
+    "cut": False,
+}  # fmt: skip
+BAD_LINES = {
+    "null counts": json.dumps(GOOD | {"tokens": [None, 1]}),
+    "counts too many": json.dumps(GOOD | {"tokens": [1, 2, 3]}),
+    "a text that is none": json.dumps(GOOD | {"text": 7}),
+    "a key too much": json.dumps(GOOD | {"x": 1}),
+    "a key missing": json.dumps({"question": "a" * 64}),
+    "no digest": json.dumps(GOOD | {"question": "x"}),
+    "deep": "[" * 100_000,
+    "not text": "\udcff",
+    "cut": json.dumps(GOOD)[:30],
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("kind", BAD_LINES)
+def test_a_line_of_the_journal_that_is_damaged_is_set_aside(
+    kind: str, end: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "answers.journal"
+    other = GOOD | {"question": "b" * 64}
+    lines = [json.dumps(GOOD), BAD_LINES[kind], json.dumps(other)]
+    path.write_bytes(("\n".join(lines) + end).encode("utf-8", "surrogateescape"))
+    for _ in range(2):
+        journal = Journal(path)
+        assert (
+            journal.find("a" * 64)
+            == journal.find("b" * 64)
+            == Answer(NOTHING, "tiny", Tokens(1, 2))
+        )
+        journal.keep("c" * 64, Answer("more"))
+    assert path.read_bytes().count(b"\n") == 4
+    aside = path.with_name("answers.journal.damaged")
+    assert aside.read_bytes().rstrip(b"\n") == BAD_LINES[kind].encode("utf-8", "surrogateescape")
+    assert [stat.S_IMODE(found.stat().st_mode) for found in (path, aside)] == [0o600] * 2
 
 
 SCRIPT = """

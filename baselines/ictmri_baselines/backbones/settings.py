@@ -14,6 +14,7 @@ _MOST_LAYERS: Final = 200
 _MOST_PERMUTED: Final = 1024
 """A coupling block holds its permutation as a whole matrix."""
 
+
 def _few(depth: tuple[int, ...]) -> tuple[int, ...]:
     if sum(depth) > _MOST_LAYERS:
         raise ValueError(f"{sum(depth)} layers, at most {_MOST_LAYERS}")

@@ -7,11 +7,18 @@ journal is never wrong when settings or volumes change, and holds no identifier.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ictmri.files import replacing
 from ictmri_baselines.localizer.boxes import Tokens
+
+_OWNER: Final = 0o600
+_Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +40,64 @@ class Answer:
     cut: bool = False
 
 
+class _Line(BaseModel):
+    """One answer as it is kept."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    text: str
+    model: str | None
+    tokens: tuple[_Count, _Count] | None
+    refused: bool
+    cut: bool
+
+    @classmethod
+    def of(cls, question: str, answer: Answer) -> _Line:
+        tokens = answer.tokens
+        return cls(
+            question=question,
+            text=answer.text,
+            model=answer.model,
+            tokens=(tokens.prompt, tokens.completion) if tokens else None,
+            refused=answer.refused,
+            cut=answer.cut,
+        )
+
+    @property
+    def answer(self) -> Answer:
+        tokens = Tokens(*self.tokens) if self.tokens else None
+        return Answer(self.text, self.model, tokens, self.refused, self.cut)
+
+
 @dataclass(slots=True)
 class Journal:
-    """An append-only JSONL file of answers; one process writes it. Without a path it only remembers."""
+    """A JSONL file of answers, readable by its owner alone; one process writes it.
+
+    Without a path it only remembers.
+    """
 
     path: Path | None = None
     _answers: dict[str, Answer] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Read what is there; a line that a killed run left half-written is removed."""
-        if self.path is None or not self.path.exists():
+        """Read what is there; lines that are damaged or no answers are set aside, and asked again."""
+        if self.path is None or not self.path.is_file():
             return
-        whole = 0
         content = self.path.read_bytes()
+        good, bad = [], []
         for line in content.splitlines(keepends=True):
             try:
-                question, answer = _parsed(line)
-            except (ValueError, KeyError, TypeError):
-                break
-            self._answers[question] = answer
-            whole += len(line)
-        if whole < len(content):
-            with self.path.open("r+b") as stream:
-                stream.truncate(whole)
+                read = _Line.model_validate_json(line)
+            except ValidationError:
+                bad.append(line)
+                continue
+            self._answers[read.question] = read.answer
+            good.append(line.rstrip(b"\n") + b"\n")
+        if bad or not content.endswith(b"\n"):
+            _append(self.path.with_name(f"{self.path.name}.damaged"), b"".join(bad))
+            with replacing(self.path, mode=_OWNER) as part:
+                part.write_bytes(b"".join(good))
 
     def find(self, question: str) -> Answer | None:
         """Return the answer to a question, by its digest; None where there is none yet."""
@@ -63,30 +105,16 @@ class Journal:
 
     def keep(self, question: str, answer: Answer) -> None:
         """Add an answer; it is in the file when this returns."""
+        line = _Line.of(question, answer)
         self._answers[question] = answer
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as stream:
-            stream.write(_line(question, answer))
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _append(self.path, json.dumps(line.model_dump(mode="json")).encode() + b"\n")
 
 
-def _line(question: str, answer: Answer) -> bytes:
-    tokens = answer.tokens
-    row = {
-        "question": question,
-        "text": answer.text,
-        "model": answer.model,
-        "tokens": [tokens.prompt, tokens.completion] if tokens else None,
-        "refused": answer.refused,
-        "cut": answer.cut,
-    }
-    return json.dumps(row).encode() + b"\n"
-
-
-def _parsed(line: bytes) -> tuple[str, Answer]:
-    if not line.endswith(b"\n"):
-        raise ValueError("half a line")
-    row: dict[str, Any] = json.loads(line)
-    tokens = Tokens(*row["tokens"]) if row["tokens"] else None
-    return row["question"], Answer(row["text"], row["model"], tokens, row["refused"], row["cut"])
+def _append(path: Path, content: bytes) -> None:
+    if not content:
+        return
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _OWNER)
+    with os.fdopen(handle, "ab") as stream:
+        stream.write(content)

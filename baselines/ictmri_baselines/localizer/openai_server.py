@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ictmri.errors import InputError, MissingDependencyError, nearest
-from ictmri_baselines.localizer.boxes import Tokens
+from ictmri_baselines.localizer.completion import read_completion, read_models
+from ictmri_baselines.localizer.families import conflict
 from ictmri_baselines.localizer.journal import Answer
 from ictmri_baselines.localizer.options import OpenAIChat
 from ictmri_baselines.localizer.prompted import Failure
@@ -75,18 +76,25 @@ class OpenAIServer:
         client = self._client
         import openai
 
+        from ictmri_baselines.localizer.bounded import UnusableError
+
         try:
-            served = [model.id for model in client.models.list()]
+            served = read_models(client.models.with_raw_response.list().content)
         except openai.NotFoundError:
             return  # Some servers have no list; the first question will tell.
         except openai.APIError as error:
             raise self._unusable(error) from error
-        if served and self._options.model not in served:
+        except (ValueError, UnusableError) as error:
+            step = "check --base-url (it mostly ends in /v1): this is no OpenAI-compatible server"
+            raise InputError(self._place, [f"no list of models: {error}"], step) from None
+        model = self._options.model
+        if served and model not in served:
             raise InputError(
                 self._place,
-                [f"serves no {self._options.model!r}{nearest(self._options.model, served)}"],
-                f"--model with one of: {', '.join(served[:10])}",
+                [f"serves no {model!r}{nearest(model, served)}"],
+                f"--model with one of: {', '.join(list(served)[:10])}",
             )
+        self._check_family(served.get(model, ""))
 
     def ask(
         self, shown: Sequence[Picture], prompt: Prompt
@@ -152,6 +160,8 @@ class OpenAIServer:
     def _client(self) -> openai.OpenAI:
         try:
             import openai
+
+            from ictmri_baselines.localizer.bounded import BoundedTransport
         except ImportError:
             raise MissingDependencyError("The detector openai", "vlm") from None
         options = self._options
@@ -169,10 +179,17 @@ class OpenAIServer:
             api_key=key,
             max_retries=options.retries,
             timeout=options.timeout_s,
+            # Pictures go to the address that was named and to no other.
+            http_client=openai.DefaultHttpxClient(
+                transport=BoundedTransport(options.base_url, options.timeout_s),
+                follow_redirects=False,
+            ),
         )
 
     def _answer(self, client: openai.OpenAI, picture: Picture, prompt: Prompt) -> Answer | Failure:
         import openai
+
+        from ictmri_baselines.localizer.bounded import UnusableError
 
         messages = _messages(picture, prompt)
         structured = self._structured
@@ -190,15 +207,29 @@ class OpenAIServer:
             openai.NotFoundError,
         ) as error:
             raise self._unusable(error) from error
-        except openai.APIConnectionError as error:
-            if isinstance(error, openai.APITimeoutError):
-                return Failure(f"no answer within {self._options.timeout_s:g} s")
-            return Failure(f"connection: {_reason(error)}", unreached=True)
-        except openai.APIStatusError as error:
-            return Failure(f"HTTP {error.status_code}: {_reason(error)}")
+        except UnusableError as error:
+            return Failure(str(error))
         except openai.APIError as error:
-            return Failure(_reason(error))
+            return self._failure(error)
         return answer
+
+    def _failure(self, error: openai.APIError) -> Failure:
+        """Return why one question failed.
+
+        Raises:
+            InputError: every other would, too.
+        """
+        import openai
+
+        if isinstance(error, openai.APITimeoutError):
+            return Failure(f"no answer within {self._options.timeout_s:g} s")
+        if isinstance(error, openai.APIConnectionError):
+            return Failure(f"connection: {_reason(error)}", unreached=True)
+        if isinstance(error, openai.APIStatusError):
+            if error.response.is_redirect:
+                raise self._unusable(error) from error
+            return Failure(f"HTTP {error.status_code}: {_reason(error)}")
+        return Failure(_reason(error))
 
     def _asked(
         self, client: openai.OpenAI, messages: list[Any], *, structured: bool
@@ -207,24 +238,26 @@ class OpenAIServer:
         if structured:
             form = {"name": "lesions", "schema": ANSWER_SCHEMA, "strict": True}
             extra["response_format"] = {"type": "json_schema", "json_schema": form}
-        reply = client.chat.completions.create(
+        reply = client.chat.completions.with_raw_response.create(
             model=self._options.model,
             messages=messages,
             temperature=0,
             max_tokens=self._options.max_new_tokens,
             **extra,
         )
-        choices = getattr(reply, "choices", None)
-        if not choices or getattr(choices[0], "message", None) is None:
-            return Failure("a reply without an answer")
-        choice, usage = choices[0], reply.usage
-        return Answer(
-            text=_words(choice.message.content or choice.message.refusal or ""),
-            model=reply.model or self._options.model,
-            tokens=Tokens(usage.prompt_tokens, usage.completion_tokens) if usage else None,
-            refused=bool(choice.message.refusal) or choice.finish_reason == "content_filter",
-            cut=choice.finish_reason == "length",
-        )
+        try:
+            answer = read_completion(reply.content, self._options.model)
+        except ValueError as error:
+            return Failure(f"no chat completion: {error}")
+        self._check_family(answer.model or "")
+        return answer
+
+    def _check_family(self, name: str) -> None:
+        """Refuse to read thousandths as pixels, or the other way round, whoever it is that answers."""
+        problem = conflict(name, self._options.coordinates)
+        if problem:
+            model = self._options.model
+            raise InputError(self._place, [f"{model!r} there is {name[:200]!r}"], problem)
 
     @property
     def _place(self) -> str:
@@ -233,6 +266,12 @@ class OpenAIServer:
     def _unusable(self, error: openai.APIError) -> InputError:
         import openai
 
+        if isinstance(error, openai.APIStatusError) and error.response.is_redirect:
+            there = urlsplit(error.response.headers.get("Location", "")).netloc[:200]
+            problem = f"sends on to {there or 'another address'}, where no picture is sent"
+            return InputError(
+                self._place, [problem], "if you trust that address, --base-url with it"
+            )
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             step = "--api-key-env NAME with the variable that holds a valid key"
         elif isinstance(error, openai.NotFoundError):
@@ -254,11 +293,6 @@ def _messages(picture: Picture, prompt: Prompt) -> list[Any]:
             ],
         },
     ]
-
-
-def _words(text: str) -> str:
-    """Return text without half characters, which JSON can hold and no file."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _reason(error: Exception) -> str:

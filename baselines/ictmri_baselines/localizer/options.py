@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ictmri_baselines.localizer import prompts
+from ictmri_baselines.localizer.families import conflict, family_of
 from ictmri_baselines.localizer.slices import Pixels
 
 QWEN: Final = "Qwen/Qwen3-VL-8B-Instruct"
@@ -32,7 +34,7 @@ class DetectorSettings(BaseModel):
             server is asked for several slices at once anyway.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     parallel: ClassVar[bool] = True
@@ -49,7 +51,8 @@ class Prompted(DetectorSettings):
 
     Attributes:
         prompt: name of a prompt that ships with the package, or a YAML file.
-        coordinates: ``relative`` (thousandths of the picture: Qwen3-VL) or ``pixels`` (Qwen2.5-VL).
+        coordinates: ``relative`` (thousandths of the picture: Qwen3-VL) or ``pixels`` (Qwen2.5-VL); by the
+            family that the model's name tells where not given, ``relative`` where it tells none.
         pixels: edge of the square pictures.
         every: show each ``every``-th slice; the others get the boxes of the nearest shown one.
         max_new_tokens: limit of an answer.
@@ -62,6 +65,22 @@ class Prompted(DetectorSettings):
     pixels: Pixels = 448
     every: Annotated[int, Field(ge=1, le=10)] = 1
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 512
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_family(cls, given: Any) -> Any:
+        """Take the coordinates of the model's family where none are given."""
+        if not isinstance(given, Mapping) or given.get("coordinates") is not None:
+            return given
+        known = family_of(str(given.get("model", "")))
+        return {**given, "coordinates": known[1]} if known else given
+
+    @model_validator(mode="after")
+    def _of_the_family(self) -> Self:
+        problem = conflict(getattr(self, "model", ""), self.coordinates)
+        if problem:
+            raise ValueError(problem)
+        return self
 
 
 class QwenVL(Prompted):
@@ -93,7 +112,7 @@ class OpenAIChat(Prompted):
         api_key_env: environment variable that holds the key; none is sent where None.
         concurrency: questions under way at once.
         retries: further attempts after 429, 5xx, timeouts and cut connections, with growing pauses.
-        timeout_s: for one attempt.
+        timeout_s: for one attempt, from its first byte sent to the last one received.
         structured: ask for the JSON schema; the answer is checked in any case.
         price_in: of a million tokens read, in any currency.
         price_out: of a million tokens written.

@@ -20,8 +20,9 @@ import numpy as np
 
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri_baselines.localizer.boxes import Tokens
+from ictmri_baselines.localizer.families import FAMILIES, family_of
 from ictmri_baselines.localizer.journal import Answer
-from ictmri_baselines.localizer.options import QwenVL
+from ictmri_baselines.localizer.options import QWEN, QwenVL
 from ictmri_baselines.localizer.prompts import Prompt
 from ictmri_baselines.localizer.slices import Picture
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import torch
 
 IMAGE_TOKEN: Final = "<|image_pad|>"
-PIXEL_FAMILIES: Final = ("qwen2_vl", "qwen2_5_vl")
-"""Model types that count boxes in pixels; the families after them count in thousandths."""
 _SAMPLE_BYTES: Final = 1024 * 1024
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -181,18 +180,22 @@ def _load(options: QwenVL) -> _Loaded:
     )
     from transformers.processing_utils import ProcessorMixin
 
-    where: dict[str, Any] = {"revision": options.revision} if options.revision else {}
+    # Weights from elsewhere choose among what transformers has, and bring no code with them.
+    where: dict[str, Any] = {"trust_remote_code": False}
+    where |= {"revision": options.revision} if options.revision else {}
     config = AutoConfig.from_pretrained(options.model, **where)
     _check_family(options, config.model_type)
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="left", **where)
-    stated, _ = ProcessorMixin.get_processor_dict(options.model, **where)
+    stated, _ = ProcessorMixin.get_processor_dict(options.model, revision=options.revision)
     # One picture has pixels x pixels, no more and no less: nothing is resized behind our back.
     area = options.pixels**2
     size = {"shortest_edge": area, "longest_edge": area}
     processor = Qwen2VLImageProcessorPil.from_pretrained(options.model, size=size, **where)
     device = _device(options.device)
     dtype = getattr(torch, options.dtype)
-    model: Any = AutoModelForImageTextToText.from_pretrained(options.model, dtype=dtype, **where)
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        options.model, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", **where
+    )
     commit = getattr(config, "_commit_hash", None) or options.revision
     return _Loaded(
         model=model.to(device).eval(),
@@ -205,8 +208,14 @@ def _load(options: QwenVL) -> _Loaded:
 
 
 def _check_family(options: QwenVL, family: str) -> None:
-    """Refuse to read thousandths as pixels, or the other way round."""
-    expected = "pixels" if family in PIXEL_FAMILIES else "relative"
+    """Refuse to read thousandths as pixels, or the other way round, and models of which nobody knows."""
+    known = family_of(family)
+    if known is None:
+        titles = ", ".join(title for title, _ in FAMILIES.values())
+        raise InputError(
+            options.model, [f"models of type {family!r} are none of {titles}"], f"--model {QWEN}"
+        )
+    expected = known[1]
     if options.coordinates != expected:
         raise InputError(
             options.model,
