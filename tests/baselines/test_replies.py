@@ -1,6 +1,7 @@
 """From words to boxes: each kind of answer, and any text at all."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -21,6 +22,13 @@ EDGES = [round(edge * 1000 / 448) for edge in VIEW.to_pixels(20, 30, 40, 60)]
 LESION = json.dumps({"bbox_2d": EDGES, "likelihood": 0.75})
 GOOD = f'{{"lesions": [{LESION}]}}'
 BARE = Box(20, 30, 40, 60)
+ELSEWHERE = Box(50, 60, 70, 80, 0.5)
+OTHER = json.dumps(
+    {
+        "bbox_2d": [round(edge * 1000 / 448) for edge in VIEW.to_pixels(50, 60, 70, 80)],
+        "likelihood": 0.5,
+    }
+)
 
 
 def lesion(box: object, **others: object) -> str:
@@ -46,6 +54,36 @@ CASES = {
     "cut after a box": (GOOD[:-2] + ', {"bbox_2d": [1', [PLACE], ["truncated"]),
     "cut in a word": ('{"lesions": [{"bbox_2d": [12', [], ["truncated"]),
     "two answers": ('{"lesions": []} No: ' + GOOD, [PLACE], ["several-answers"]),
+    "two boxes": (f"{LESION}\n{OTHER}", [PLACE, ELSEWHERE], ["several-answers", "other-form"]),
+    "two fenced": (
+        f"```json\n[{LESION}]\n```\nand\n```json\n[{OTHER}]\n```",
+        [PLACE, ELSEWHERE],
+        ["several-answers", "fenced", "other-form"],
+    ),
+    "two whole": (
+        f'{{"lesions": [{LESION}]}}{{"lesions": [{OTHER}]}}',
+        [PLACE, ELSEWHERE],
+        ["several-answers"],
+    ),
+    "two damaged": (f"{LESION} {OTHER}".replace('"', "'"), [PLACE, ELSEWHERE], ["broken-json"]),
+    "a draft before the answer": (f"Maybe [{OTHER}]. {GOOD}", [PLACE], ["prose"]),
+    "wrapped": (f'{{"answer": {GOOD}}}', [PLACE], ["other-form"]),
+    "wrapped in a list": (f"[{GOOD}]", [PLACE], ["other-form"]),
+    "a comma too much": (f"{GOOD[:-2]},],}}", [PLACE], ["broken-json"]),
+    "no quotation marks": (GOOD.replace('"', ""), [PLACE], ["broken-json"]),
+    "curly quotation marks": (re.sub('"(.*?)"', r"“\1”", GOOD), [PLACE], ["broken-json"]),
+    "a tuple": (GOOD.replace(f"{EDGES}", f"{tuple(EDGES)}"), [PLACE], ["broken-json"]),
+    "a comment": (GOOD[:-1] + " // sure\n}", [PLACE], ["broken-json"]),
+    "a comma missing": (f'{{"lesions": [{LESION} {OTHER}]}}', [PLACE, ELSEWHERE], ["broken-json"]),
+    "quotes in a label": (GOOD[:-3] + ', "label": "a "ring" lesion"}]}', [PLACE], ["broken-json"]),
+    "a bracket missing": (GOOD[:-1], [PLACE], ["truncated"]),
+    "cut in the last number": (
+        f'{{"lesions": [{LESION}, {{"bbox_2d": [100, 200, 300, 4',
+        [PLACE],
+        ["truncated"],
+    ),
+    "cut in the likelihood": (GOOD[:-5], [BARE], ["truncated"]),
+    "fractions": (lesion([0.4, 0.4, 0.5, 0.5]), [], ["fractions"]),
     "no words": ("  \n", [], ["empty"]),
     "refusal": ("I'm sorry, but I can't assist with medical images.", [], ["refusal"]),
     "refusal, curly": ("I can’t provide a diagnosis.", [], ["refusal"]),
@@ -147,9 +185,14 @@ def test_any_text_gives_boxes_inside_the_slice_or_none(
         assert box.score is None or 0 <= box.score <= 1
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 20_000, '{"a":' * 4_000, "[" + "1" * 15_000 + "]", "[{" * 10_000, "[1," * 6_000]
+HOSTILE = (
+    *("[" * 20_000, '{"a":' * 4_000, "[" + "1" * 15_000 + "]", "[{" * 10_000, "[1," * 6_000),
+    *("{'a'" * 4_000 + "}", "{'a'" * 700 + "}", '["a' * 5_000 + "]", '{"' * 8_000 + "}]"),
+    *("[{}" * 6_000, "{'a'}" * 3_000, "[x]" * 6_000),
 )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_costs_nothing(text: str) -> None:
     started = time.process_time()
     assert not read_reply(text, VIEW).boxes

@@ -22,8 +22,8 @@ PROBLEMS: Final = {
     "no-json": "words without a list of boxes: no box",
     "too-long": "longer than is read: the rest was left out",
     "truncated": "cut off: the boxes before the cut count",
-    "broken-json": "no valid JSON: the parts that are valid count",
-    "several-answers": "more than one list of boxes: the last one counts",
+    "broken-json": "no valid JSON: repaired",
+    "several-answers": "more than one list of boxes: all of them count",
     "fenced": "inside a code fence",
     "prose": "words before or after the JSON",
     "other-form": "a list, a single box or another key where an object with lesions was asked for",
@@ -32,6 +32,7 @@ PROBLEMS: Final = {
     "not-numbers": "coordinates that are no finite numbers: left out",
     "text-numbers": "coordinates written as text: read as numbers",
     "swapped": "left and right, or top and bottom, the wrong way round: put in order",
+    "fractions": "coordinates that are all between 0 and 1, as none was asked for: left out",
     "no-area": "a box without width or height: left out",
     "outside": "a box beside the slice: left out",
     "clipped": "a box over the edge of the picture or of the slice: cut there",
@@ -45,8 +46,9 @@ PROBLEMS: Final = {
 MAX_CHARACTERS: Final = 20_000
 """An answer of a hundred boxes has 6,000."""
 MAX_BOXES: Final = 32
-_MAX_BROKEN: Final = 100
-"""Places at which JSON begins and breaks off, before the rest is given up; one cut leaves three."""
+_MOST_REPAIRED: Final = 3000
+"""Characters of damaged JSON that are read; 32 boxes have 2,400. Repairing takes their square."""
+_DEEPEST: Final = 8
 _SCALE: Final = 1000.0
 _LIST_KEYS: Final = ("lesions", "boxes", "bboxes", "objects", "detections", "results")
 _BOX_KEYS: Final = ("bbox_2d", "bbox", "box", "box_2d")
@@ -62,8 +64,7 @@ _REFUSAL: Final = re.compile(
 )
 _DECODER: Final = json.JSONDecoder()
 _START: Final = re.compile(r"[\[{]")
-_HALF_WORD: Final = re.compile(r"\s*[-+.\w]*\s*\Z")
-"""What may be left of a number or a word at which a reply was cut."""
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +143,22 @@ def _entries(text: str, notes: _Notes) -> list[Any] | None:
     if _FENCE.search(text):
         notes.add("fenced")
         text = _FENCE.sub(" ", text)
-    found, broken = _answers(text)
-    if not found:
-        if broken != "truncated":
-            return None
-        notes.add("truncated")
-        return []
-    if broken is not None and not any(_is_whole(value.content) for value in found):
+    values, broken = _values(text)
+    whole = [value for value in values if any(_wholes(value.content))]
+    if broken and not any(not value.repaired for value in whole):
         notes.add(broken)
-        return [entry for value in found for entry in _listed(value.content, _Notes())]
-    if len(found) > 1:
+        lists = whole or [value for value in values if _may_answer(value.content)]
+        if not lists:
+            return [] if broken == "truncated" else None
+        return [entry for value in lists for entry in _listed(value.content, _Notes())]
+    lists = whole or [value for value in values if _may_answer(value.content)]
+    if not lists:
+        return None
+    if len(lists) > 1:
         notes.add("several-answers")
-    if text[: found[0].start].strip() or text[found[-1].stop :].strip():
+    if text[: lists[0].start].strip() or text[lists[-1].stop :].strip():
         notes.add("prose")
-    return _listed(found[-1].content, notes)
+    return [entry for value in lists for entry in _listed(value.content, notes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,29 +166,61 @@ class _Value:
     start: int
     stop: int
     content: Any
+    repaired: bool
 
 
-def _answers(text: str) -> tuple[list[_Value], str | None]:
-    """Return the JSON values that may hold boxes, and what is wrong with the outermost one."""
+def _values(text: str) -> tuple[list[_Value], str | None]:
+    """Return the JSON values in a text, and what is wrong with the first that had to be repaired."""
     found: list[_Value] = []
-    broken, breaks = None, 0
+    broken = None
     place = 0
-    while breaks < _MAX_BROKEN and (start := _START.search(text, place)):
+    while start := _START.search(text, place):
+        begin = start.start()
         try:
-            content, place = _DECODER.raw_decode(text, start.start())
-        except (ValueError, RecursionError) as error:
-            place, breaks = start.end(), breaks + 1
-            broken = broken or ("truncated" if _is_cut(error, text) else "broken-json")
-            continue
-        if _may_answer(content):
-            found.append(_Value(start.start(), place, content))
+            content, place = _DECODER.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            piece, closed = _piece(text[begin:])
+            broken = broken or ("broken-json" if closed else "truncated")
+            content, place = _repaired(piece), begin + max(len(piece), 1) if closed else len(text)
+            found.append(_Value(begin, place, content, repaired=True))
+        else:
+            found.append(_Value(begin, place, content, repaired=False))
     return found, broken
 
 
-def _is_cut(error: Exception, text: str) -> bool:
-    if not isinstance(error, json.JSONDecodeError):
-        return False
-    return error.msg.startswith("Unterminated") or bool(_HALF_WORD.match(text, error.pos))
+def _piece(text: str) -> tuple[str, bool]:
+    """Return a value up to its closing bracket, and whether it has one; else up to the last of any.
+
+    What stands behind the last bracket of a value that was cut may be half a number.
+    """
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += 1 if found[0] in "[{" else -1
+        if depth == 0:
+            return text[: found.end()], True
+    return text[: max(text.rfind("]"), text.rfind("}")) + 1], False
+
+
+def _repaired(piece: str) -> Any:
+    """Return what is meant by damaged JSON; the empty string where nobody can tell."""
+    import json_repair
+
+    kept = piece[:_MOST_REPAIRED]
+    if len(kept) < len(piece):
+        kept = kept[: max(kept.rfind("]"), kept.rfind("}")) + 1]
+    try:
+        return json_repair.loads(kept, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _wholes(content: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the answers of the form that was asked for, also where something is wrapped around them."""
+    if _is_whole(content):
+        yield content
+    elif depth < _DEEPEST and isinstance(content, dict | list):
+        for inner in content.values() if isinstance(content, dict) else content:
+            yield from _wholes(inner, depth + 1)
 
 
 def _is_whole(content: Any) -> bool:
@@ -195,7 +230,7 @@ def _is_whole(content: Any) -> bool:
 def _may_answer(content: Any) -> bool:
     if isinstance(content, dict):
         return any(key in content for key in (*_LIST_KEYS, *_BOX_KEYS))
-    return (
+    return isinstance(content, list) and (
         not content or all(isinstance(entry, dict | list) for entry in content) or _is_box(content)
     )
 
@@ -209,22 +244,26 @@ def _is_box(content: Any) -> bool:
 
 
 def _listed(content: Any, notes: _Notes) -> list[Any]:
-    if isinstance(content, dict):
-        if _is_whole(content):
-            return list(content["lesions"])
+    if not _is_whole(content):
         notes.add("other-form")
+    wholes = list(_wholes(content))
+    if wholes:
+        return [entry for whole in wholes for entry in whole["lesions"]]
+    if isinstance(content, dict):
         for key in _LIST_KEYS:
             if key in content:
                 inner = content[key]
                 return list(inner) if isinstance(inner, list) else [inner]
         return [content]
-    notes.add("other-form")
     return [content] if _is_box(content) else list(content)
 
 
 def _box(entry: Any, view: View, scale: float, notes: _Notes) -> Box | None:
     numbers = _numbers(entry, notes)
     if numbers is None:
+        return None
+    if all(0 <= number <= 1 for number in numbers) and any(number % 1 for number in numbers):
+        notes.add("fractions")
         return None
     left, top, right, bottom = (number * scale for number in numbers)
     if left > right or top > bottom:
