@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -34,13 +35,16 @@ def find_method(path: str) -> Method:
     """Import ``module:function``.
 
     Raises:
-        InputError: there is no such module or function.
+        InputError: it cannot be imported, or is no such function.
     """
     module, _, name = path.partition(":")
     try:
-        return cast("Method", getattr(importlib.import_module(module), name))
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"method {path}", [str(error)], "correct the recipe") from None
+        method = getattr(importlib.import_module(module), name)
+        inspect.signature(method).bind([], [], [], seed=0)
+    except Exception as error:  # noqa: BLE001  # anything can happen in a user's module
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"method {path}", [reason], "correct the recipe") from None
+    return cast("Method", method)
 
 
 def spread(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:

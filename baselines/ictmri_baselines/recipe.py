@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
+from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.resources import at_home, shipped
 from ictmri.yamlfile import read_yaml
 from ictmri_benchmark.entry import MAX_SLUG, SLUG
@@ -19,6 +20,9 @@ Profile = Literal["smoke", "cpu", "paper"]
 PROFILES: Final[tuple[Profile, ...]] = ("smoke", "cpu", "paper")
 Needs = Literal["table", "priors"]
 Processing = Literal["light", "paper"]
+_CARRIERS: Final = ("run.json", "entry.yaml", "model.safetensors", MANIFEST)
+"""Files of runs, entries, models and cohorts: what is given from hand to hand."""
+_NEAR: Final = 3
 
 
 class Inputs(BaseModel):
@@ -70,6 +74,13 @@ class Recipe(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[Profile, dict[str, Any]] = Field(default_factory=dict)
     _overruled: dict[Profile, list[str]] = PrivateAttr(default_factory=dict)
+
+    def imports(self, profile: Profile) -> list[str]:
+        """Return the import paths in it that are not this package's: code that a run of it executes."""
+        network = self.settings_for(profile).get("network")
+        backbone = network.get("backbone", "") if isinstance(network, Mapping) else ""
+        named = [self.method, *([str(backbone)] if ":" in str(backbone) else [])]
+        return [path for path in named if not path.startswith("ictmri_baselines.")]
 
     @property
     def slug(self) -> str:
@@ -128,7 +139,8 @@ def load_recipe(name: str) -> Recipe:
     stands above everything that it extends, the profiles there included.
 
     Raises:
-        InputError: there is no such recipe, or the file is not valid.
+        InputError: there is no such recipe, the file is not valid, or it came with a run, a model, an entry
+            or a cohort and names code that is not this package's.
     """
     is_file = name.endswith((".yaml", ".yml"))
     path = at_home(Path(name)) if is_file else _shipped(name)
@@ -147,7 +159,20 @@ def load_recipe(name: str) -> Recipe:
             problem = f"its name becomes the entry's, and {path.stem!r} is none: a-z, 0-9 and -"
             raise InputError(str(path), [problem], "rename the file")
         recipe._overruled = {profile: _overruled(below, own, profile) for profile in PROFILES}
+    _check_place(path, recipe)
     return recipe
+
+
+def _check_place(path: Path, recipe: Recipe) -> None:
+    """Refuse code in a recipe that came with something else: whoever runs it did not write it."""
+    code = dict.fromkeys(name for profile in PROFILES for name in recipe.imports(profile))
+    folders = list(path.resolve().parents)[:_NEAR]
+    beside = [name for name in _CARRIERS if any((folder / name).exists() for folder in folders)]
+    if code and beside:
+        problems = [
+            f"imports {name}, and lies with {beside[0]}: it came with that" for name in code
+        ]
+        raise InputError(str(path), problems, "if you trust it, copy it to a folder of its own")
 
 
 def _shipped(name: str) -> Path:

@@ -20,7 +20,7 @@ from ictmri.states import json_mapping, kept
 
 _STAMP: Final = "stamp.json"
 _GONE: Final = "gone"
-_BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html")
+_BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html", "replies")
 """Files that a build writes beside the folder."""
 
 

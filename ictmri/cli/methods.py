@@ -92,6 +92,8 @@ def reproduce(  # noqa: PLR0913
     for one in chosen:
         for line in one.overruled(profile.value):
             echo(f"{recipe}: {line}", err=True)
+        for path in one.imports(profile.value):
+            echo(f"{recipe} imports {path}, which is not this package's", err=True)
         done = run(
             one,
             find_cohort(cohort),

@@ -1,10 +1,13 @@
 """Boxes, the file that they are published as, its replay on other grids, and the choice of a detector."""
 
 import json
+import os
 import pickle
 import re
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -18,9 +21,11 @@ from nibabel.affines import apply_affine
 from ictmri.atlas.template import grid_affine, template
 from ictmri.errors import InputError
 from ictmri_baselines.localizer.boxes import (
+    DETECTOR_NAMES,
     Box,
     SliceBoxes,
     Tokens,
+    numbers_only,
     read_boxes,
     regrid,
     write_boxes,
@@ -159,6 +164,77 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     (tmp_path / "odd.jsonl").write_bytes(b"\xff\xfe\n{}\n")
     with pytest.raises(InputError, match=r"line 1(.|\n)*line 2"):
         read_boxes(tmp_path / "odd.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"slice": 10**400}, "slice: "),
+        ({"slice": 10**30}, "slice: "),
+        ({"slice": -1}, "slice: "),
+        ({"slice": "30"}, "slice: "),
+        ({"slice": float("nan")}, "slice: "),
+        ({"slice": None}, "slice: "),
+        ({"spacing_mm": 10**400}, "spacing_mm: "),
+        ({"spacing_mm": 0}, "spacing_mm: "),
+        ({"slice_mm": [1e308, -1e308]}, "slice_mm.0: "),
+        ({"boxes": [{"voxels": [10**400, 2, 3, 4], "mm": [0, 0, 0, 0]}]}, "boxes.0.voxels.0: "),
+        ({"boxes": [{"voxels": [1, 2, 10**9, 4], "mm": [0, 0, 0, 0]}]}, "boxes.0.voxels.2: "),
+        ({"boxes": [{"voxels": [1, 2, 3, 4], "mm": [0, 0, 0, 1e300]}]}, "boxes.0.mm.3: "),
+        ({"boxes": [{"voxels": [1, 2, 3], "mm": [0, 0, 0, 0]}]}, "boxes.0.voxels.3: "),
+        ({"boxes": None}, "boxes: "),
+        ({"tokens": {"prompt": None, "completion": 1}}, "tokens.prompt: "),
+        ({"k" * 500: 1}, "k" * 100 + ": "),
+        ("[" * 100_000, "Invalid JSON: recursion limit"),
+        ('{"slice": ' + "9" * 5000 + "}", "Invalid JSON"),
+        ("x" * (1024 * 1024 + 5), "more than 1048576 bytes"),
+    ],
+)
+def test_each_kind_of_line_that_is_none(boxes_file: Path, change: object, told: str) -> None:
+    edited(boxes_file, change)
+    with pytest.raises(InputError, match=re.escape(f"line 3: {told}")):
+        read_boxes(boxes_file, case_ids=["case-0001"])
+
+
+CASES = [f"case-{number:04d}" for number in range(500)]
+
+
+@pytest.mark.parametrize("bad", ["unknown", "no json", "empty", "twice", "one long line"])
+def test_a_file_of_a_million_bad_lines_costs_little(
+    boxes_file: Path, bad: str, tmp_path: Path
+) -> None:
+    first = boxes_file.read_text().splitlines()[0]
+    line = {
+        "unknown": first.replace("case-0001", "case-9999"),
+        **{"no json": "{}", "empty": "", "twice": first, "one long line": "x" * 200},
+    }[bad]
+    path = tmp_path / "many.jsonl"
+    path.write_text((line + ("" if bad == "one long line" else "\n")) * 100_000)
+    started = time.process_time()
+    with pytest.raises(InputError) as caught:
+        read_boxes(path, case_ids=CASES)
+    assert time.process_time() - started < 3
+    assert len(caught.value.problems) <= 206
+
+
+def test_a_file_that_never_ends_is_none(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(InputError, match="not a regular file"):
+            read_boxes(path)
+        with pytest.raises(InputError, match="not a regular file"):
+            recorded(Replay(boxes=path))
+
+
+def test_a_cohort_holds_numbers_and_no_words() -> None:
+    row = SliceBoxes(
+        31, (Box(1, 2, 3, 4, 0.5),), "Dr Mueller", model="Dr Mueller", prompt_sha256="0" * 64,
+        reply="Dr Mueller", problems=("Dr Mueller",), tokens=Tokens(1, 2),
+    )  # fmt: skip
+    assert numbers_only(row, "boxes") == SliceBoxes(31, (Box(1, 2, 3, 4, 0.5),), "boxes")
+    assert numbers_only(replace(row, detector="openai"), "boxes").detector == "openai"
+    assert set(DETECTOR_NAMES) == set(DETECTORS)
 
 
 @given(

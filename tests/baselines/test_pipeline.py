@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from commandline import kill_after, run
+from loopback_openai import LoopbackOpenAI, running
 from shared_folders import shared_folder
 
 from ictmri import load_dataset
@@ -20,7 +21,14 @@ from ictmri.verify import check_rows
 from ictmri.volumes import pack, unpack
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.localizer.boxes import read_boxes
-from ictmri_baselines.pipeline import Workers, ensure_priors, localize_cohort, process_cohort
+from ictmri_baselines.localizer.detectors import OpenAIChat, Replay
+from ictmri_baselines.pipeline import (
+    Workers,
+    boxes_tally,
+    ensure_priors,
+    localize_cohort,
+    process_cohort,
+)
 from ictmri_baselines.pipeline.process import _own_mask
 from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.reproduce import reproduce
@@ -161,6 +169,36 @@ def test_one_voxel_model_for_all_cases(few_localized: Cohort, tmp_path: Path) ->
         copy_of(few_localized, tmp_path / "again"), voxel_model="cohort", workers=Workers(1)
     )
     assert again.manifest == done.manifest
+
+
+def test_what_a_model_said_stays_beside_the_cohort(few_localized: Cohort, tmp_path: Path) -> None:
+    """A name that is burned into a slice is in its reply; the cohort holds numbers."""
+    said = '{"lesions": []} It says: Mueller, born 1961.'
+    copy = copy_of(few_localized, tmp_path)
+    with running(LoopbackOpenAI(lambda *_: said)) as server:
+        asked = OpenAIChat.model_validate({"base_url": server.url, "model": "tiny", "every": 10})
+        done = localize_cohort(copy, asked)
+    done.check()
+    held = b"".join(path.read_bytes() for path in done.root.rglob("*") if path.is_file())
+    assert b"Mueller" not in held
+    lines = [json.loads(line) for line in (done.root / "boxes/openai.jsonl").open()]
+    assert {line["detector"] for line in lines} == {"openai"}
+    words = ("model", "prompt_sha256", "reply", "tokens")
+    assert all(line[name] is None for line in lines for name in words)
+    replies = tmp_path / "phantom.replies.openai.jsonl"
+    assert replies.read_text().count("Mueller") == server.asked
+    assert replies.stat().st_mode & 0o777 == 0o600
+    counted = boxes_tally(done)
+    assert (counted.problems, counted.prompt_tokens) == (
+        {"prose": server.asked},
+        400 * server.asked,
+    )
+    (tmp_path / "again").mkdir()
+    again = localize_cohort(copy_of(few_localized, tmp_path / "again"), Replay(boxes=replies))
+    assert b"Mueller" not in (again.root / "boxes/boxes.jsonl").read_bytes()
+    assert list(again.rows("processed", ["case_id", "prior_refined"])) == list(
+        done.rows("processed", ["case_id", "prior_refined"])
+    )
 
 
 def spoiled(cohort: Cohort, folder: Path, n: int) -> tuple[Cohort, list[str]]:

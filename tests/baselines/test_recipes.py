@@ -7,11 +7,13 @@ import yaml
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.files import canonical_json
+from ictmri.manifest import FILE_NAME
 from ictmri.resources import shipped
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.backbones.settings import DenseNet3D
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.fit import Settings, read_settings
+from ictmri_baselines.methods import find_method
 from ictmri_baselines.recipe import (
     PROFILES,
     Profile,
@@ -264,3 +266,47 @@ def test_the_processing_that_a_recipe_names_is_that_of_every_profile(tmp_path: P
         assert {mine.processing_for(profile) for profile in PROFILES} == {said}
     silent = load_recipe("table2/5")
     assert [silent.processing_for(profile) for profile in PROFILES] == ["light", "light", "paper"]
+
+
+PAYLOAD = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+def method(train, labels, test, *, seed, **settings): ...
+"""
+CODE = {
+    "a method": "extends: controls/majority\nmethod: somebodys:method\n",
+    "a backbone": "extends: table2/5\nsettings: {network: {backbone: 'somebodys:method'}}\n",
+    "a backbone of a profile": (
+        "extends: table2/5\nprofiles: {smoke: {network: {backbone: 'somebodys:method'}}}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CODE)
+def test_a_recipe_says_what_it_imports_and_reading_it_imports_nothing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "somebodys.py").write_text(PAYLOAD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    recipe = load_recipe(write(tmp_path, CODE[kind]))
+    assert recipe.imports("smoke") == ["somebodys:method"]
+    for name in ("run.json", "entry.yaml", "model.safetensors", FILE_NAME):
+        folder = tmp_path / f"with {name}" / "recipes"
+        folder.mkdir(parents=True)
+        (folder.parent / name).touch()
+        with pytest.raises(InputError, match="imports somebodys:method, and lies with"):
+            load_recipe(write(folder, CODE[kind]))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shipped_recipes_import_nothing_else() -> None:
+    assert not [name for name in recipe_ids() if load_recipe(name).imports("paper")]
+
+
+@pytest.mark.parametrize("path", ["somebodys:no", "no_such:x", "os:system", "os:sep", "broken:x"])
+def test_a_method_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "somebodys.py").write_text(PAYLOAD)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=f"method {path}"):
+        find_method(path)

@@ -7,14 +7,18 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ictmri.files import write_text
+from ictmri.files import replacing
 from ictmri_baselines.localizer.boxes_lines import BoxLine, SliceLine, TokensLine, parse_lines
 from ictmri_baselines.localizer.grid import Grid
 
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain
+
+
+DETECTOR_NAMES: Final = ("saliency", "qwen3-vl", "openai", "boxes")
+"""The detectors by the names that they have here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,28 @@ class Detector(Protocol):
         """Return the slices that were looked at, in order; those without a box may be left out."""
 
 
+def numbers_only(row: SliceBoxes, detector: str) -> SliceBoxes:
+    """Return what a cohort holds of a row: numbers, and which detector they are from.
+
+    What a model said, how it is called and what a file from elsewhere says of itself are words, in which a
+    name that is burned into a picture may stand; they stay with the owner.
+
+    Args:
+        row: of any detector, or of a file.
+        detector: named where the row's own is none of ours.
+    """
+    known = row.detector if row.detector in DETECTOR_NAMES else detector
+    return SliceBoxes(row.slice, row.boxes, known)
+
+
 def write_boxes(
-    path: Path, case_id: str, rows: Sequence[SliceBoxes], *, spacing_mm: float, detector: str
+    path: Path,
+    case_id: str,
+    rows: Sequence[SliceBoxes],
+    *,
+    spacing_mm: float,
+    detector: str,
+    mode: int = 0o666,
 ) -> None:
     """Write one line a slice, coordinates in voxels of the grid of ``spacing_mm`` and in MNI mm.
 
@@ -92,7 +116,8 @@ def write_boxes(
     rows = rows or [SliceBoxes(grid.shape[2] // 2, (), detector)]
     # ASCII, so that no reader takes a rare line separator in a reply for the end of the line.
     lines = (json.dumps(_line(case_id, row, grid).model_dump(mode="json")) + "\n" for row in rows)
-    write_text(path, "".join(lines))
+    with replacing(path, mode=mode) as part:
+        part.write_text("".join(lines), encoding="utf-8", newline="")
 
 
 def read_boxes(

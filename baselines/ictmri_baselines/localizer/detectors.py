@@ -163,6 +163,8 @@ def _version(settings: DetectorSettings) -> str:
 
 
 def _digest(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise InputError(str(path), ["not a regular file"], "--boxes FILE")
     try:
         return sha256_file(path)
     except OSError as error:

@@ -16,12 +16,12 @@ from ictmri.builders.assemble import add_config
 from ictmri.builders.change import alone_with, close_work
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import write_bytes
+from ictmri.files import replacing, write_bytes
 from ictmri.folds import FoldRow
 from ictmri.volumes import pack, unpack
 from ictmri_baselines.brain import Brain
 from ictmri_baselines.localizer import localize
-from ictmri_baselines.localizer.boxes import read_boxes, write_boxes
+from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.detectors import (
     DetectorSettings,
     Saliency,
@@ -47,6 +47,8 @@ from ictmri_baselines.pipeline.voxel_model import cohort_model
 from ictmri_baselines.processor import PRESETS, Settings
 
 PAGE: Final = "localize"
+REPLIES: Final = "replies"
+_OWNER: Final = 0o600
 
 
 def localize_cohort(
@@ -59,7 +61,8 @@ def localize_cohort(
     """Add both priors to ``processed``, and each slice's boxes as ``boxes/<detector>.jsonl``.
 
     A model or a server is asked from one process; its answers are kept beside the cohort, so that an
-    interrupted run asks only for the others.
+    interrupted run asks only for the others. The cohort holds boxes as numbers; what a model said stays
+    beside it, see :func:`replies_of`.
 
     Args:
         cohort: processed.
@@ -102,15 +105,27 @@ def localize_cohort(
             title=cohort.name,
             synthetic=cohort.synthetic,
         )
+        _keep_replies(replies_of(cohort.root, detector.name), cases, work)
         done = _added(cohort, cases, work, settings)
         close_work(cohort.root, "localize")
         return done
 
 
+def replies_of(root: Path, detector: str) -> Path:
+    """Return the boxes file beside a cohort, with a model's words and counts; its owner alone reads it."""
+    place = root.resolve()
+    return place.with_name(f"{place.name}.{REPLIES}.{detector}.jsonl")
+
+
 def boxes_tally(cohort: Cohort) -> Tally:
-    """Return what the detector did over the cohort: slices, boxes, problems by name, tokens."""
+    """Return what the detector did over the cohort: slices, boxes, problems by name, tokens.
+
+    Problems and tokens are counted where the replies still lie beside the cohort.
+    """
     detector = cohort.manifest.steps["localize"]["settings"]["detector"]
-    cases = read_boxes(cohort.root / "boxes" / f"{detector}.jsonl")
+    replies = replies_of(cohort.root, detector)
+    numbers = cohort.root / "boxes" / f"{detector}.jsonl"
+    cases = read_boxes(replies if replies.is_file() else numbers)
     return tally(row for rows in cases.values() for row in rows)
 
 
@@ -156,15 +171,27 @@ def _localize(
     coarse = nib.Nifti1Image(levels, brain.image.affine)
     write_bytes(work / f"{case_id}_coarse.nii.gz", pack(coarse, case_id)["bytes"])
     write_bytes(work / f"{case_id}_refined.nii.gz", pack(found.refined, case_id)["bytes"])
-    write_boxes(
-        work / f"{case_id}.jsonl",
-        case_id,
-        found.boxes,
+    write = partial(
+        write_boxes,
+        case_id=case_id,
         spacing_mm=float(brain.image.header.get_zooms()[0]),
         detector=detector.name,
     )
+    write(work / f"{case_id}.jsonl", rows=[numbers_only(row, detector.name) for row in found.boxes])
+    if any(row.reply is not None or row.tokens is not None for row in found.boxes):
+        write(work / f"{case_id}.{REPLIES}", rows=found.boxes, mode=_OWNER)
     write_bytes(work / f"{case_id}.webp", figure(brain, found))
     finish_case(work, case_id, {"numbers": found.summary, "flags": list(found.flags)})
+
+
+def _keep_replies(path: Path, cases: list[FoldRow], work: Path) -> None:
+    """Put a model's replies beside the cohort, or remove those of before where there are none."""
+    found = [work / f"{row.case_id}.{REPLIES}" for row in cases]
+    if not any(part.is_file() for part in found):
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path, mode=_OWNER) as part:
+        part.write_bytes(b"".join(one.read_bytes() for one in found if one.is_file()))
 
 
 def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str, Any]) -> Cohort:
