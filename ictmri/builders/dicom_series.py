@@ -262,7 +262,7 @@ def _files(folder: Path) -> list[Path]:
 def _header(path: Path) -> Any:
     try:
         return read_file(path, pixels=False)
-    except OSError:
+    except (OSError, ScanError):
         raise
     except Exception as error:  # noqa: BLE001
         raise _damaged(error) from None

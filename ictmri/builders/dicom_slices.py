@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ictmri.builders.limits import check_size
+from ictmri.builders.limits import MAX_VOXELS, check_size
 from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "PixelRepresentation": 0,
 }
 """What every MR image has, where a header leaves it out."""
+
+MAX_FILE_BYTES: Final = 2 * MAX_VOXELS + 2**26
+"""The largest volume at two bytes a voxel, and its headers."""
+_CHUNK: Final = 2**20
+_HEAD: Final = 4096
+"""Bytes in which the transfer syntax is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +85,55 @@ def read_file(path: Path, *, pixels: bool = True) -> FileDataset | None:
 
     Returns:
         The dataset, None where the file is no DICOM.
+
+    Raises:
+        ScanError: it is deflated, and unpacks to more than a scan holds.
     """
     import pydicom
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import (
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    )
 
     with path.open("rb") as stream:
-        start = stream.read(132)
-    bare = start[128:] != b"DICM"
+        start = stream.read(_HEAD)
+    bare = start[128:132] != b"DICM"
     if bare and not start.startswith(_BARE_STARTS):
         return None
+    if DeflatedExplicitVRLittleEndian.encode() in start:
+        _check_inflated(path)
     data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
     if "TransferSyntaxUID" not in data.file_meta:
         implicit, little = data.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return data
+
+
+def _check_inflated(path: Path) -> None:
+    """Refuse a deflated file that unpacks to more than a scan: pydicom unpacks it whole to read its header.
+
+    Raises:
+        ScanError: it does.
+    """
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    with path.open("rb") as stream:
+        # Preamble and magic; the element of the group's length, which does not count itself.
+        stream.seek(132 + 12 + int(meta.get("FileMetaInformationGroupLength", 0)))
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        packed, size = stream.read(_CHUNK), 0
+        while packed and not inflater.eof:
+            size += len(inflater.decompress(packed, _CHUNK))
+            if size > MAX_FILE_BYTES:
+                raise ScanError("it unpacks to more than a scan holds", code="too-large")
+            packed = inflater.unconsumed_tail or stream.read(_CHUNK)
 
 
 def read_slices(path: Path) -> list[Slice]:

@@ -8,10 +8,11 @@ import pytest
 import SimpleITK as sitk
 from dicom_faults import CASES, OBLIQUE, SAGITTAL, apart, base, enhanced, second
 from made_dicom import N_SLICES, file_of, save, slices, write_series
+from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from ictmri.builders.codes import Note
 from ictmri.builders.dicom_slices import quiet, read_slices
@@ -314,3 +315,17 @@ def test_the_time_of_injection_chooses(tmp_path: Path) -> None:
         {**day, "AcquisitionTime": "102500.5", "ContrastBolusStartTime": "102000"},
     )
     same(read_dicom(folder).image, read_dicom(folder / "s1").image)
+
+
+def test_deflated_file_that_unpacks_to_more_than_a_scan_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ictmri.builders.dicom_slices.MAX_FILE_BYTES", 2**22)
+    path = min(write_series(tmp_path / "s", 1).iterdir())
+    data = dcmread(path)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.add_new((0x0009, 0x1001), "OB", bytes(2**23))
+    data.save_as(path, enforce_file_format=True)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ScanError, match="unpacks to more than a scan"):
+        read_dicom(path.parent)
