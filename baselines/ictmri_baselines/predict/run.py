@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.states import needed
+from ictmri.states import json_mapping, needed
 from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import Settings as Training
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.processor import PRESETS, Settings
 from ictmri_baselines.recipe import load_recipe, recipe_ids
-from ictmri_baselines.workspace import RUN, read_run
+from ictmri_baselines.workspace import RUN
 from ictmri_benchmark.protocol import REPORT_SCHEMA
 
 _METHOD: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
@@ -168,8 +168,8 @@ def _members(folder: Path) -> list[Path]:
 
 def _why_none(run: Path) -> str:
     if (run / RUN).is_file():
-        made = needed(run / RUN, read_run, "make the run again: ictmri reproduce")
-        return f"this run of {made['recipe']} kept no models"
+        made = needed(run / RUN, json_mapping, "make the run again: ictmri reproduce")
+        return f"this run of {made.get('recipe', 'its recipe')} kept no models"
     return "this folder is no run of ictmri reproduce: it holds neither run.json nor a model"
 
 
