@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import resource
 import struct
 import sys
@@ -26,8 +27,10 @@ from ictmri_baselines.diagnoser.checkpoint import (
 )
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.settings import read_settings
+from ictmri_baselines.diagnoser.trainer import WholeFiles
 from ictmri_baselines.diagnoser.unusual import REFERENCE, Reference, load_reference, save_reference
 from ictmri_baselines.predict.run import open_models
+from ictmri_benchmark.protocol import REPORT_SCHEMA
 
 TINY = {
     "network": {"settings": {"width": 4, "depth": [1, 1]}},
@@ -89,6 +92,47 @@ def payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "somebodys_net", raising=False)
     return tmp_path / "ran"
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "last.ckpt": WholeFiles().load_checkpoint,
+    "model.safetensors": load_model,
+    REFERENCE: lambda path: load_reference(path.parent, length=8),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_nothing_in_somebodys_folder_is_unpickled(name: str, tmp_path: Path) -> None:
+    """Whoever goes on with a run, or looks at it, reads tensors and numbers alone."""
+    path, ran = tmp_path / name, tmp_path / "ran"
+    payload = tmp_path / "payload"
+    torch.save({"state_dict": Bomb(ran), "epoch": 0}, payload)
+    torch.load(payload, weights_only=False)
+    ran.unlink()  # It works.
+    payload.rename(path)
+    with pytest.raises((InputError, pickle.UnpicklingError)):
+        READERS[name](path)
+    assert not ran.exists()
+
+
+def test_a_state_removes_no_file_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "fold").mkdir()
+    victim, own = tmp_path / "victim", tmp_path / "fold" / "best.ckpt"
+    for path in (victim, own):
+        path.touch()
+    files = WholeFiles(tmp_path / "fold")
+    files.remove_checkpoint(tmp_path / "fold" / ".." / "victim")
+    files.remove_checkpoint(own)
+    assert victim.exists()
+    assert not own.exists()
 
 
 @pytest.mark.parametrize("name", ["somebodys_net:Net", "os:system", "somebodys_net", "a.b"])
@@ -234,6 +278,34 @@ def test_each_kind_of_model_that_is_none(model: Path, kind: str) -> None:
     assert all("\n" not in problem for problem in caught.value.problems)
     assert len(caught.value.problems) <= 12
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda r: r.pop("per_class"),
+        lambda r: r.update(benchmark=[]),
+        lambda r: r.update(probabilistic=[1]),
+        lambda r: r["per_class"]["glioma"].update(support="x"),
+        lambda r: r.update(per_class={name: {"support": 0} for name in CLASSES}),
+    ],
+)
+def test_each_kind_of_report_that_is_none(model: Path, spoil: Callable[[Any], Any]) -> None:
+    report = {
+        "schema": REPORT_SCHEMA,
+        "benchmark": {"cohort": "made", "synthetic": True},
+        "n_cases": 4,
+        "per_class": {name: {"support": 1} for name in CLASSES},
+        "pooled": {"macro_f1": 0.5, "accuracy": 0.5},
+        "probabilistic": None,
+    }
+    place = model.parent / "report.json"
+    place.write_text(json.dumps(report))
+    assert open_models(model.parent).calibration()["out_of_fold"]["cohort"] == "made"
+    spoil(report)
+    place.write_text(json.dumps(report))
+    with pytest.raises(InputError, match="make it again: ictmri evaluate"):
+        open_models(model.parent)
 
 
 def test_a_run_names_each_model_that_is_none(model: Path) -> None:

@@ -1,5 +1,6 @@
 """The detector qwen3-vl with the real classes of transformers, on a model that was taught three answers."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -164,6 +165,20 @@ def test_coordinates_must_be_those_of_the_family(settings: Callable[..., QwenVL]
         prepare(settings(coordinates="pixels"), [])
     with pytest.raises(InputError, match="--coordinates pixels"):
         qwen3_vl._check_family(settings(), "qwen2_5_vl")
+
+
+PAYLOAD = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "somebodys", "llama"])
+def test_weights_bring_no_code_with_them(family: str, tmp_path: Path) -> None:
+    named = {"AutoConfig": "net.Config", "AutoModelForImageTextToText": "net.Model"}
+    config = {"model_type": family, "auto_map": named, "attn_implementation": "somebody/kernel"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "net.py").write_text(PAYLOAD)
+    with pytest.raises(InputError, match=r"no weights|are none of"):
+        prepare(QwenVL(model=str(tmp_path), device="cpu"), [])
+    assert not list(tmp_path.rglob("ran"))
 
 
 def test_a_device_that_is_not_there(settings: Callable[..., QwenVL]) -> None:

@@ -88,6 +88,11 @@ class WholeFiles(CheckpointIO):
     lies on another disk.
     """
 
+    def __init__(self, folder: Path | None = None) -> None:
+        """Take the folder in which checkpoints may be removed; none where None."""
+        super().__init__()
+        self._folder = folder
+
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
@@ -120,8 +125,10 @@ class WholeFiles(CheckpointIO):
         return found
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint."""
-        Path(path).unlink(missing_ok=True)
+        """Remove a checkpoint of this training; a state names others where somebody else wrote it."""
+        place = Path(path).resolve()
+        if self._folder is not None and place.parent == self._folder.resolve():
+            place.unlink(missing_ok=True)
 
 
 def make_trainer(
@@ -142,7 +149,7 @@ def make_trainer(
     if rest:
         problem = f"{optimisation.accumulate} batches a step for {compute.processes} devices"
         raise InputError("compute", [problem], "change accumulate, devices or num_nodes")
-    plugins: list[Any] = [WholeFiles()]
+    plugins: list[Any] = [WholeFiles(folder)]
     if not launched():
         # Else Lightning would take the variables of a SLURM job for those of a launch by srun.
         plugins.append(LightningEnvironment())

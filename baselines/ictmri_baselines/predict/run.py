@@ -191,8 +191,8 @@ def _report(run: Path) -> Mapping[str, Any] | None:
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = content["schema"] == REPORT_SCHEMA
-    except (ValueError, KeyError, TypeError):
+        known = content["schema"] == REPORT_SCHEMA and bool(_scores(content))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         known = False
     if not known:
         raise InputError(str(path), [f"is no {REPORT_SCHEMA}"], "make it again: ictmri evaluate")
