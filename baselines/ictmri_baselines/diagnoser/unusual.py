@@ -192,12 +192,12 @@ def save_reference(folder: Path, known: Reference) -> Path:
     return path
 
 
-def load_reference(folder: Path, length: int) -> Reference:
+def load_reference(folder: Path, length: int | None = None) -> Reference:
     """Read what :func:`save_reference` wrote.
 
     Args:
         folder: of the model.
-        length: K, numbers by which its network describes a case.
+        length: K, numbers by which its network describes a case; as many as there are where None.
 
     Raises:
         InputError: there is none, it is not whole, or belongs to another network.
@@ -222,12 +222,13 @@ def load_reference(folder: Path, length: int) -> Reference:
     return Reference(**{**known, "floor": float(known["floor"])})
 
 
-def _expected(found: Mapping[str, Kind], length: int) -> dict[str, Kind]:
+def _expected(found: Mapping[str, Kind], length: int | None) -> dict[str, Kind]:
     """Return what the tensors must be, as many axes and cases as there are of them."""
-    axes, cases = (
+    axes, cases, numbers = (
         max(1, *found[name].shape[:1]) if name in found and found[name].shape else 1
-        for name in ("axes", "distances")
+        for name in ("axes", "distances", "mean")
     )
+    length = numbers if length is None else length
     shapes = {
         "mean": (length,),
         "axes": (axes, length),
