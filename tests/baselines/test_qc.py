@@ -52,6 +52,12 @@ def zoomed(x: float, y: float, z: float) -> np.ndarray:
     return np.diag([x, y, z, 1.0])
 
 
+def of_size(factor: float) -> Scan:
+    """A scan whose head is so many times as long, wide and high as the template's."""
+    zoom = zoomed(factor, factor, factor)
+    return made(scan_from_mni=zoom, affine=zoom @ AFFINE)
+
+
 def without(lost: np.ndarray) -> Scan:
     return made(mask=template().mask & ~lost)
 
@@ -116,10 +122,10 @@ BROKEN: dict[str, Callable[[], Scan]] = {
     "odd-head": lambda: head(
         template().mask, np.where(np.abs(millimetres()[0]) < 47, template().head, 0.0)
     ),
-    "wrong-size": lambda: made(scan_from_mni=zoomed(2, 2, 2), affine=zoomed(2, 2, 2) @ AFFINE),
-    "unusual-size": lambda: made(
-        scan_from_mni=zoomed(0.75, 0.75, 0.75), affine=zoomed(0.75, 0.75, 0.75) @ AFFINE
-    ),
+    "too-large": lambda: of_size(2),
+    "too-small": lambda: of_size(0.6),
+    "large-brain": lambda: of_size(1.08),
+    "small-brain": lambda: of_size(0.75),
     "wrong-shape": lambda: without(below(0)),
     "unusual-shape": lambda: made(mask=inside(4.5)),
     "too-much": lambda: made(mask=template().mask | ball((0, 85, -40), 32)),
@@ -193,12 +199,29 @@ def test_each_bound_from_both_sides(rule: Rule, sound: dict[str, float]) -> None
 
 def test_the_stricter_of_two_rules_is_named_and_comes_first(sound: dict[str, float]) -> None:
     found = judge(sound | {"missing_ml": 500.0, "bite_ml": 5.0, "brain_ml": 100.0})
-    assert [f.code for f in found] == ["wrong-size", "half-a-head", "bitten-on-one-side"]
+    assert [f.code for f in found] == ["too-small", "half-a-head", "bitten-on-one-side"]
     assert excluded(found)
     assert not excluded(found[2:])
     assert judge({}) == []
     assert excluded([failed("no brain was found")])
     assert failed("no brain was found").code == FAILED
+
+
+@pytest.mark.parametrize(
+    ("ml", "code", "severity"),
+    [(2700, "too-large", "exclude"), (2329, "large-brain", "look"), (2100, None, None),
+     (1050, None, None), (900, "small-brain", "look"), (500, "too-small", "exclude")],
+)  # fmt: skip
+def test_only_a_small_brain_may_be_an_infants(
+    sound: dict[str, float], ml: float, code: str | None, severity: str | None
+) -> None:
+    found = judge(sound | {"brain_ml": ml})
+    assert [(f.code, f.severity) for f in found] == ([(code, severity)] if code else [])
+    for finding in found:
+        assert ("too large" in finding.text) == (ml > 2000)
+        assert not (ml > 2000 and "infant" in finding.text + finding.next_step)
+    if code == "small-brain":
+        assert "infant" in found[0].text
 
 
 def test_nearness_orders_cases_by_how_far_they_are_off(sound: dict[str, float]) -> None:

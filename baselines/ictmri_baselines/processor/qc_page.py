@@ -204,15 +204,14 @@ def _strip(name: str, rows: Sequence[_Row]) -> Strip:
 
 def bounds_in_words(name: str) -> str:
     """Return the bounds of a measure in words, the milder first."""
+    rules = [rule for rule in RULES if rule.measure == name]
     words = []
-    for rule in [rule for rule in RULES if rule.measure == name][::-1]:
-        parts = []
-        if rule.low is not None:
-            parts.append(f"below {MEASURES[name].shown(rule.low)}")
-        if rule.high is not None:
-            parts.append(f"above {MEASURES[name].shown(rule.high)}")
-        verb = "left out" if rule.severity == "exclude" else "looked at"
-        words.append(f"{verb} {' or '.join(parts)}")
+    for severity, verb in (("look", "looked at"), ("exclude", "left out")):
+        bounds = [(rule.low, rule.high) for rule in rules if rule.severity == severity]
+        below = [f"below {MEASURES[name].shown(low)}" for low, _ in bounds if low is not None]
+        above = [f"above {MEASURES[name].shown(high)}" for _, high in bounds if high is not None]
+        if below or above:
+            words.append(f"{verb} {' or '.join(below + above)}")
     return "; ".join(words)
 
 
