@@ -3,6 +3,8 @@
 Prints, for each number, what whole scans reach, and for each damage which findings name it. The
 thresholds in ictmri_baselines/processor/qc_rules.py lie between the two.
 
+With --lesions it prints instead how much of each marked tumour the light settings keep in the brain.
+
 Example: OMP_NUM_THREADS=1 python perf/quality.py --data ../shared/data --brain deepbet
 """
 
@@ -23,7 +25,7 @@ from ictmri.builders.scans import read_scan
 from ictmri.phantom import render, roster
 from ictmri_baselines.processor.process import process
 from ictmri_baselines.processor.qc import judge, measure
-from ictmri_baselines.processor.settings import Settings
+from ictmri_baselines.processor.settings import Settings, preset
 
 BITES_ML = (10, 20, 40)
 BITES_A_SIZE = 2
@@ -178,6 +180,21 @@ def examined(image: nib.Nifti1Image, settings: Settings) -> dict[str, Any]:
     return {"error": "", "numbers": numbers, **by}
 
 
+def lesions(data: Path) -> Iterator[str]:
+    """Yield a line for each scan with a marked tumour: what its brain mask keeps of it."""
+    for path in sorted((data / "masks").glob("*_tumour*")):
+        name = path.name.split("_tumour")[0]
+        (scan,) = (data / "cohort" / "images").glob(f"{name}*")
+        image, tumour = (read_scan(file).image for file in (scan, path))
+        marked = np.asarray(tumour.dataobj) > 0
+        ml = marked.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000
+        for synthetic, whose in ((True, "the phantom's"), (False, "a patient's")):
+            done = process(image, preset("light", synthetic=synthetic))
+            kept = float((np.asarray(done.scan_mask.dataobj)[marked] > 0).mean())
+            brain = done.steps["brain"]["name"]
+            yield f"{name:24s}{ml:8.1f} ml  light, {whose:14s} {brain:18s} kept {100 * kept:5.1f} %"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,8 +203,13 @@ def main() -> None:
     parser.add_argument("--registration", default="affine")
     parser.add_argument("--phantoms", type=int, default=5)
     parser.add_argument("--whole-only", action="store_true")
+    parser.add_argument("--lesions", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.lesions:
+        for line in lesions(options.data):
+            print(line, flush=True)
+        return
     settings = Settings(
         brain=options.brain, bias="none", registration=options.registration, spacing_mm=2
     )

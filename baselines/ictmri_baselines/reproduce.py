@@ -29,7 +29,7 @@ from ictmri.states import kept, read_record, write_record
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.pipeline import Workers, ensure_priors
-from ictmri_baselines.processor import PRESETS, Settings
+from ictmri_baselines.processor import Settings, preset
 from ictmri_baselines.recipe import (
     Profile,
     Recipe,
@@ -141,7 +141,7 @@ def reproduce(
     check_writable(out)
     if recipe.needs == "priors":
         user_cache()  # asked for before the long work
-        settings = PRESETS[recipe.processing_for(profile)]
+        settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
         cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
         open_volumes(cohort, checked=True)
     identity = _identity(recipe, profile, cohort)

@@ -10,7 +10,7 @@ from moved_heads import brain_mask_of, moved, reordered, scan_of
 
 from ictmri.atlas.alignment import align
 from ictmri.errors import InputError
-from ictmri_baselines.processor import PRESETS, Settings, process
+from ictmri_baselines.processor import PRESETS, Settings, preset, process
 from ictmri_baselines.processor.brain_deepbet import DeepBet
 from ictmri_baselines.processor.brain_grid import network_grid, on_scan
 from ictmri_baselines.processor.brain_hdbet import HdBet
@@ -60,6 +60,29 @@ def test_no_tumour_is_bitten_off(network: HdBet | DeepBet, real_table: Path) -> 
     found = network.run(volume_of(scan), align(scan)).brain
     assert tumour.sum() > 0
     assert (found & tumour).sum() == tumour.sum()
+
+
+def test_light_is_another_thing_for_patients_than_for_phantoms() -> None:
+    assert preset("light", synthetic=True) == PRESETS["light"]
+    assert preset("light", synthetic=True).brain == "template"
+    changed = PRESETS["light"].model_dump() | {"brain": "deepbet"}
+    assert preset("light", synthetic=False).model_dump() == changed
+    assert all(preset("paper", synthetic=s) == PRESETS["paper"] for s in (True, False))
+
+
+@pytest.mark.slow
+def test_on_patients_light_keeps_a_lesion_that_the_templates_mask_cuts(real_table: Path) -> None:
+    data = real_table.parents[1]
+    scan = read(data / "cohort" / "images" / "pyradiomics_brain1_t1c.nrrd")
+    (path,) = data.glob("masks/pyradiomics_brain1*tumour*")
+    tumour = np.asarray(read(path).dataobj) > 0
+    kept = {}
+    for synthetic in (True, False):
+        done = process(scan, preset("light", synthetic=synthetic))
+        kept[synthetic] = float((np.asarray(done.scan_mask.dataobj)[tumour] > 0).mean())
+        assert done.borrowed == synthetic
+    assert kept[False] == 1
+    assert kept[True] < 0.8
 
 
 @pytest.mark.long

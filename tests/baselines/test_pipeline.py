@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from commandline import kill_after, run
 from loopback_openai import LoopbackOpenAI, running
+from moved_heads import moved, scan_of
 from shared_folders import shared_folder
 
 from ictmri import load_dataset
 from ictmri.builders.assemble import add_config
 from ictmri.builders.phantom import build_phantom
+from ictmri.cli.volumes import Preset, _settings
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.verify import check_rows
@@ -29,8 +31,10 @@ from ictmri_baselines.pipeline import (
     localize_cohort,
     process_cohort,
 )
-from ictmri_baselines.pipeline.process import _own_mask
+from ictmri_baselines.pipeline.process import _own_mask, _process
+from ictmri_baselines.pipeline.stage import facts_of
 from ictmri_baselines.processor import PRESETS
+from ictmri_baselines.processor.qc import BORROWED
 from ictmri_baselines.reproduce import reproduce
 from ictmri_benchmark.entry import load_entry
 
@@ -147,6 +151,23 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     root = shared_folder(tmp_path_factory, "few-localized") / "phantom"
     return ensure_priors(build_phantom(root, n_cases=8, n_folds=2, spacing=4.0, jobs=1), Workers(1))
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_patients_head_under_the_templates_mask_is_told(synthetic: bool, tmp_path: Path) -> None:
+    row = {"case_id": "one", "image": pack(scan_of(moved(), (4.0, 4.0, 4.0)), "one")}
+    _process(tmp_path, LIGHT, None, synthetic, row)
+    facts = facts_of(tmp_path, "one")
+    assert facts["included"]
+    assert (BORROWED in facts["findings"]) == (not synthetic)
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_the_command_takes_deepbet_for_patients(synthetic: bool) -> None:
+    assert _settings(Preset.LIGHT, synthetic=synthetic).brain == (
+        "template" if synthetic else "deepbet"
+    )
+    assert _settings(Preset.LIGHT, synthetic=synthetic, brain="template") == LIGHT
 
 
 @pytest.mark.long

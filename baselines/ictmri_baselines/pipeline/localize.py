@@ -44,7 +44,7 @@ from ictmri_baselines.pipeline.stage import (
     work_of,
 )
 from ictmri_baselines.pipeline.voxel_model import cohort_model
-from ictmri_baselines.processor import PRESETS, Settings
+from ictmri_baselines.processor import Settings, preset
 
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
@@ -133,16 +133,23 @@ def ensure_priors(
     cohort: Cohort,
     workers: Workers = Workers(),  # noqa: B008
     *,
-    settings: Settings = PRESETS["light"],
+    settings: Settings | None = None,
 ) -> Cohort:
-    """Return the cohort with priors; what is there already is taken as it is."""
+    """Return the cohort with priors; what is there already is taken as it is.
+
+    Args:
+        cohort: processed or not.
+        workers: where cases are worked on.
+        settings: of the processor, where the cohort is not processed; ``light`` where None.
+    """
+    wanted = settings or preset("light", synthetic=cohort.synthetic)
     if "process" not in cohort.manifest.steps:
         sys.stderr.write(f"{cohort.name} is not processed yet: ictmri process, ictmri localize\n")
-        cohort = process_cohort(cohort, settings, workers=workers)
+        cohort = process_cohort(cohort, wanted, workers=workers)
     there = cohort.manifest.steps["process"].get("settings", {})
     other = [
         f"{k} {there.get(k)}, not {v}"
-        for k, v in settings.model_dump(mode="json").items()
+        for k, v in wanted.model_dump(mode="json").items()
         if there.get(k) != v
     ]
     if other:

@@ -35,7 +35,7 @@ from ictmri_baselines.processor import PRESETS, Settings, process
 from ictmri_baselines.processor.brain_mask import ExtractionError
 from ictmri_baselines.processor.keep import Keep
 from ictmri_baselines.processor.process import Processed
-from ictmri_baselines.processor.qc import Finding, excluded, judge, measure
+from ictmri_baselines.processor.qc import BORROWED, Finding, borrowed, excluded, judge, measure
 from ictmri_baselines.processor.qc_figures import centre_of, figure
 from ictmri_baselines.processor.qc_page import PageCase, processing_page
 
@@ -76,7 +76,7 @@ def process_cohort(
             return cohort
         work = work_of(cohort, "process", "default", recorded)
         each_case(
-            partial(_process, work, settings, masks and masks.resolve()),
+            partial(_process, work, settings, masks and masks.resolve(), cohort.synthetic),
             cohort.rows("default", ["case_id", "image"]),
             total=cohort.manifest.n_cases,
             work=work,
@@ -110,7 +110,9 @@ def _digests(masks: Path | None) -> dict[str, str]:
     return found
 
 
-def _process(work: Path, settings: Settings, masks: Path | None, row: dict[str, Any]) -> None:
+def _process(
+    work: Path, settings: Settings, masks: Path | None, synthetic: bool, row: dict[str, Any]
+) -> None:
     """Process one case; what was wrong with it is recorded, not raised."""
     case_id = row["case_id"]
     image = unpack(row["image"])
@@ -122,6 +124,8 @@ def _process(work: Path, settings: Settings, masks: Path | None, row: dict[str, 
         return
     numbers = measure(image, processed)
     findings = judge(numbers)
+    if processed.borrowed and not synthetic:
+        findings.append(borrowed())
     write_bytes(work / f"{case_id}.nii.gz", pack(processed.brain.image, case_id)["bytes"])
     write_bytes(work / f"{case_id}_mask.nii.gz", pack(processed.brain.mask, case_id)["bytes"])
     if processed.mapping.warp is not None:
@@ -216,10 +220,11 @@ def _table(facts: dict[str, dict[str, Any]]) -> str:
 def _page_cases(cohort: Cohort, work: Path) -> Iterator[PageCase]:
     for row in cohort.folds().rows:
         facts = facts_of(work, row.case_id)
+        also = [borrowed()] if BORROWED in facts.get("findings", ()) else []
         yield PageCase(
             case_id=row.case_id,
             error=facts["error"],
             numbers=facts.get("numbers", {}),
-            findings=judge(facts.get("numbers", {})),
+            findings=[*judge(facts.get("numbers", {})), *also],
             picture=work / f"{row.case_id}.webp",
         )

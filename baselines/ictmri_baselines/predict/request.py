@@ -13,7 +13,7 @@ from ictmri.errors import InputError, ScanError
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.unusual import REFERENCE, load_reference
 from ictmri_baselines.predict.run import Models, open_models
-from ictmri_baselines.processor import PRESETS, Settings
+from ictmri_baselines.processor import Settings, preset
 from ictmri_baselines.processor.brain_own import own_mask_step
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def _read(path: Path) -> Scan:
 
 
 def _settings(request: Request, models: Models) -> Settings:
-    chosen = models.processing if request.settings is None else PRESETS[request.settings]
+    chosen = models.processing
+    if request.settings is not None:
+        chosen = preset(request.settings, synthetic=False)
     given = {} if request.brain is None else {"brain": request.brain}
     return Settings.model_validate(chosen.model_dump() | given)
 

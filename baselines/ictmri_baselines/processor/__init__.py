@@ -2,6 +2,6 @@
 
 from ictmri_baselines.processor.mapping import Mapping
 from ictmri_baselines.processor.process import Processed, process
-from ictmri_baselines.processor.settings import PRESETS, Settings
+from ictmri_baselines.processor.settings import PRESETS, Settings, preset
 
-__all__ = ["PRESETS", "Mapping", "Processed", "Settings", "process"]
+__all__ = ["PRESETS", "Mapping", "Processed", "Settings", "preset", "process"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from ictmri_baselines.processor.volume import Volume
 class TemplateMask:
     """Extraction by the template's mask."""
 
+    name: ClassVar[str] = "template"
+
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {"name": "template", "version": "1", "parameters": {}}
+        return {"name": self.name, "version": "1", "parameters": {}}
 
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with the template's mask on its grid."""

@@ -57,6 +57,11 @@ class Processed:
     extracted: bool
     steps: dict[str, dict[str, Any]]
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether the brain's mask is the template's."""
+        return bool(self.steps["brain"]["name"] == TemplateMask.name)
+
 
 def process(
     image: nib.Nifti1Image,

@@ -10,11 +10,13 @@ from ictmri_baselines.processor.qc_measures import measure
 from ictmri_baselines.processor.qc_rules import MEASURES, RULES, Rule, Severity
 
 __all__ = [
+    "BORROWED",
     "FAILED",
     "MEASURES",
     "RULES",
     "Finding",
     "Rule",
+    "borrowed",
     "excluded",
     "failed",
     "judge",
@@ -22,8 +24,13 @@ __all__ = [
     "nearness",
 ]
 
+BORROWED: Final = "template-mask"
+"""Code of a scan with its skull whose brain was not looked for."""
 FAILED: Final = "not-processed"
 """Code of a case that no step could make anything of; it has a message and no numbers."""
+
+
+_EXTRACT: Final = "Use --brain deepbet or hd-bet, or bring a brain mask of your own."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,12 @@ def failed(reason: str) -> Finding:
     """Return the finding of a case that no step could make anything of."""
     step = "Open the scan in a viewer; mend it, or leave it out."
     return Finding(FAILED, "exclude", reason, step)
+
+
+def borrowed() -> Finding:
+    """Return the finding of a scan with its skull under the template's mask: one affine, no extraction."""
+    text = "the brain was not looked for: the mask is the template's own and may cut off part of a lesion"
+    return Finding(BORROWED, "look", text, _EXTRACT)
 
 
 def excluded(findings: Sequence[Finding]) -> bool:

@@ -16,10 +16,12 @@ from typing import Any, Final
 from ictmri.files import replacing
 from ictmri.templating import pages, webp_uri
 from ictmri_baselines.processor.qc import (
+    BORROWED,
     FAILED,
     MEASURES,
     RULES,
     Finding,
+    borrowed,
     excluded,
     failed,
     nearness,
@@ -32,7 +34,9 @@ _WIDTH: Final = 300.0
 """Units of a strip's width, see :class:`Strip`."""
 _MARGIN: Final = 0.3
 """Share of the span from a good value to the bounds that a strip shows beyond them."""
-_RANK: Final = {code: place for place, code in enumerate([FAILED, *(r.code for r in RULES)])}
+_RANK: Final = {
+    code: place for place, code in enumerate([FAILED, *(r.code for r in RULES), BORROWED])
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +159,13 @@ def _row(case: PageCase) -> _Row:
 def _counts(rows: Sequence[_Row]) -> list[tuple[str, str, int, str, str]]:
     """Return by code, what excludes first: code, severity, number of cases, meaning, next step."""
     times = Counter(finding.code for row in rows for finding in row.findings)
-    by_code = {rule.code: rule for rule in RULES}
-    step = failed("").next_step
+    others = (failed("no step could make anything of the scan"), borrowed())
+    known = {rule.code: (rule.severity, rule.meaning, rule.next_step) for rule in RULES}
+    known |= {found.code: (found.severity, found.text, found.next_step) for found in others}
     found = []
     for code in times:
-        rule = by_code.get(code)
-        meaning = rule.meaning if rule else "no step could make anything of the scan"
-        severity = rule.severity if rule else "exclude"
-        found.append((code, severity, times[code], meaning, rule.next_step if rule else step))
+        severity, meaning, step = known[code]
+        found.append((code, severity, times[code], meaning, step))
     return sorted(found, key=lambda line: (line[1] != "exclude", -line[2], _RANK[line[0]]))
 
 

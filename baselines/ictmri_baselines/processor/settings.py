@@ -75,4 +75,17 @@ PRESETS: Final[dict[str, Settings]] = {
     "paper": Settings(),
     "light": Settings(brain="template", bias="none", registration="affine", spacing_mm=2),
 }
-"""``paper`` is equation 1 as printed: HD-BET, N4, SyN to MNI152 at 1 mm. ``light`` takes about a second."""
+"""``paper`` is equation 1 as printed: HD-BET, N4, SyN to MNI152 at 1 mm. ``light`` is for phantoms, whose
+brains have the template's shape, and takes about a second; on patients see :func:`preset`."""
+
+
+def preset(name: str, *, synthetic: bool) -> Settings:
+    """Return the settings of a name for phantoms, or for patients.
+
+    ``light`` puts the template's mask on a phantom. On a patient's head with its skull that mask cuts off
+    parts of lesions, so there deepbet finds the brain.
+    """
+    chosen = PRESETS[name]
+    if synthetic or chosen.brain != "template":
+        return chosen
+    return chosen.model_copy(update={"brain": "deepbet"})
