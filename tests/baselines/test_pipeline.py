@@ -158,7 +158,6 @@ def test_a_patients_head_under_the_templates_mask_is_told(synthetic: bool, tmp_p
     row = {"case_id": "one", "image": pack(scan_of(moved(), (4.0, 4.0, 4.0)), "one")}
     _process(tmp_path, LIGHT, None, synthetic, row)
     facts = facts_of(tmp_path, "one")
-    assert facts["included"]
     assert (BORROWED in facts["findings"]) == (not synthetic)
 
 
