@@ -29,6 +29,7 @@ from ictmri.volumes import unpack
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.agreement import Agreement, agreement
 from ictmri_baselines.localizer.saliency import SaliencyDetector
+from ictmri_baselines.pipeline.localize import mapping_of
 from ictmri_baselines.processor import PRESETS, Mapping, process
 
 ENHANCING = 4
@@ -85,7 +86,7 @@ def of_cohort(root: Path, masks: Path) -> Iterator[Row]:
 def _of_row(
     row: dict[str, Any], scan: nib.Nifti1Image, truth: np.ndarray, name: str, kind: str
 ) -> Iterator[Row]:
-    mapping = Mapping(np.reshape(row["scan_from_mni"], (4, 4)), row["warp"] and unpack(row["warp"]))
+    mapping = mapping_of(row)
     levels = unpack(row["prior_coarse"])
     coarse = nib.Nifti1Image(np.asarray(levels.dataobj) / np.float32(255), levels.affine)
     refined = unpack(row["prior_refined"])

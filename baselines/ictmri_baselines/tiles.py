@@ -6,11 +6,13 @@ Radiological convention: the patient's right is on the viewer's left.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from ictmri.letters import letter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +28,8 @@ QUALITY: Final = 74
 """WebP quality: outlines stay sharp, and 249 figures stay below 10 MB."""
 DASH: Final = 6
 """Pixels of a dash of a broken line, and of the gap after it."""
-_LETTER: Final = 14
-_INK: Final = (255, 214, 102)
-PLANES: Final = ((2, "R", "L"), (1, "R", "L"), (0, "A", "P"))
-"""Axis that is cut (right, anterior, superior), and the letters at the left and right edge."""
-
+WINDOW: Final = (1.0, 99.0)
+"""Percentiles of the brain's values that become black and white."""
 Plane = npt.NDArray[np.float32]
 Ink = tuple[int, int, int]
 
@@ -47,6 +46,17 @@ def sheet(tiles: Sequence[Image.Image]) -> bytes:
     return stream.getvalue()
 
 
+def windowed(image: npt.NDArray[Any], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return intensities in 0..1 as they are shown, 0 outside the brain.
+
+    The window is the brain's own, so that vessels and sinuses, which are few of its voxels, are bright and
+    darken nothing else.
+    """
+    low, high = np.percentile(image[brain], WINDOW) if brain.any() else (0.0, 1.0)
+    grey = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
+    return np.where(brain, grey, 0).astype(np.float32)
+
+
 def outline(plane: Plane) -> npt.NDArray[np.bool_]:
     """Return the two outermost pixels of what is above one half; WebP blurs the colour of thinner lines."""
     solid = plane > 0.5
@@ -56,9 +66,9 @@ def outline(plane: Plane) -> npt.NDArray[np.bool_]:
     return edge
 
 
-def tile(grey: Plane, edges: list[tuple[Plane, Ink, int]], left: str, right: str) -> Image.Image:
+def tile(grey: Plane, edges: list[tuple[Plane, Ink, int]], letters: str) -> Image.Image:
     """Return a plane in 0..1 with outlines (plane, ink, length of a dash or 0) and letters at its edges."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
     colours = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=-1)
     rows, columns = np.indices(grey.shape)
@@ -68,8 +78,5 @@ def tile(grey: Plane, edges: list[tuple[Plane, Ink, int]], left: str, right: str
             line &= (rows + columns) % (2 * dash) < dash
         colours[line] = ink
     picture = Image.fromarray(colours)
-    draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(_LETTER)
-    for letter, x, anchor in ((left, 4, "lm"), (right, EDGE - 4, "rm")):
-        draw.text((x, EDGE / 2), letter, _INK, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+    letter(picture, letters)
     return picture

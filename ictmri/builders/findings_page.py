@@ -17,6 +17,7 @@ from ictmri.builders.findings import Finding
 from ictmri.builders.montage import SIZE
 from ictmri.classes import CLASS_TITLES
 from ictmri.files import replacing
+from ictmri.letters import LETTERS
 from ictmri.templating import pages, webp_uri
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -106,6 +107,7 @@ def write_page(
         ranked=_ranked,
         sentence=_sentence,
         size=SIZE,
+        letters=LETTERS,
         alt=_ALT,
     )
     with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ictmri.builders.checks import foreground
+from ictmri.letters import PLANES, letter
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -31,11 +32,6 @@ WINDOW: Final = (0.5, 99.7)
 NEAR_MM: Final = 55.0
 """... of the box that reaches so far around the middle: brain, without the bright scalp."""
 _FRAME: Final = 64
-_INK: Final = (255, 214, 102)
-_LETTER: Final = 14
-_PLANES: Final = ((2, "R", "L"), (1, "R", "L"), (0, "A", "P"))
-"""Axis that is cut (right, anterior, superior), and the letters at the left and right edge."""
-
 Plane = npt.NDArray[np.uint8]
 
 
@@ -59,12 +55,12 @@ def montage(
     grey = _windowed(_near(voxels, centre, spacing))
     extent = spacing * voxels.shape
     sheet = Image.new("RGB", SIZE)
-    for place, (axis, left, right) in enumerate(_PLANES):
+    for place, (axis, letters) in enumerate(PLANES):
         others = [other for other in range(3) if other != axis]
         # Rows run from the top down, columns from the right (or front) to the left (or back).
         plane = np.take(voxels, centre[axis], axis=axis).T[::-1, ::-1]
         size = [max(2, round(EDGE * extent[other] / extent.max())) for other in others]
-        tile = _tile(grey(plane), (size[0], size[1]), left, right, "" if sure else "?")
+        tile = _tile(grey(plane), (size[0], size[1]), letters, "" if sure else "?")
         sheet.paste(tile, (place * (EDGE + GAP), 0))
     stream = io.BytesIO()
     sheet.save(stream, "WEBP", quality=QUALITY, method=4)
@@ -108,8 +104,8 @@ def _centre(
     return inside
 
 
-def _tile(plane: Plane, size: tuple[int, int], left: str, right: str, doubt: str) -> Image.Image:
-    from PIL import Image, ImageDraw, ImageFont
+def _tile(plane: Plane, size: tuple[int, int], letters: str, doubt: str) -> Image.Image:
+    from PIL import Image, ImageDraw
 
     scaled = Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BICUBIC)
     tile = Image.new("RGB", (EDGE, EDGE))
@@ -119,9 +115,5 @@ def _tile(plane: Plane, size: tuple[int, int], left: str, right: str, doubt: str
     draw.rectangle(
         (*corner, corner[0] + size[0] - 1, corner[1] + size[1] - 1), outline=(_FRAME,) * 3
     )
-    font = ImageFont.load_default(_LETTER)
-    for letter, x, anchor in ((left, 4, "lm"), (right, EDGE - 4, "rm")):
-        draw.text(
-            (x, EDGE / 2), letter + doubt, _INK, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0)
-        )
+    letter(tile, letters, doubt)
     return tile

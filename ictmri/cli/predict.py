@@ -56,15 +56,15 @@ def predict(  # noqa: PLR0913
         str, typer.Option(help="Heading of the report; no name of a patient.")
     ] = "Scan",
     force: Annotated[
-        bool, typer.Option(help="Give probabilities although the scan fails the quality control.")
+        bool, typer.Option(help="Put probabilities into the report that are not valid, struck out.")
     ] = False,
     backbone: Backbone = None,
 ) -> None:
     """Process, localise and diagnose a scan of your own. Research use only, not a medical device.
 
     The report is one HTML file: probabilities and what they are worth, the prior, where the models looked,
-    a viewer, quality control. A scan that fails the quality control gets a report without probabilities,
-    and the exit code 1.
+    a viewer, quality control. A scan that fails the quality control, or in which no lesion was found,
+    gets a report without probabilities, and the exit code 1.
 
     Example: ictmri predict scan.nii.gz --model out/table2-5 --out report.html --prior prior.nii.gz
     """
@@ -89,23 +89,32 @@ def predict(  # noqa: PLR0913
 
 
 def _tell(made: Biopsy, request: Request) -> None:
+    """Say on the terminal what the report says."""
+    from ictmri.classes import CLASS_TITLES
+    from ictmri_baselines.predict.judgement import STATES
     from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
     from ictmri_baselines.predict.words import percent
 
-    failures = [
-        f"{found.code}: {found.text}" for found in made.findings if found.severity == "exclude"
-    ]
+    outcome = made.outcome
     if made.diagnosis is None:
-        step = f"look at {request.out}; --force gives probabilities all the same"
-        raise InputError(
-            "the scan did not pass the quality control, so there is no diagnosis", failures, step
-        )
-    for failure in failures:
-        typer.echo(f"not valid: {failure}", err=True)
+        step = f"look at {request.out}"
+        if STATES[outcome.state].forceable:
+            step += "; --force puts probabilities into it all the same, struck out"
+        problem = f"{outcome.sentence}, so there is no diagnosis"
+        raise InputError(problem, list(outcome.reasons), step)
+    mark = "doubtful" if outcome.valid else "not valid"
+    for reason in outcome.reasons:
+        typer.echo(f"{mark}: {reason}", err=True)
     if made.models.synthetic:
         typer.echo(f"warning: {SYNTHETIC_NOTICE}", err=True)
-    from ictmri.classes import CLASS_TITLES
-
-    shares = zip(CLASS_TITLES.values(), made.diagnosis.mean, strict=True)
-    typer.echo(", ".join(f"{name} {percent(share)}" for name, share in shares))
+    if outcome.valid:
+        shares = zip(CLASS_TITLES.values(), made.diagnosis.mean, strict=True)
+        typer.echo(", ".join(f"{name} {percent(share)}" for name, share in shares))
+    else:
+        typer.echo(
+            f"{outcome.sentence}: the probabilities stand in the report, struck out", err=True
+        )
+    if request.prior is not None and made.marked is not None:
+        volume = made.marked.volumes()["refined_ml"]
+        typer.echo(f"Prior: {request.prior}, {volume:.1f} ml in the scan's own space")
     typer.echo(f"Report: {request.out}\n{NOTICE}")

@@ -8,6 +8,7 @@ from typing import Final
 
 from ictmri.builders.montage import SIZE
 from ictmri.files import replacing
+from ictmri.letters import LETTERS
 from ictmri.release.faces import FaceOutcome, picture_path
 from ictmri.templating import pages, webp_uri
 
@@ -43,6 +44,7 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
             extracted=sum(done.extracted for done in outcomes),
             picture=picture,
             size=SIZE,
+            letters=LETTERS,
         )
     )
     with replacing(path, mode=0o600) as part:

@@ -116,7 +116,6 @@ def test_a_lesion_is_found_deep_or_lobar_bright_or_dark(
     assert refined[lesion].mean() > 0.8
     coarse = np.asarray(found.coarse.dataobj)
     assert 0 <= coarse.min() <= coarse.max() <= 1
-    assert found.summary["refined_ml"] == pytest.approx(refined.sum() * 8 / 1000, abs=1e-3)
     assert found.flags == ()
 
 

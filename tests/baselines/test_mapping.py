@@ -156,6 +156,23 @@ def test_the_jacobian_is_the_formulas() -> None:
     assert abs(float(found.mean()) - np.linalg.det(np.eye(3) + matrix)) < 1e-3
 
 
+@pytest.mark.parametrize("spacing", [1, 2])
+def test_a_volume_is_the_scans_and_not_the_templates(spacing: int) -> None:
+    """A ball under a stretched affine, and under a warp that makes it another half as long."""
+    affine = grid_affine(spacing)
+    mm = mni_points(template(spacing).mask.shape, affine)
+    ball = np.linalg.norm(mm - [10, -20, 15], axis=-1) < 25
+    ml = 4 / 3 * np.pi * 25**3 / 1000
+    place = np.diag([0.7, 0.9, 1.1, 1.0])
+    assert Mapping(place).scan_ml(ball, affine) == pytest.approx(ml * 0.7 * 0.9 * 1.1, rel=0.01)
+    grid = grid_affine(4)
+    points = mni_points((46, 55, 46), grid)
+    longer = np.zeros((3, *points.shape[:3]), dtype=np.float32)
+    longer[1] = 0.5 * (points[..., 1] + 20)
+    found = Mapping(place, stored_warp(longer, grid)).scan_ml(ball, affine)
+    assert found == pytest.approx(1.5 * ml * 0.7 * 0.9 * 1.1, rel=0.01)
+
+
 def test_the_jacobian_of_a_bump_is_its_closed_form(mapping: Mapping) -> None:
     warp = mapping.warp
     assert warp is not None

@@ -23,7 +23,9 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from ictmri.atlas.template import SHAPE, grid_affine
+from ictmri.builders.scans import Scan
 from ictmri.classes import CLASSES
+from ictmri.cli.predict import _tell as tell
 from ictmri.cli.predict import predict as command
 from ictmri.errors import InputError
 from ictmri.folds import read_folds
@@ -35,16 +37,20 @@ from ictmri_baselines.diagnoser.fit import adaptive_diagnoser, read_settings
 from ictmri_baselines.diagnoser.inputs import View, open_inputs
 from ictmri_baselines.diagnoser.prediction import predict
 from ictmri_baselines.diagnoser.temperature import tempered
-from ictmri_baselines.diagnoser.unusual import reference, save_reference
+from ictmri_baselines.diagnoser.unusual import Unusual, reference, save_reference
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.saliency import SaliencyDetector
 from ictmri_baselines.predict import words
-from ictmri_baselines.predict.biopsy import prior_in_scan
-from ictmri_baselines.predict.diagnosis import diagnose, on_2mm, view_start
+from ictmri_baselines.predict.biopsy import _in_scan as in_scan
+from ictmri_baselines.predict.biopsy import _write_prior, prior_in_scan
+from ictmri_baselines.predict.diagnosis import Diagnosis, diagnose, on_2mm, view_start
+from ictmri_baselines.predict.judgement import decide
+from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.request import Request, read_request
-from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
+from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, Biopsy, content_of
 from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.processor import PRESETS, Mapping, Processed, process
+from ictmri_baselines.processor.qc import Finding
 from ictmri_baselines.workspace import Workspace
 from ictmri_benchmark import evaluate
 
@@ -210,8 +216,13 @@ def test_the_prior_lies_on_the_scan(
     marked = np.asarray(made.prior.dataobj)
     assert set(np.unique(marked)) == {0, 1}
     millilitres = marked.sum() * abs(np.linalg.det(scan.affine[:3, :3])) / 1000
-    head_to_mni = abs(np.linalg.det(processed.mapping.scan_from_mni[:3, :3]))
-    assert millilitres == pytest.approx(found.summary["refined_ml"] * head_to_mni, rel=0.15)
+    told = made.numbers["localization"]["summary"]["refined_ml"]
+    assert told == pytest.approx(millilitres, abs=2e-3)
+    assert f"{told:.1f} ml in the scan" in made.page
+    assert f"{told:.1f} ml in the scan's own space" in made.said.output
+    assert "scan's own space" in made.numbers["volumes"]
+    of_warp = found.volumes(processed.mapping, processed.brain.mask)["refined_ml"]
+    assert of_warp == pytest.approx(told, rel=0.15)
 
 
 def test_a_prior_comes_back_to_an_oblique_scan_with_thick_slices() -> None:
@@ -410,6 +421,7 @@ def test_what_no_step_can_make_anything_of_is_told_too(run: Path, tmp_path: Path
     scan = stored(nib.Nifti1Image(noise, np.eye(4)), tmp_path / "noise.nii")
     said = called(scan, "--model", run, "--out", tmp_path / "r.html", "--title", "<b>mine</b>")
     assert isinstance(said.exception, InputError)
+    assert "--force" not in said.exception.next_step
     page = (tmp_path / "r.html").read_text()
     assert "&lt;b&gt;mine&lt;/b&gt;" in page
     assert "No probabilities are given" in page
@@ -497,6 +509,156 @@ def test_without_a_reference_no_check_is_claimed(
     assert "could not be checked" in words.unusual({"unusual": None})
     assert said.attention.shape == SHAPE
     assert said.attention.max() <= 1
+
+
+EMPTY = ("empty",)
+LOOK = Finding("bitten", "look", "a lump is missing", "look at it")
+OUT = Finding("half-a-head", "exclude", "half is missing", "take the whole")
+UNLIKE = Unusual(9.0, 2.0, 0.0, "unlike")
+RARE = Unusual(4.0, 2.0, 0.02, "unusual")
+USUAL = Unusual(2.0, 2.0, 0.5, "usual")
+NONE = np.full((3, 4), np.nan)
+CASES = {
+    # what is found, flags, unusual, models' answer, forced: state, shown, valid
+    "ok": ((), (), USUAL, None, False, "ok", True, True),
+    "ok-forced": ((), (), USUAL, None, True, "ok", True, True),
+    "look": ((LOOK,), (), USUAL, None, False, "doubtful", True, True),
+    "flag": ((), ("very-large",), USUAL, None, False, "doubtful", True, True),
+    "rare": ((), (), RARE, None, False, "doubtful", True, True),
+    "unlike": ((LOOK,), (), UNLIKE, None, False, "unlike", True, True),
+    "empty": ((), EMPTY, USUAL, None, False, "no-lesion", False, False),
+    "outside": ((LOOK,), ("outside-brain",), UNLIKE, None, False, "no-lesion", False, False),
+    "empty-forced": ((), EMPTY, USUAL, None, True, "no-lesion", True, False),
+    "refused": ((OUT, LOOK), (), USUAL, None, False, "refused", False, False),
+    "refused-empty": ((OUT,), EMPTY, USUAL, None, False, "refused", False, False),
+    "forced": ((OUT, LOOK), (), USUAL, None, True, "refused", True, False),
+    "no-answer": ((), (), USUAL, NONE, False, "no-answer", False, False),
+    "no-answer-forced": ((), (), USUAL, NONE, True, "no-answer", False, False),
+    "not-processed": ((OUT,), None, USUAL, None, False, "not-processed", False, False),
+    "not-processed-forced": ((OUT,), None, USUAL, None, True, "not-processed", False, False),
+}
+
+
+PICTURED = {"empty", "forced"}
+
+
+def biopsy_of(
+    name: str, head: nib.Nifti1Image, run: Path, processed: Processed, found: Localization
+) -> Biopsy:
+    """What the command would have made of a scan in a state; the probabilities are 91, 3, 3 and 3 %.
+
+    Pictures take a second each, so only some have them.
+    """
+    findings, flags, strange, answer, force, *_ = CASES[name]
+    models = open_models(run)
+    rows = np.tile([0.91, 0.03, 0.03, 0.03], (3, 1)) if answer is None else answer
+    diagnosis = Diagnosis(rows, np.zeros(SHAPE, np.float32), (strange,) * 3)
+    located = None if flags is None else replace(found, flags=flags)
+    outcome = decide(
+        findings,
+        processed=flags is not None,
+        as_for_the_model=True,
+        found=located,
+        diagnosis=diagnosis,
+        force=force,
+    )
+    return Biopsy(
+        title="Scan",
+        scan=Scan(head, []),
+        models=models,
+        settings=models.processing,
+        findings=tuple(findings),
+        numbers={},
+        outcome=outcome,
+        processed=processed if name in PICTURED else None,
+        found=located,
+        marked=located and in_scan(located, processed, head),
+        diagnosis=diagnosis if outcome.shown else None,
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_outlet_says_the_same_of_every_state(
+    name: str,
+    head: nib.Nifti1Image,
+    run: Path,
+    processed: Processed,
+    found: Localization,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is not to be believed is nowhere, or struck out on the page where someone insists."""
+    *_, state, shown, valid = CASES[name]
+    made = biopsy_of(name, head, run, processed, found)
+    assert (made.outcome.state, made.outcome.shown, made.outcome.valid) == (state, shown, valid)
+    content = content_of(made)
+    write_page(tmp_path / "r.html", made, content)
+    page = (tmp_path / "r.html").read_text()
+    seen = " ".join(" ".join(Loads(page).text).split())
+    request = Request(tmp_path / "scan.nii", run, tmp_path / "r.html")
+    problem = None
+    try:
+        tell(made, request)
+    except InputError as error:
+        problem = error
+    said = capsys.readouterr()
+    # The exit code
+    assert (problem is None) == shown
+    assert content["outcome"]["exit_code"] == made.outcome.exit_code == (0 if shown else 1)
+    # The terminal
+    assert ("91 %" in said.out) == valid
+    reasons = "\n".join(problem.problems) if problem else said.err
+    assert all(reason in reasons for reason in made.outcome.reasons)
+    assert (state == "ok") == (not made.outcome.reasons)
+    # The JSON
+    assert content["outcome"]["state"] == state
+    assert content["outcome"]["reasons"] == list(made.outcome.reasons)
+    assert (content["diagnosis"] is not None) == shown
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    if shown:
+        assert content["diagnosis"]["valid"] == valid
+    # The page
+    assert ('id="result"' in page) == ("91 %" in seen) == shown
+    assert ("What these probabilities are worth" in seen) == shown
+    assert ("log-loss" in seen) == valid
+    assert ("No probabilities are given" in seen) == (not shown)
+    struck = re.findall(r"<s>(.*?)</s>", page)
+    assert struck == ([words.headline(content)] if shown and not valid else [])
+    assert ('class="result invalid"' in page) == (shown and not valid)
+    assert ("scan’s own space" in seen) == (name in PICTURED)
+    if state != "ok":
+        codes = [reason.partition(":")[0] for reason in made.outcome.reasons]
+        assert all(code in seen for code in codes)
+
+
+def test_a_refused_scan_leaves_no_prior_of_another(
+    head: nib.Nifti1Image, run: Path, processed: Processed, found: Localization, tmp_path: Path
+) -> None:
+    prior = tmp_path / "p.nii.gz"
+    _write_prior(prior, biopsy_of("ok", head, run, processed, found))
+    assert prior.is_file()
+    _write_prior(prior, biopsy_of("empty", head, run, processed, found))
+    assert not prior.exists()
+
+
+def test_text_can_be_read_on_what_lies_behind_it() -> None:
+    """WCAG's contrast, of the style sheet's colours in both schemes."""
+    style = (Path(package.__file__).parent / "templates" / "page.css").read_text()
+    schemes = [dict(re.findall(r"--([\w-]+): (#\w+)", part)) for part in style.split("@media")[:2]]
+    assert "color: inherit" in re.findall(r"\.alarm a \{(.*?)\}", style)[0]
+
+    def light(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        levels = np.frombuffer(bytes.fromhex(digits), np.uint8) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    pairs = [("alarm-ink", "alarm"), ("look", "note")]
+    pairs += [(ink, on) for ink in ("ink", "soft", "accent", "exclude") for on in ("paper", "card")]
+    for scheme in schemes:
+        for ink, behind in pairs:
+            low, high = sorted((light(scheme[ink]), light(scheme[behind])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, behind)
 
 
 def test_the_viewer_is_the_one_that_its_readme_names() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ictmri_baselines.localizer.figure import WINDOW
-from ictmri_baselines.tiles import DASH, EDGE, PLANES, Ink, Plane, outline, sheet, tile
+from ictmri.letters import PLANES
+from ictmri_baselines.tiles import DASH, EDGE, Ink, Plane, outline, sheet, tile, windowed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,11 +44,11 @@ def figure(
         lesion: (s, s, s) in [0, 1]; None where nobody knows it.
     """
     centre = _centre(found, lesion)
-    grey = np.clip((image - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1) * brain
+    grey = windowed(image, brain > 0.5) * brain
     lines = [(prior, PRIOR_INK, DASH), (lesion, LESION_INK, 0)]
     tiles = []
-    for axis, left, right in PLANES:
-        base = tile(_plane(grey, axis, centre), [], left, right)
+    for axis, letters in PLANES:
+        base = tile(_plane(grey, axis, centre), [], letters)
         inks = [
             (_plane(volume, axis, centre), ink, dash)
             for volume, ink, dash in lines

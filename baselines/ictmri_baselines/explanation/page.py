@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.files import replacing
+from ictmri.letters import LETTERS
 from ictmri.templating import pages
 from ictmri_baselines.explanation.attention_share import MEASURES
 from ictmri_baselines.tiles import SIZE
@@ -41,6 +42,7 @@ def explanation_page(
             percent=percent,
             picture=_uri,
             size=SIZE,
+            letters=LETTERS,
         )
     )
     mode = 0o644 if content["synthetic"] else 0o600

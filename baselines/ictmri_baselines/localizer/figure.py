@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy import ndimage
 
-from ictmri_baselines.tiles import EDGE, PLANES, Plane, sheet, tile
+from ictmri.letters import PLANES
+from ictmri_baselines.tiles import EDGE, Plane, sheet, tile, windowed
 
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain
     from ictmri_baselines.localizer.localize import Localization
 
-WINDOW: Final = (-4.0, 6.0)
-"""Standardised intensities that become black and white: brain in grey, enhancement bright."""
 COARSE_INK: Final = (90, 200, 255)
 REFINED_INK: Final = (255, 170, 40)
 BOX_INK: Final = (150, 150, 150)
@@ -34,13 +33,12 @@ def figure(brain: Brain, found: Localization) -> bytes:
     refined = np.asarray(found.refined.dataobj, dtype=np.float32)
     boxes = _boxed(found, coarse.shape)
     middle = _middle(refined if refined.any() else coarse)
-    grey = np.clip((image - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1)
-    grey[np.asarray(brain.mask.dataobj) == 0] = 0
+    grey = windowed(image, np.asarray(brain.mask.dataobj) > 0)
     tiles = []
-    for axis, left, right in PLANES:
+    for axis, letters in PLANES:
         shown, *priors = (_plane(volume, axis, middle) for volume in (grey, boxes, coarse, refined))
         inks = zip(priors, (BOX_INK, COARSE_INK, REFINED_INK), strict=True)
-        tiles.append(tile(shown, [(plane, ink, 0) for plane, ink in inks], left, right))
+        tiles.append(tile(shown, [(plane, ink, 0) for plane, ink in inks], letters))
     return sheet(tiles)
 
 

@@ -18,6 +18,7 @@ from ictmri_baselines.localizer.working import Field, Mask, on_brain_grid, step_
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain
     from ictmri_baselines.localizer.boxes import Detector, SliceBoxes
+    from ictmri_baselines.processor.mapping import Mapping
 
 VERY_LARGE: Final = 0.12
 """Of the brain. The largest of the real tumours that we have (BraTS 2013, with its oedema) is marked over
@@ -43,8 +44,8 @@ class Localization:
         coarse: float32 in [0, 1] [equation 4].
         refined: uint8, 0 or 1 [equation 5].
         boxes: what both were made from.
-        summary: ``coarse_ml`` (above one half, inside the brain), ``refined_ml``, ``brain_share`` of the
-            refined prior, ``slices`` with boxes, ``boxes``, ``components`` of the refined prior.
+        summary: ``brain_share`` of the refined prior in MNI152 space, its ``components``, ``slices`` with
+            boxes, ``boxes``. Volumes in the scan's own space need its mapping, see :meth:`volumes`.
         flags: codes of :data:`FLAGS`, worst first.
     """
 
@@ -53,6 +54,22 @@ class Localization:
     boxes: list[SliceBoxes]
     summary: dict[str, float]
     flags: tuple[str, ...]
+
+    def volumes(self, mapping: Mapping, mask: nib.Nifti1Image) -> dict[str, float]:
+        """Return ``coarse_ml`` (above one half, in the brain) and ``refined_ml``, in the scan's own space.
+
+        Args:
+            mapping: between the scan and MNI152 space.
+            mask: of the brain, on its grid.
+        """
+        brain = np.asarray(mask.dataobj) > 0
+        affine = np.asarray(mask.affine, dtype=np.float64)
+        coarse = (np.asarray(self.coarse.dataobj) > INSIDE) & brain
+        refined = np.asarray(self.refined.dataobj) > 0
+        return {
+            "coarse_ml": round(mapping.scan_ml(coarse, affine), 3),
+            "refined_ml": round(mapping.scan_ml(refined, affine), 3),
+        }
 
 
 def localize(
@@ -79,14 +96,13 @@ def localize(
     """
     step = step_of(brain)
     rows = list(detector.detect(brain))
-    affine = np.asarray(brain.image.affine, dtype=np.float64)
     coarse = _stacked(brain, rows, sigma_mm, dilation_mm)
     refined, flags = _refined(brain, coarse, step, seed, model)
     n_boxes = sum(len(row.boxes) for row in rows)
     if "empty" in flags and n_boxes:
         flags = ["outside-brain", *(flag for flag in flags if flag != "empty")]
     mask = np.asarray(brain.mask.dataobj) > 0
-    summary = _summary(coarse, refined, mask, affine) | {
+    summary = _summary(refined, mask) | {
         "slices": float(sum(bool(row.boxes) for row in rows)),
         "boxes": float(n_boxes),
     }
@@ -149,14 +165,9 @@ def _refined(
     return back & mask, flags
 
 
-def _summary(
-    coarse: Field, refined: Mask, mask: Mask, affine: npt.NDArray[np.float64]
-) -> dict[str, float]:
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+def _summary(refined: Mask, mask: Mask) -> dict[str, float]:
     _, parts = ndimage.label(refined, np.ones((3, 3, 3)))
     return {
-        "coarse_ml": round(float(((coarse > INSIDE) & mask).sum() * voxel_ml), 3),
-        "refined_ml": round(float(refined.sum() * voxel_ml), 3),
         "brain_share": round(float(refined.sum() / max(mask.sum(), 1)), 5),
         "components": float(parts),
     }

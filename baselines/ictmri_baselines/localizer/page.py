@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.files import replacing
+from ictmri.letters import LETTERS
 from ictmri.templating import pages, webp_uri
 from ictmri_baselines.localizer.figure import figure
 from ictmri_baselines.localizer.localize import FLAGS
@@ -73,6 +74,7 @@ def localization_page(
             shown=_shown,
             picture=webp_uri,
             size=SIZE,
+            letters=LETTERS,
         )
     )
     with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:

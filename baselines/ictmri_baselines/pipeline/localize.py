@@ -44,7 +44,7 @@ from ictmri_baselines.pipeline.stage import (
     work_of,
 )
 from ictmri_baselines.pipeline.voxel_model import cohort_model
-from ictmri_baselines.processor import Settings, preset
+from ictmri_baselines.processor import Mapping, Settings, preset
 
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
@@ -92,7 +92,7 @@ def localize_cohort(
             model = cohort_model(cohort, ids, detector, work=work, workers=able)
         each_case(
             partial(_localize, work, detector, model),
-            cohort.rows("processed", ["case_id", "image", "brain_mask"]),
+            cohort.rows("processed", ["case_id", "image", "brain_mask", "scan_from_mni", "warp"]),
             total=len(cases),
             work=work,
             title="localize",
@@ -188,7 +188,14 @@ def _localize(
     if any(row.reply is not None or row.tokens is not None for row in found.boxes):
         write(work / f"{case_id}.{REPLIES}", rows=found.boxes, mode=_OWNER)
     write_bytes(work / f"{case_id}.webp", figure(brain, found))
-    finish_case(work, case_id, {"numbers": found.summary, "flags": list(found.flags)})
+    numbers = found.volumes(mapping_of(row), brain.mask) | found.summary
+    finish_case(work, case_id, {"numbers": numbers, "flags": list(found.flags)})
+
+
+def mapping_of(row: dict[str, Any]) -> Mapping:
+    """Return the way between a processed case's scan and MNI152 space."""
+    affine = np.reshape(np.asarray(row["scan_from_mni"], dtype=np.float64), (4, 4))
+    return Mapping(affine, row["warp"] and unpack(row["warp"]))
 
 
 def _keep_replies(path: Path, cases: list[FoldRow], work: Path) -> None:

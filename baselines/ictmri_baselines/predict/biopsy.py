@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,16 @@ from ictmri.atlas.alignment import AlignmentError
 from ictmri.builders.placement import look_over
 from ictmri.files import write_bytes, write_json
 from ictmri.volumes import pack
-from ictmri_baselines.localizer import localize
+from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.detectors import Saliency, make_detector
 from ictmri_baselines.predict.diagnosis import diagnose
-from ictmri_baselines.predict.judgement import ordered, told
+from ictmri_baselines.predict.judgement import decide, ordered, told
 from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.request import Given, Request, read_request
-from ictmri_baselines.predict.result import Biopsy, content_of
+from ictmri_baselines.predict.result import Biopsy, Marked, content_of
 from ictmri_baselines.processor import Mapping, Processed, process
 from ictmri_baselines.processor.brain_mask import ExtractionError
-from ictmri_baselines.processor.qc import Finding, excluded, failed, judge, measure
+from ictmri_baselines.processor.qc import Finding, borrowed, failed, judge, measure
 
 Step = Callable[[str], None]
 """Called with the name of what begins."""
@@ -35,8 +36,9 @@ _HALF: Final = 0.5
 def virtual_biopsy(request: Request) -> Biopsy:
     """Process, localise and diagnose a scan, and write what was asked for.
 
-    The page and the JSON are written whatever the QC says. A scan that does not pass it is not diagnosed,
-    and its prior is not written, unless the request forces both.
+    The page and the JSON are written whatever the QC says. What is not to be believed is not made: see
+    :mod:`ictmri_baselines.predict.judgement`. Then no prior is written, and one of an earlier scan at its
+    place is removed.
 
     Raises:
         InputError: something in the request is wrong; everything that is, before the work begins.
@@ -47,7 +49,7 @@ def virtual_biopsy(request: Request) -> Biopsy:
         made = _made(given, request, step)
         step("write")
         content = content_of(made)
-        if request.prior is not None and made.diagnosis is not None:
+        if request.prior is not None:
             _write_prior(request.prior, made)
         if request.json is not None:
             write_json(request.json, content)
@@ -77,13 +79,24 @@ def _made(given: Given, request: Request, step: Step) -> Biopsy:
     notes, _ = look_over(image)
     processed, numbers, judged = _processed(given)
     findings = ordered([*told([*given.scan.oddities, *notes]), *judged])
-    found = diagnosis = None
-    if processed is not None:
+    so_far = partial(
+        decide,
+        findings,
+        processed=processed is not None,
+        as_for_the_model=given.settings == given.models.processing,
+        force=request.force,
+    )
+    outcome = so_far()
+    found = marked = diagnosis = None
+    if processed is not None and outcome.shown:
         step("localize")
         found = localize(processed.brain, make_detector(Saliency()))
-    if processed is not None and found is not None and (request.force or not excluded(findings)):
+        marked = _in_scan(found, processed, image)
+        outcome = so_far(found=found)
+    if processed is not None and found is not None and outcome.shown:
         step("diagnose")
         diagnosis = diagnose(processed.brain, found, given.models, lambda: step("diagnose"))
+        outcome = so_far(found=found, diagnosis=diagnosis)
     return Biopsy(
         title=request.title,
         scan=given.scan,
@@ -91,10 +104,21 @@ def _made(given: Given, request: Request, step: Step) -> Biopsy:
         settings=given.settings,
         findings=findings,
         numbers=numbers,
+        outcome=outcome,
         processed=processed,
         found=found,
-        diagnosis=diagnosis,
+        marked=marked,
+        diagnosis=diagnosis if outcome.shown else None,
     )
+
+
+def _in_scan(found: Localization, processed: Processed, scan: nib.Nifti1Image) -> Marked:
+    """Return what both priors mark in the brain, on the scan's grid."""
+    brain = np.asarray(processed.brain.mask.dataobj) > 0
+    inside = (np.asarray(found.coarse.dataobj) > _HALF) & brain
+    coarse = nib.Nifti1Image(inside.astype(np.uint8), found.coarse.affine)
+    made = (prior_in_scan(one, processed.mapping, scan) for one in (coarse, found.refined))
+    return Marked(*made)
 
 
 def _processed(given: Given) -> tuple[Processed | None, dict[str, float], list[Finding]]:
@@ -104,13 +128,15 @@ def _processed(given: Given) -> tuple[Processed | None, dict[str, float], list[F
     except (AlignmentError, ExtractionError) as error:
         return None, {}, [failed(str(error))]
     numbers = measure(image, processed)
-    return processed, numbers, judge(numbers)
+    also = [borrowed()] if processed.borrowed else []
+    return processed, numbers, [*judge(numbers), *also]
 
 
 def _write_prior(path: Path, made: Biopsy) -> None:
-    if made.processed is None or made.found is None:
-        raise ValueError("a scan that could not be processed has no prior")
-    prior = prior_in_scan(made.found.refined, made.processed.mapping, made.scan.image)
+    if made.marked is None or not made.outcome.shown:
+        path.unlink(missing_ok=True)
+        return
+    prior = made.marked.refined
     packed = path.name.lower().endswith(".gz")
     write_bytes(path, pack(prior, "prior")["bytes"] if packed else prior.to_bytes())
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.files import canonical_json, replacing
+from ictmri.letters import LETTERS
 from ictmri.templating import pages
 from ictmri_baselines.localizer.localize import FLAGS
 from ictmri_baselines.localizer.page import NUMBERS
@@ -57,6 +58,7 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
         "words": words,
         "calibration": words.calibration(content),
         "flags": FLAGS,
+        "letters": LETTERS,
         "localization_numbers": NUMBERS,
         "measures": MEASURES,
         "pictures": _pictures(biopsy),

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ictmri.atlas.template import SPACING_MM, grid_affine
-from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, WINDOW
+from ictmri.letters import PLANES
+from ictmri_baselines import tiles
+from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK
 from ictmri_baselines.processor.qc_figures import CENTRE_MM, Point, plane_points
-from ictmri_baselines.tiles import PLANES, Plane, outline, sheet, tile
+from ictmri_baselines.tiles import Plane, outline, sheet, tile
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,11 +49,9 @@ def centre_of(found: Localization) -> Point:
 
 def windowed(brain: Brain) -> NDArray[np.float32]:
     """Return the brain's intensities in 0..1 as they are shown, 0 outside it."""
-    image = brain.image.get_fdata(dtype=np.float32)
-    low, high = WINDOW
-    grey: NDArray[np.float32] = np.clip((image - low) / (high - low), 0, 1)
-    grey[np.asarray(brain.mask.dataobj) == 0] = 0
-    return grey
+    return tiles.windowed(
+        brain.image.get_fdata(dtype=np.float32), np.asarray(brain.mask.dataobj) > 0
+    )
 
 
 def prior_picture(brain: Brain, found: Localization) -> bytes:
@@ -76,18 +76,18 @@ def _tiles(
     centre, grey = centre_of(found), windowed(brain)
     coarse, refined = (np.asarray(v.dataobj, np.float32) for v in (found.coarse, found.refined))
     affine = brain.image.affine
-    tiles = []
-    for axis, left, right in PLANES:
+    made = []
+    for axis, letters in PLANES:
         points = plane_points(axis, centre)
         shown = _cut(grey, affine, points)
         inner = _cut(refined, affine, points)
         edges = [] if attention is not None else [(_cut(coarse, affine, points), COARSE_INK, 0)]
-        picture = tile(shown, [*edges, (inner, REFINED_INK, 0)], left, right)
+        picture = tile(shown, [*edges, (inner, REFINED_INK, 0)], letters)
         if attention is not None:
             heat = _cut(attention, grid_affine(SPACING_MM), points) * (shown > 0)
             picture = _heated(picture, heat * ~outline(inner))
-        tiles.append(picture)
-    return tiles
+        made.append(picture)
+    return made
 
 
 def _cut(volume: NDArray[Any], affine: NDArray[np.float64], points: NDArray[np.float64]) -> Plane:

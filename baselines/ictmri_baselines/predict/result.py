@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
@@ -16,15 +17,38 @@ from ictmri.classes import CLASSES
 from ictmri_baselines.diagnoser.unusual import VERDICTS
 from ictmri_baselines.localizer import Localization
 from ictmri_baselines.predict.diagnosis import Diagnosis
+from ictmri_baselines.predict.judgement import Outcome
 from ictmri_baselines.predict.run import Models
 from ictmri_baselines.processor import Processed, Settings
 from ictmri_baselines.processor.qc import Finding, excluded
 
-SCHEMA: Final = "ictmri/prediction/1"
+SCHEMA: Final = "ictmri/prediction/2"
+VOLUMES: Final = "millilitres in the scan's own space, not in MNI152 space"
+"""What every number ending in ``_ml`` is."""
 NOTICE: Final = "Research use only. Not a medical device."
 SYNTHETIC_NOTICE: Final = (
     "This model was trained on synthetic images: its numbers say nothing about any patient."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What the priors mark, on the scan's own grid, uint8, 0 or 1.
+
+    Attributes:
+        coarse: where the coarse prior is above one half, inside the brain.
+        refined: the refined prior.
+    """
+
+    coarse: nib.Nifti1Image
+    refined: nib.Nifti1Image
+
+    def volumes(self) -> dict[str, float]:
+        """Return their volumes in ml of the scan's own space."""
+        return {
+            f"{name}_ml": round(_ml(image), 3)
+            for name, image in (("coarse", self.coarse), ("refined", self.refined))
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +62,11 @@ class Biopsy:
         settings: of the processor.
         findings: of reading, processing and QC; what excludes first.
         numbers: of the QC; empty where the scan could not be processed.
+        outcome: what may be believed.
         processed: None where it could not be.
-        found: the priors; None where it could not be processed.
-        diagnosis: None where the scan did not pass and the user did not insist.
+        found: the priors in MNI152 space; None where they were not made.
+        marked: the same in the scan's own space.
+        diagnosis: None where there are no probabilities.
     """
 
     title: str
@@ -49,8 +75,10 @@ class Biopsy:
     settings: Settings
     findings: tuple[Finding, ...]
     numbers: Mapping[str, float]
+    outcome: Outcome
     processed: Processed | None = None
     found: Localization | None = None
+    marked: Marked | None = None
     diagnosis: Diagnosis | None = None
 
     @property
@@ -61,11 +89,13 @@ class Biopsy:
 
 def content_of(biopsy: Biopsy) -> dict[str, Any]:
     """Return the numbers as JSON: equal inputs give equal content, which holds no time and no name."""
-    image, found = biopsy.scan.image, biopsy.found
+    image = biopsy.scan.image
     return {
         "schema": SCHEMA,
         "notice": NOTICE,
         "title": biopsy.title,
+        "outcome": _outcome(biopsy.outcome),
+        "volumes": VOLUMES,
         "model": _model(biopsy.models),
         "qc": {
             "passed": biopsy.passed,
@@ -75,7 +105,7 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
         "diagnosis": None if biopsy.diagnosis is None else _diagnosis(biopsy.diagnosis, biopsy),
         "calibration": biopsy.models.calibration(),
         "unusual": None if biopsy.diagnosis is None else _unusual(biopsy.diagnosis),
-        "localization": found and {"summary": found.summary, "flags": list(found.flags)},
+        "localization": _localization(biopsy),
         "scan": {
             "shape": list(map(int, image.shape[:3])),
             "spacing_mm": [round(float(edge), 4) for edge in voxel_sizes(image.affine)],
@@ -88,6 +118,29 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
         },
         "versions": {"ictmri": __version__},
     }
+
+
+def _ml(image: nib.Nifti1Image) -> float:
+    voxel_ml = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1000
+    return float(np.count_nonzero(np.asarray(image.dataobj))) * voxel_ml
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "state": outcome.state,
+        "meaning": outcome.sentence,
+        "reasons": list(outcome.reasons),
+        "valid": outcome.valid,
+        "forced": outcome.forced,
+        "exit_code": outcome.exit_code,
+    }
+
+
+def _localization(biopsy: Biopsy) -> dict[str, Any] | None:
+    if biopsy.found is None or biopsy.marked is None:
+        return None
+    summary = biopsy.marked.volumes() | biopsy.found.summary
+    return {"summary": summary, "flags": list(biopsy.found.flags)}
 
 
 def _model(models: Models) -> dict[str, Any]:
@@ -116,7 +169,7 @@ def _model(models: Models) -> dict[str, Any]:
 
 def _diagnosis(made: Diagnosis, biopsy: Biopsy) -> dict[str, Any]:
     return {
-        "valid": biopsy.passed,
+        "valid": biopsy.outcome.valid,
         "class": CLASSES[made.label],
         "models_agreeing": made.agreeing,
         "probabilities": _by_class(made.mean),

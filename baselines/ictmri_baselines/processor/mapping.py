@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
+from scipy import ndimage
 
 from ictmri.atlas.geometry import Affine, canonical
 from ictmri.atlas.template import SHAPE, SPACING_MM, grid_affine
@@ -123,6 +124,20 @@ class Mapping:
                 points = (points + start - look_up_vectors(field, carried(points, of_field))) / 2
             result[part] = look_up(source, carried(points, index), order, outside)
         return in_stored_order(result, like)
+
+    def scan_ml(self, inside: npt.NDArray[np.bool_], affine: Affine) -> float:
+        """Return the volume in the scan's own space, in ml, of voxels of MNI152 space.
+
+        Args:
+            inside: which voxels, (X, Y, Z).
+            affine: voxel to MNI mm.
+        """
+        voxel_ml = abs(float(np.linalg.det(self.scan_from_mni[:3, :3] @ affine[:3, :3]))) / 1000
+        if self.warp is None:
+            return voxel_ml * float(np.count_nonzero(inside))
+        at = apply_affine(np.linalg.inv(self._field_affine()) @ affine, np.argwhere(inside)).T
+        growth = ndimage.map_coordinates(self.jacobian(), at, np.float64, order=1, mode="nearest")
+        return voxel_ml * float(growth.sum())
 
     def scan_points(self, mni_mm: Points) -> Points:
         """Return the scan mm of MNI mm, both (n, 3)."""

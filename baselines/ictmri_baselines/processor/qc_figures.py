@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from ictmri.atlas.geometry import canonical
 from ictmri.atlas.template import ORIGIN_MM, SHAPE, SPACING_MM, template
-from ictmri_baselines.tiles import DASH, EDGE, PLANES, Plane, sheet, tile
+from ictmri.letters import PLANES
+from ictmri_baselines.tiles import DASH, EDGE, WINDOW, Plane, sheet, tile
 
 if TYPE_CHECKING:
     from ictmri_baselines.processor.mapping import Mapping as Way
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 CENTRE_MM: Final = (2.0, -18.0, 10.0)
 """MNI point that the planes pass where nothing draws them elsewhere: thalamus, beside the midline."""
-WINDOW: Final = (1.0, 99.5)
-"""Percentiles of the brain's values that become black and white."""
+TELLING: Final = 0.4
+"""Share of the brain's largest section along an axis that a plane must show: more than a brainstem."""
 MASK_INK: Final = (255, 170, 40)
 TEMPLATE_INK: Final = (90, 200, 255)
 """Orange and blue are told apart by everyone; the template's line is broken as well."""
@@ -42,14 +43,14 @@ def figure(processed: Processed, image: nib.Nifti1Image, centre_mm: Point | None
         image: the scan.
         centre_mm: MNI point that the planes pass, such as :func:`centre_of`; :data:`CENTRE_MM` where None.
     """
-    centre = CENTRE_MM if centre_mm is None else centre_mm
+    centre = telling(processed.brain.mask, CENTRE_MM if centre_mm is None else centre_mm)
     voxels, affine = canonical(image)
     mask, mask_affine = canonical(processed.scan_mask)
     inside = voxels[mask > 0] if (mask > 0).any() else voxels.ravel()
     low, high = (float(value) for value in np.percentile(inside, WINDOW))
     low = min(low, float(np.median(voxels[np.ix_(*[(0, -1)] * 3)])))
     tiles = []
-    for axis, left, right in PLANES:
+    for axis, letters in PLANES:
         points = plane_points(axis, centre)
         grey = _looked_up(voxels, affine, processed.mapping, points, outside=low)
         edges = [
@@ -57,8 +58,28 @@ def figure(processed: Processed, image: nib.Nifti1Image, centre_mm: Point | None
             (_of_template(points), TEMPLATE_INK, DASH),
         ]
         shown = np.clip((grey - low) / max(high - low, 1e-30), 0, 1)
-        tiles.append(tile(shown, edges, left, right))
+        tiles.append(tile(shown, edges, letters))
     return sheet(tiles)
+
+
+def telling(brain: nib.Nifti1Image, centre_mm: Point) -> Point:
+    """Return the point nearest to a given one, axis by axis, whose planes show much of a brain.
+
+    Args:
+        brain: a mask on the MNI152 grid of 1 or 2 mm.
+        centre_mm: MNI mm.
+    """
+    inside = np.asarray(brain.dataobj) > 0
+    moved = list(centre_mm)
+    for axis in range(3):
+        sections = inside.sum(axis=tuple({0, 1, 2} - {axis}))
+        large = np.flatnonzero(sections >= TELLING * max(sections.max(), 1))
+        mm = brain.affine[axis, axis] * large + brain.affine[axis, 3]
+        away = np.abs(mm - centre_mm[axis])
+        if len(large) and away.min() > brain.affine[axis, axis]:
+            moved[axis] = float(mm[away.argmin()])
+    x, y, z = moved
+    return x, y, z
 
 
 def centre_of(numbers: Mapping[str, float]) -> Point | None:

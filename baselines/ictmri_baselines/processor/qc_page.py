@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, Final
 
 from ictmri.files import replacing
+from ictmri.letters import LETTERS
 from ictmri.templating import pages, webp_uri
 from ictmri_baselines.processor.qc import (
     BORROWED,
@@ -145,6 +146,7 @@ def processing_page(path: Path, cases: Iterable[PageCase], *, title: str, synthe
         bounds=bounds_in_words,
         picture=_picture,
         size=SIZE,
+        letters=LETTERS,
         width=_WIDTH,
     )
     with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:

@@ -20,7 +20,7 @@
   ].filter(([name]) => volumes[name]);
   const start = async () => {
     const viewer = new niivue.Niivue({
-      logLevel: "silent", isRadiologicalConvention: true, dragAndDropEnabled: false, backColor: [0, 0, 0, 1],
+      logLevel: "silent", isRadiologicalConvention: true, sagittalNoseLeft: true, dragAndDropEnabled: false, backColor: [0, 0, 0, 1],
       crosshairColor: [0.35, 0.78, 1, 0.7], crosshairWidth: 1, show3Dcrosshair: true, fontMinPx: 12,
     });
     byId("viewer-tools").hidden = false;
