@@ -77,7 +77,7 @@ def run_all(
 
     jobs = min(jobs or usable_cores(), total)
     function = _Supervised(function, os.getpid()) if jobs > 1 else function
-    with _one_thread_each(), _losses_told(title):
+    with _one_thread_each(), _losses_told(title), _replacing_silently():
         parallel = Parallel(
             n_jobs=jobs,
             return_as="generator",
@@ -165,6 +165,20 @@ def _losses_told(title: str) -> Iterator[None]:
             [f"a worker process {how}; mostly it is the system, because memory ran out"],
             "run the same command again, it goes on from here; --jobs 1 needs the least memory",
         ) from error
+
+
+@contextmanager
+def _replacing_silently() -> Iterator[None]:
+    """Let loky replace a worker without a word.
+
+    It does so when a worker holds 300 MB more than after its first item, which libraries that are loaded
+    with a later case and volumes of another size do; its items are not lost. The warning calls that a leak.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "A worker stopped while some jobs were given", UserWarning
+        )
+        yield
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from forks import Forks
 from made_cohort import build, build_phantom, left_by_build, write_table
@@ -21,7 +23,7 @@ from ictmri.builders.folder import build_folder
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.loader import load_dataset
-from ictmri.parallel import run_all
+from ictmri.parallel import _replacing_silently, run_all
 
 N_STEPS = 36
 N_MOMENTS = 8
@@ -308,3 +310,28 @@ def test_a_cache_cut_off_while_it_was_filled(mini_table: Path, tmp_path: Path) -
         "dataset_info.json",
         *(f"mini-fold{fold}.arrow" for fold in range(3)),
     ]
+
+
+@pytest.mark.slow
+def test_a_worker_that_grows_is_replaced_without_a_word() -> None:
+    def grown(item: int) -> int:
+        held = [np.ones(50_000_000)] if item in (2, 3) else []
+        sys.held = [*getattr(sys, "held", []), *held]  # type: ignore[attr-defined]
+        time.sleep(1.1)
+        return item
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert run_all(grown, range(6), total=6, title="grow", jobs=2) == list(range(6))
+    assert [str(warning.message) for warning in told] == []
+
+
+def test_other_warnings_are_not_lost() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with _replacing_silently():
+            warnings.warn(
+                "A worker stopped while some jobs were given to the executor.", stacklevel=1
+            )
+            warnings.warn("something else", stacklevel=1)
+    assert [str(warning.message) for warning in told] == ["something else"]
