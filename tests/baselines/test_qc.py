@@ -26,6 +26,7 @@ from ictmri_baselines.processor.qc_figures import (
     centre_of,
     figure,
     plane_points,
+    telling,
 )
 from ictmri_baselines.processor.qc_measures import (
     border_share,
@@ -222,6 +223,20 @@ def test_only_a_small_brain_may_be_an_infants(
         assert not (ml > 2000 and "infant" in finding.text + finding.next_step)
     if code == "small-brain":
         assert "infant" in found[0].text
+
+
+@pytest.mark.parametrize("centre", [(0, -30, -66), (60, 70, 70), (2, -18, 10)])
+def test_every_plane_of_a_picture_shows_much_of_the_brain(centre: tuple[float, ...]) -> None:
+    mask = nib.Nifti1Image(template().mask.astype(np.uint8), template().affine)
+    x, y, z = found = telling(mask, centre)
+    for axis, mm in enumerate(found):
+        sections = template().mask.sum(axis=tuple({0, 1, 2} - {axis}))
+        at = round((mm - mask.affine[axis, 3]) / mask.affine[axis, axis])
+        assert sections[at] >= 0.4 * sections.max()
+    if centre == (2, -18, 10):
+        assert (x, y, z) == centre
+    empty = nib.Nifti1Image(np.zeros((91, 109, 91), np.uint8), template().affine)
+    assert telling(empty, centre) == centre
 
 
 def test_nearness_orders_cases_by_how_far_they_are_off(sound: dict[str, float]) -> None:
