@@ -15,7 +15,6 @@ from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.files import canonical_json, replacing
 from ictmri.letters import LETTERS
 from ictmri.templating import pages
-from ictmri_baselines.localizer.localize import FLAGS
 from ictmri_baselines.localizer.page import NUMBERS
 from ictmri_baselines.predict import pictures, words
 from ictmri_baselines.predict.viewer import volumes_of
@@ -57,7 +56,6 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
         "titles": CLASS_TITLES,
         "words": words,
         "calibration": words.calibration(content),
-        "flags": FLAGS,
         "letters": LETTERS,
         "localization_numbers": NUMBERS,
         "measures": MEASURES,
