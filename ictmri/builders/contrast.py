@@ -27,6 +27,9 @@ _SIGNS: Final = (
     (r"(?<![a-z0-9])m\.\s?d\.\s?c(?![a-z0-9])\.?", "mdc "),
     (rf"(?<![a-z0-9/])s\s*/\s*(?={_SHORT}\b)", " without "),
     (rf"(?<![a-z0-9/])c\s*/\s*(?={_SHORT}\b)", " with "),
+    # Catalan; Philips calls every other series SENSE.
+    (r"(?<![a-z])sense[\s_.-]+(?=contrast|gadolini(?![a-z]))", " without "),
+    (r"(?<![a-z])native?[\s_.-]*space(?![a-z])", " space "),
     (r"(?<![\w.])0(\s*ml)?\s+(?=gd|gad|km|contrast)", " without "),
     (r"(?<![a-z0-9])o\.?[\s_]*(?=km\b)", " without "),
     (r"(?<![a-z0-9])m\.?[\s_]*(?=km\b)", " with "),
@@ -36,7 +39,7 @@ _SIGNS: Final = (
     (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}-(?=\s)", r" \1 without gad "),
     # A dash between spaces may part words or mean minus.
     (rf"\s-\s+{_SHORT}(?![a-z0-9])", " wwo "),
-    (rf"(?<=\s)-{_SHORT}(?![a-z0-9])", " without gad "),
+    (rf"(?:(?<=\s)|^)-{_SHORT}(?![a-z0-9])", " without gad "),
     (r"\bwith(out)?\s+c\b", r" with\1 gad "),
 )
 """Signs that stand for words, by pattern, in this order."""
@@ -87,8 +90,9 @@ def _known() -> frozenset[str]:
 def _folded(text: str) -> str:
     flat = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text[:MAX_LETTERS]))
     flat = "".join(letter for letter in flat if not unicodedata.combining(letter))
-    # Words that camel case joins: t1PreContrast, GdT1.
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", " ", flat).casefold()
+    # Words that camel case joins: t1PreContrast, GdT1; cT1.
+    flat = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", " ", flat)
+    return re.sub(r"(?<![A-Za-z0-9])c(?=T1)", "gad ", flat).casefold()
 
 
 def words(text: str) -> list[str]:

@@ -42,6 +42,8 @@ T1 post i.v. contrast | T1 POST C | T1 nach i.v. KM | T1 m. KM | T1 mKM | t1 +k 
 CONTRAST T1 | t1_gd_iso | T1 GdDTPA | T1 +GdDOTA | T1 Post-Contrast 3D | T1_Post | T1POST
 AX T1 FATSAT GADO | T1FSGAD | T1FS+C | COR T1 FS C | T1 contraste 3D | AX T1 GD FS NO GAP
 t1 post no fs
+T1W_3D_TFE_SENSE_GD | T1 SENSE GD | C+ T1W_TFE SENSE | T1 POST SPIR SENSE | AX T1 POST SPACE | T1 PostC
+cT1 | T1 GBCA
 """
 WITHOUT = """
 T1_PRE_CONTRAST | AX T1 NO CONTRAST | precontrast T1 | T1 MPRAGE ohne KM
@@ -70,6 +72,7 @@ pre-con T1 | AX T1 PRE CON | T1 minus contrast | T1 minus gad | T1 -C | T1 -cont
 T1 Gd neg | T1 before contrast | T1 prior to contrast | T1 prior to gad
 T1 antes del contraste | T1 s/gd | T1 sem gadolínio | T1 pré contraste | T1 prima mdc | T1 pre mdc
 T1 preinjection | T1 pre-injection | T1 pre injection | T1 pre i.v.
+T1 sense contrast | AX T1 PRE SPACE | T1 nat | T1 blanco | T1 PreC | T1_woC | T1 NoC | -C AX T1
 """
 BOTH = """
 T1 W WO CONTRAST | T1 W/WO | T1 with and without contrast | T1 pre post | T1 +/- C
@@ -80,6 +83,7 @@ T1 mprage | t1_mprage_sag | T1 postop | T1 preop | T1 pre-op | T1 post surgery
 phase contrast | AX T1 | T1 W | T1 vor OP | T1 nach OP | T1 C-SPINE | T1 SE 2D
 T1 non FS | T1 no fatsat | T1 wo FS | t1_fl3d | face | T1 space | BRAIN | T1 C2 | GBM IV
 trace | T1 postprocessed | T/S/C RF FAST PILOT | prescan T1 | MT contrast
+T1W_3D_TFE SENSE | T1 native space | CT1
 """
 
 
