@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ ONE_VALUE: Final = (
     *("ScanningSequence", "SequenceName", "MRAcquisitionType", "StackID", "ContrastBolusAgent"),
     *("SeriesNumber", "SeriesDescription", "ProtocolName", "PatientPosition", "Modality"),
     *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "MagneticFieldStrength"),
+    "PixelBandwidth",
 )
 """Attributes that are the same all over an acquisition."""
 SAME: Final = 0.01
@@ -131,7 +133,7 @@ def _number(header: Dataset, name: str) -> float:
 def _packages(headers: list[Dataset]) -> dict[str, NDArray[np.int64]]:
     """Return for each attribute that may part slices the number of each slice's part."""
     found = {}
-    for name in ("AcquisitionNumber", "FrameAcquisitionNumber"):
+    for name in ("AcquisitionNumber", "FrameAcquisitionNumber", "SeriesTime"):
         values = [_value(header, name) for header in headers]
         found[name] = np.unique(np.array(values, dtype=str), return_inverse=True)[1]
     times = [_time(header) for header in headers]
@@ -153,9 +155,14 @@ def _parts_in_time(times: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _time(header: Dataset) -> float | None:
-    """Return the acquisition's time of day in seconds."""
+    """Return the acquisition's moment in seconds, as exactly as it is known."""
     moment = str(header.get("FrameAcquisitionDateTime") or header.get("AcquisitionDateTime") or "")
-    return seconds(moment[8:] or str(header.get("AcquisitionTime") or ""))
+    time = seconds(moment[8:] or header.get("AcquisitionTime"))
+    try:
+        date = datetime.strptime(moment[:8] or str(header.get("AcquisitionDate")), "%Y%m%d")
+    except ValueError:
+        return time
+    return date.toordinal() * 86400 + (time or 0)
 
 
 def seconds(time: Any) -> float | None:

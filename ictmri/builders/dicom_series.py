@@ -11,7 +11,7 @@ from ictmri.builders.codes import Note
 from ictmri.builders.contrast import Said, is_other_sequence, is_t1, read_agent, read_contrast
 from ictmri.builders.dicom_acquisition import seconds
 from ictmri.builders.dicom_slices import read_file
-from ictmri.builders.walk import files_below
+from ictmri.builders.walk import files_below, lost_links
 from ictmri.errors import ScanError
 
 if TYPE_CHECKING:
@@ -149,7 +149,10 @@ def _identity(header: Dataset) -> tuple[str, ...]:
 
 
 def _is_mr(header: Dataset) -> bool:
-    kind = header.get("SOPClassUID")
+    meta = getattr(header, "file_meta", {})
+    kind = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    if "DirectoryRecordSequence" in header:
+        return False
     return kind in _IMAGE_CLASSES if kind else header.get("Modality", "MR") == "MR"
 
 
@@ -251,7 +254,10 @@ def _doubts(series: Series) -> list[Note]:
 
 
 def _files(folder: Path) -> list[Path]:
-    paths = list(files_below(folder))
+    if lost := lost_links(folder):
+        text = f"{len(lost)} links in the folder lead nowhere: what they stand for may be the scan"
+        raise ScanError(text, code="unreadable", detail=lost[0].name)
+    paths = files_below(folder)
     if len(paths) > MAX_FILES:
         raise ScanError(
             f"the folder holds {len(paths)} files, more than {MAX_FILES}", code="too-large"

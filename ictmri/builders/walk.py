@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder in order of their paths; hidden ones are passed over.
+def files_below(folder: Path) -> list[Path]:
+    """Return the files below a folder in order of their paths; hidden ones are passed over.
 
     A link leads where its owner made it lead, out of the folder too. A place that two ways lead to,
     as in a circle of links, is visited once.
@@ -16,7 +15,15 @@ def files_below(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: a folder cannot be looked into.
     """
+    return [path for path in _below(folder) if path.is_file()]
 
+
+def lost_links(folder: Path) -> list[Path]:
+    """Return the links below a folder that lead nowhere; as :func:`files_below` in all else."""
+    return [path for path in _below(folder) if path.is_symlink() and not path.exists()]
+
+
+def _below(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
@@ -30,4 +37,4 @@ def files_below(folder: Path) -> Iterator[Path]:
         seen.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root) / name for name in names if not name.startswith(".")]
-    yield from (path for path in sorted(found) if path.is_file())
+    return sorted(found)

@@ -11,8 +11,14 @@ from made_dicom import N_SLICES, file_of, save, slices, write_series
 from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
 
 from ictmri.builders.codes import Note
 from ictmri.builders.dicom_slices import quiet, read_slices
@@ -174,6 +180,9 @@ def moved(index: int, by: float) -> list[Dataset]:
         (lambda: moved(4, 8.0), "two different slices lie at the same place"),
         (lambda: second(4.0, EchoTime=9.0), "it has 2 values of EchoTime: 4 and 9"),
         (lambda: second(80.0, AcquisitionNumber=2), "it has 2 values of AcquisitionNumber"),
+        (lambda: second(80.0, AcquisitionDate="20200102"), "it has 2 values of AcquisitionTime"),
+        (lambda: second(80.0, SeriesTime="1200"), "it has 2 values of SeriesTime"),
+        (lambda: second(80.0, PixelBandwidth=300), "it has 2 values of PixelBandwidth"),
         (lambda: enhanced(second(0.0), 20, lambda i: i // 10), "a time series of 2 volumes"),
         (lambda: base(ImagePositionPatient=None), r"without position.*\(ImagePositionPatient\)"),
     ],
@@ -209,6 +218,17 @@ def test_nothing_but_the_volume_is_said(tmp_path: Path, capfd: pytest.CaptureFix
 def test_a_slightly_uneven_spacing_is_told(tmp_path: Path) -> None:
     done = read_dicom(save(moved(4, 0.1), tmp_path / "s"))
     assert [note.code for note in done.oddities] == ["slightly-uneven-slices"]
+
+
+def test_the_directory_of_a_disk_is_left_aside(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", 1)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    directory.DirectoryRecordSequence = []
+    directory.save_as(folder / "DICOMDIR")
+    assert [note.code for note in read_dicom(folder).oddities] == ["files-left-aside"]
 
 
 def test_what_stands_beside_a_series_is_counted(tmp_path: Path) -> None:
@@ -296,6 +316,14 @@ def test_links_to_folders_are_followed(tmp_path: Path) -> None:
     done = read_dicom(tmp_path / "case")
     same(done.image, read_dicom(write_series(tmp_path / "plain", 3)).image)
     assert [note.code for note in done.oddities] == ["series-chosen"]
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    """The series that it stood for may be the right one."""
+    folder = write_series(tmp_path / "case" / "pre", 1).parent
+    (folder / "post").symlink_to(tmp_path / "gone")
+    with pytest.raises(ScanError, match="1 links in the folder lead nowhere"):
+        read_dicom(folder)
 
 
 def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
