@@ -19,6 +19,8 @@ _WORDS: Final = 13
 _GRADE: Final = re.compile(
     r"[\s,;(]+(cns\s*)?(who\s*)?(cns\s*)?(grade\s*)?([1-4]|i{1,3}|iv)\s*\)?$|[\s,;(]*[1-4一二三四]?级\)?$"
 )
+_NO_NAME: Final = re.compile(r"[?=<>~≠≈]|\.\s*\S")
+"""A doubt, or letters with points between them, which may be a person's."""
 _BRITISH: Final = (("tumour", "tumor"), ("haem", "hem"), ("paediatric", "pediatric"))
 
 
@@ -29,9 +31,9 @@ def tumour_name(text: str, added: Iterable[str] = ()) -> str:
         text: a name as somebody wrote it.
         added: names that the owner adds to the list.
     """
-    if len(text) > LONGEST:
+    folded = unicodedata.normalize("NFKC", text[: LONGEST + 1]).casefold().strip()
+    if len(text) > LONGEST or _NO_NAME.search(folded):
         return ""
-    folded = unicodedata.normalize("NFKC", text).casefold().strip()
     own = {_key(name): name for name in added}
     keys = (_key(folded), _key(_GRADE.sub("", folded)))
     return next((found for key in keys if (found := _listed().get(key) or own.get(key))), "")

@@ -36,7 +36,7 @@ _UNKNOWN: Final = (
     "未知",
     "不详",
 )
-_NUMBER: Final = r"\d{1,5}(?:[.,]\d{1,4})?"
+_NUMBER: Final = r"\d{1,5}(?:[.,]\d{1,20})?"
 _PART: Final = re.compile(rf"({_NUMBER})\s*([^\W\d_]+)\.?(?:\s+old)?")
 
 

@@ -9,10 +9,12 @@ from typing import Final
 
 from ictmri.csvfile import shown
 
-_LOOK_ALIKES: Final = str.maketrans("авекмнорстухієѕј", "abekmhopctyxiesj")
-"""Cyrillic letters that cannot be told from Latin ones."""
-_UNSEEN: Final = {"\u034f", *map(chr, range(0xFE00, 0xFE10))}
-"""Invisible characters that Unicode counts as marks: the grapheme joiner and the variation selectors."""
+_LOOK_ALIKES: Final = str.maketrans(
+    "авекмнорстухієѕјһԁԛԝѵӏαβεζηικμνορτυχıɡ", "abekmhopctyxiesjhdqwvlabezhikmnoptyxig"
+)
+"""Cyrillic and Greek letters, of which one at least of both cases cannot be told from a Latin one."""
+_UNSEEN: Final = {"\u034f", "\u115f", "\u1160", *map(chr, range(0xFE00, 0xFE10))}
+"""Invisible characters that Unicode counts as marks or letters: joiner, fillers, variation selectors."""
 _ROUNDED: Final = re.compile(r"\d[.,]\d+[eE]\+?\d+")
 _SHEET_ERROR: Final = re.compile(
     r"#(N/A|REF|VALUE|DIV/0|NAME|NULL|NUM|SPILL|CALC)[!?]?|#{3,}", re.I
@@ -26,9 +28,11 @@ def identity_key(patient_id: str) -> str:
     """
     text = unicodedata.normalize("NFKC", patient_id).casefold().translate(_LOOK_ALIKES)
     text = "".join(
-        c for c in text if unicodedata.category(c) not in ("Cf", "Cc") and c not in _UNSEEN
+        str(unicodedata.decimal(c, c))
+        for c in text
+        if unicodedata.category(c) not in ("Cf", "Cc") and c not in _UNSEEN
     )
-    text = re.sub(r"(?<=\d)\.0+$", "", text.strip())
+    text = re.sub(r"(?<=\d)[.,]0+$", "", text.strip())
     runs = re.findall(r"\d+|[^\W\d_]+", text)
     return " ".join(run.lstrip("0") or "0" if run.isdecimal() else run for run in runs) or text
 

@@ -61,6 +61,7 @@ def test_headers_of_units() -> None:
             for text in ("1;6", "1 y 6 m", "1y6m", "18 months", "1 year, 6 months")
         ),
         ("30.7", None, 30.7),
+        ("32.713196100000005", None, 32.713196100000005),
         ("8", "months", 0.67),
         ("121", "months", 10.08),
         ("34 years", "months", 34.0),

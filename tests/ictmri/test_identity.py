@@ -29,6 +29,9 @@ SPELLINGS = {
     "leading zeros": "p001",
     "Excel": "p1.0",
     "Cyrillic": "р1",
+    "Greek": "\u03c11",
+    "Hangul filler": "p1\u3164",
+    "digits of another script": "p\u0661",
     "control": "p\x7f1",
 }
 

@@ -223,6 +223,9 @@ def test_subtypes_are_short_names(text: str, plain: bool) -> None:
         ("IV", ""),
         (" " * 50_000 + "x", ""),
         ("GBM" * 10_000, ""),
+        ("GBM?", ""),
+        ("P.A.", ""),
+        ("GBM.", "GBM"),
     ],
 )
 def test_a_subtype_is_a_name_of_the_list(written: str, stored: str) -> None:
