@@ -49,6 +49,15 @@ VENDORS: Final = (
     *("toshiba", "hitachi", "fujifilm", "united imaging"),
 )
 """Makers of scanners whose names may stand in ``acquisition.csv``."""
+LARGEST: Final = {
+    "field_strength_t": 15.0,
+    "repetition_time_ms": 60_000.0,
+    "echo_time_ms": 2_000.0,
+    "inversion_time_ms": 20_000.0,
+    "flip_angle_deg": 360.0,
+    "slice_thickness_mm": 50.0,
+}
+"""Largest number that each column of ``acquisition.csv`` may hold; a larger one may be an id or a date."""
 _NUMBER: Final = re.compile(r"(-?[0-9][0-9.]*(e[+-]?[0-9]+)?)?|[23]D|nan|-?inf")
 
 
@@ -163,13 +172,26 @@ def acquisition_leaks(root: Path) -> list[str]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.reader(stream) if row][1:]
+        header, *rows = [row for row in csv.reader(stream) if row] or [[]]
     return [
         f"acquisition.csv: row {number} holds more than numbers"
         for number, (case_id, *cells) in enumerate(rows, start=2)
-        if not _CASE.fullmatch(case_id)
-        or not all(_NUMBER.fullmatch(cell) or cell in VENDORS for cell in cells)
+        if not _CASE.fullmatch(case_id) or not all(map(_may_stand, header[1:], cells))
     ]
+
+
+def _may_stand(column: str, cell: str) -> bool:
+    if column in LARGEST and re.fullmatch(r"[0-9][0-9.e+-]*", cell):
+        return is_plausible(column, cell)
+    return bool(_NUMBER.fullmatch(cell)) or cell in VENDORS
+
+
+def is_plausible(column: str, number: str) -> bool:
+    """Return whether a column of ``acquisition.csv`` may hold a number."""
+    try:
+        return 0 <= float(number) <= LARGEST[column]
+    except ValueError:
+        return False
 
 
 def _in_release(cohort: Cohort) -> Iterator[str]:

@@ -20,6 +20,8 @@ GEOMETRY_FIELDS: Final = (
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
 """What is copied from a NIfTI header; everything else could hold a name or a date."""
+_UNUSED: Final = {"sform_code": GEOMETRY_FIELDS[2:5], "qform_code": GEOMETRY_FIELDS[5:]}
+"""What means nothing where a code is 0: any number may stand there."""
 ROUNDED: Final = 1e-4
 """Share of a volume's range by which float32 may change a value; MR noise is a hundred times that."""
 _LENGTHS: Final = ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -67,6 +69,9 @@ def plain(image: nib.Nifti1Image, *, to_mm: float = 1.0) -> nib.Nifti1Image:
     header.set_data_shape(values.shape)
     for name in GEOMETRY_FIELDS:
         header[name] = image.header[name]
+    for code, unused in _UNUSED.items():
+        for name in unused if header[code] == 0 else ():
+            header[name] = 0
     header["pixdim"][:4] = image.header["pixdim"][:4]
     header["pixdim"][1:4] *= to_mm
     for name in _LENGTHS:

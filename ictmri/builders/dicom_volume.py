@@ -19,7 +19,7 @@ from ictmri.builders.dicom_series import Series, choose_t1ce, find_series
 from ictmri.builders.dicom_slices import Slice, quiet, read_slices
 from ictmri.builders.limits import check_size
 from ictmri.errors import ScanError
-from ictmri.privacy import VENDORS
+from ictmri.privacy import VENDORS, is_plausible
 from ictmri.volumes import plain
 
 if TYPE_CHECKING:
@@ -217,7 +217,9 @@ def _acquisition(header: Dataset) -> dict[str, str]:
         # A header that the profile cannot be applied to tells nothing.
         return {}
     facts = {
-        column: next((n for name in names if (n := _number(plain.get(name)))), "")
+        column: next(
+            (n for name in names if (n := _number(plain.get(name))) and is_plausible(column, n)), ""
+        )
         for column, names in ACQUISITION_NUMBERS.items()
     }
     maker = str(plain.get("Manufacturer", "")).lower()

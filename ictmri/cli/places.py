@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import typer
 
+from ictmri.errors import InputError
 from ictmri.files import check_writable, is_free
 from ictmri.resources import at_home
 
@@ -47,6 +48,9 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _try_place(path: Path) -> None:
+    if not path.name:
+        problem = "the root of a disk or the working directory, nothing can be made beside it"
+        raise InputError(str(path), [problem], "name a folder or file in it")
     if is_free(path) or path.is_file():
         check_writable(path)
 

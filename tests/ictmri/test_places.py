@@ -151,6 +151,15 @@ def test_a_command_does_not_wait_for_a_place_that_cannot_be(words: list[str]) ->
     assert "waiting" not in done.stderr
 
 
+@pytest.mark.parametrize("out", ["/", "."])
+def test_nothing_is_made_beside_a_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nothing can be made beside it"):
+        placed(lambda out: out)(out=Path(out))
+
+
 def test_an_empty_folder_is_free(tmp_path: Path) -> None:
     assert is_free(tmp_path)
     assert is_free(tmp_path / "missing")

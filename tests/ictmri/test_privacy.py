@@ -239,6 +239,8 @@ def test_acquisition_holds_numbers_and_vendors(tmp_path: Path) -> None:
     for odd in ("a-0001,1,hans mueller,3D", "Hans,1,ge,3D", "a-0001,1961-04-03,ge,3D"):
         path.write_text(f"case_id,te,vendor,acquisition\n{odd}\n")
         assert acquisition_leaks(tmp_path) == ["acquisition.csv: row 2 holds more than numbers"]
+    path.write_text("case_id,field_strength_t,echo_time_ms\na-0001,3,2.5\na-0002,4711.08,2.5\n")
+    assert acquisition_leaks(tmp_path) == ["acquisition.csv: row 3 holds more than numbers"]
 
 
 def test_no_two_tumours_share_a_name() -> None:

@@ -136,6 +136,20 @@ def test_equal_values_are_equal_bytes(tmp_path: Path, write: Write) -> None:
     np.testing.assert_array_equal(values, (head() * 0.5 - 3).astype(np.float32))
 
 
+@pytest.mark.parametrize("unused", ["q", "s"])
+def test_a_transform_that_is_not_used_holds_nothing(tmp_path: Path, unused: str) -> None:
+    image = nib.Nifti1Image(head(), None)
+    image.set_sform(AFFINE, 0 if unused == "s" else 1)
+    image.set_qform(AFFINE, 0 if unused == "q" else 1)
+    path = tmp_path / "scan.nii.gz"
+    for name in ("qoffset_x", "quatern_b") if unused == "q" else ("srow_x", "srow_z"):
+        image.header[name] = 19610503
+    nib.save(image, path)
+    kept = pack(read_scan(path).image, "scan")["bytes"]
+    assert struct.pack("<f", 19610503) in gzip.decompress(path.read_bytes())
+    assert struct.pack("<f", 19610503) not in gzip.decompress(kept)
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_numbers_are_the_smallest_common_integers(tmp_path: Path, name: str) -> None:
     image = read_scan(WHOLE[name](tmp_path / "b.nii")).image
