@@ -135,6 +135,8 @@ def _row_problems(values: dict[str, str], folder: Path, unit: Unit | None) -> li
         problems.append(f"unknown class {values['label']!r}{hint or '; ' + ', '.join(CLASSES)}")
     if values.get("age_unit") and read_unit(values["age_unit"]) is None:
         problems.append(f"age_unit {values['age_unit']!r} is not {', '.join(A_YEAR)}")
+    elif values.get("age_unit") and unit and read_unit(values["age_unit"]) != unit:
+        problems.append(f"age_unit {values['age_unit']!r}, and the header says {unit}")
     elif _age(values, unit) is None:
         problems.append(f"age {values['age']!r} is not an age: {FORMS}")
     if values.get("sex", "").lower() not in SEX_WORDS:

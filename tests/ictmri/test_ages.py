@@ -117,6 +117,7 @@ def test_a_table_says_the_unit(tmp_path: Path) -> None:
         ("age,age_months", "1,6", "several columns of ages: age, age_months"),
         ("birth_year", "1961", "unknown column 'birth_year'"),
         ("age,age_unit", "7,Mars", "age_unit 'Mars' is not years, months, weeks, days"),
+        ("Age (months),unit", "7,years", "age_unit 'years', and the header says months"),
         ("age", "#N/A", "age '#N/A' is not an age: years from 0 to 120"),
         ("age", "1961", "age '1961' is not an age"),
         ("age_months", "8 parsecs", "age '8 parsecs' is not an age"),

@@ -914,7 +914,7 @@ def test_classes_that_stand_once_a_block_can_be_filled_down(tmp_path: Path) -> N
 
 def test_hidden_rows_are_asked_about(tmp_path: Path) -> None:
     book = with_workbook(tmp_path, ["age"], [list(AGES)])
-    book.active.row_dimensions[3].hidden = True
+    book.active.row_dimensions[3].height = 0.1
     book.active.column_dimensions["C"].hidden = True
     (question,) = read_saved(tmp_path, book).questions
     assert (question.place, question.choices) == ("hidden", ("read", "leave-out"))
@@ -985,6 +985,21 @@ def test_numbers_shown_with_leading_zeros_keep_them(tmp_path: Path) -> None:
         book.active.cell(i + 2, 1).number_format = "000"
     done = read_saved(tmp_path, book)
     assert {row.patient_id for row in done.rows} == {f"{i + 1:03d}" for i in range(N)}
+
+
+def test_a_number_format_that_shows_a_unit_says_it(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, ["age"], [list(AGES)])
+    for i, shown in enumerate(('0" months"', 'General\\ "mo"')):
+        book.active.cell(i + 2, 3).number_format = shown
+    done = read_saved(tmp_path, book)
+    months = [round(age / 12, 2) for age in AGES[:2]]
+    assert [row.age for row in done.rows] == [*months, *AGES[2:]]
+
+
+def test_two_units_of_one_age_are_asked_about(tmp_path: Path) -> None:
+    book = with_workbook(tmp_path, ["Age (months)", "unit"], [list(AGES), ["years"] * N])
+    (question,) = read_saved(tmp_path, book).questions
+    assert "9 ages are not understood" in question.text
 
 
 # Ages and people ------------------------------------------------------------------------------------------

@@ -84,10 +84,11 @@ class Meaning:
 
     def age(self, row: int) -> float | None:
         """Return the age of a row in years, NaN where it is unknown, None where it is not understood."""
-        unit = self.cells("age_unit")[row]
-        if unit and read_unit(unit) is None:
+        told = self.cells("age_unit")[row]
+        unit = read_unit(told) or self.unit
+        if told and (read_unit(told) is None or unit != (self.unit or unit)):
             return None
-        return read_age(self.cells("age")[row], read_unit(unit) or self.unit)
+        return read_age(self.cells("age")[row], unit)
 
     def header(self, name: Field) -> str | None:
         """Return the header of a field's column."""

@@ -20,6 +20,11 @@ MAX_COLUMNS: Final = 500
 _DIGITS: Final = 15
 """Digits of a number that Excel keeps."""
 
+_UNSEEN: Final = 0.5
+"""Height in points, or width in digits, up to which nobody sees a row or column."""
+_FORMAT: Final = re.compile(r'(?:"([^"]*)")?(General|#|0+(?:\.0+)?)(\\?[ ])?(?:"([^"]*)")?')
+"""A number format with words before or behind the number."""
+
 UNSTORED: Final = "formulas whose values were never stored"
 ERRORS: Final = "errors of a spreadsheet program (#N/A, #REF! and such)"
 DATES: Final = "dates (a spreadsheet program takes 1-2 for one)"
@@ -105,12 +110,14 @@ def _grid(sheet: Any, formulas: Any) -> Grid:
         _rows(cells),
         hidden=sheet.sheet_state != "visible",
         hidden_rows=frozenset(
-            number for number, row in sheet.row_dimensions.items() if row.hidden or row.height == 0
+            number
+            for number, row in sheet.row_dimensions.items()
+            if row.hidden or (row.height is not None and row.height < _UNSEEN)
         ),
         hidden_columns=frozenset(
             place
             for column in columns
-            if column.hidden or column.width == 0
+            if column.hidden or column.width < _UNSEEN
             for place in range(column.min - 1, column.max)
         ),
         merged=merged,
@@ -143,10 +150,15 @@ def _oddity(cell: Any, formula: Any) -> str:
 
 
 def _shown(cell: Any) -> str:
-    """Return a cell as a person sees it: 7 in the number format 000 is 007."""
+    """Return a cell as a person sees it: 7 in the format 000 is 007, in ``0" months"`` it is 7 months."""
     text = cell_text(cell.value)
-    zeros = re.fullmatch(r"0{2,}", cell.number_format or "")
-    return text.zfill(len(zeros[0])) if zeros and text.isdecimal() else text
+    found = _FORMAT.fullmatch(cell.number_format or "")
+    if not found or not isinstance(cell.value, int | float) or isinstance(cell.value, bool):
+        return text
+    before, digits, gap, behind = (part or "" for part in found.groups())
+    if len(digits) > 1 and digits.strip("0") == "" and text.isdecimal():
+        text = text.zfill(len(digits))
+    return f"{before}{text}{gap[-1:]}{behind}".strip()
 
 
 def cell_text(value: Any) -> str:
