@@ -22,7 +22,8 @@ ONE_VALUE: Final = (
     *("ScanningSequence", "SequenceName", "MRAcquisitionType", "StackID", "ContrastBolusAgent"),
     *("SeriesNumber", "SeriesDescription", "ProtocolName", "PatientPosition", "Modality"),
     *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "MagneticFieldStrength"),
-    "PixelBandwidth",
+    *("PixelBandwidth", "SequenceVariant", "AcquisitionMatrix", "NumberOfAverages"),
+    *("EchoTrainLength", "SliceThickness", "ReceiveCoilName", "Manufacturer", "PatientName"),
 )
 """Attributes that are the same all over an acquisition."""
 SAME: Final = 0.01
