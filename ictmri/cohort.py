@@ -11,7 +11,7 @@ from typing import Any, Final
 from ictmri.classes import SEXES
 from ictmri.errors import AccessError, InputError, nearest
 from ictmri.extras import need
-from ictmri.folds import FoldTable, read_folds
+from ictmri.folds import CASE_ID, FoldTable, read_folds
 from ictmri.manifest import Manifest, damaged_files, read_manifest
 from ictmri.resources import at_home, find_cache, shipped, user_cache
 from ictmri.versions import FIRST_VERSION
@@ -112,6 +112,9 @@ class Cohort:
         """Yield the rows of a config, fold by fold, one in memory at a time.
 
         Volumes come as stored: ``{"bytes": .., "path": ..}`` with the gzipped NIfTI.
+
+        Raises:
+            InputError: a case's id is none; it would become the name of a file.
         """
         import pyarrow.parquet as pq
 
@@ -120,7 +123,11 @@ class Cohort:
             # Without pre_buffer=False the whole file is read into memory first.
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(batch_size=1, columns=wanted):
-                    yield from batch.to_pylist()
+                    for row in batch.to_pylist():
+                        if "case_id" in row and not CASE_ID.fullmatch(str(row["case_id"])):
+                            problem = f"case_id {str(row['case_id'])[:70]!r} is no id of a case"
+                            raise InputError(str(path), [problem], "do not use this cohort")
+                        yield row
 
 
 def published_names() -> list[str]:

@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Final
 
 _SHOWN: Final = 20
+_LONGEST: Final = 2000
+"""Characters of one problem that are shown: foreign text in it may be as long as the file it is from."""
 MAX_PROBLEMS: Final = 200
 """Problems of one input that are kept; whoever reads it may stop there."""
 _COMMAND: Final = re.compile(r"\A(\s*):(?=:)|#(?=#\w{0,20}\[)")
@@ -30,6 +32,10 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """Return text of several lines of one's own, each :func:`visible`."""
     return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text)} characters)"
 
 
 def _shows(character: str) -> bool:
@@ -66,7 +72,7 @@ class InputError(IctmriError):
         count = len(self.problems)
         least = "at least " if count == MAX_PROBLEMS else ""
         head = f"{visible(self.subject)}: {least}{count} problem{'' if count == 1 else 's'}"
-        lines = [f"  - {visible(problem)}" for problem in self.problems[:_SHOWN]]
+        lines = [f"  - {visible(_short(problem))}" for problem in self.problems[:_SHOWN]]
         if count > _SHOWN:
             lines.append(f"  - ... and {least}{count - _SHOWN} more")
         tail = [f"Next: {visible(self.next_step)}"] if self.next_step else []

@@ -133,6 +133,13 @@ def remove_parts(folder: Path, name: str = "") -> None:
             path.unlink(missing_ok=True)
 
 
+def leads_elsewhere(path: str) -> bool:
+    """Return whether a relative path, as data name it, is anything but a plain one inside a folder."""
+    return any(letter in "\\:" or ord(letter) < 32 for letter in path) or any(
+        part in {"", ".", ".."} for part in path.split("/")
+    )
+
+
 def is_free(place: Path) -> bool:
     """Return whether something may be written here: nothing is there, or an empty folder."""
     return not place.exists() or (place.is_dir() and not any(place.iterdir()))

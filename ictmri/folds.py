@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from ictmri.errors import MAX_PROBLEMS, InputError, nearest
 from ictmri.files import read_plain, sha256_bytes, write_text
 
 COLUMNS: Final = ("case_id", "patient_id", "label", "fold")
+CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Ids become names of files, so they hold nothing that leads to another folder."""
 DEFAULT_N_FOLDS: Final = 5
 _MAX_DIGITS: Final = 6
 
@@ -144,6 +147,8 @@ def _parse(content: bytes) -> tuple[list[FoldRow], list[str]]:
 def _row_problem(cells: list[str]) -> str:
     if len(cells) != len(COLUMNS):
         return f"{len(cells)} cells instead of {len(COLUMNS)}"
+    if not CASE_ID.fullmatch(cells[0]):
+        return f"case_id {shown(cells[0])}: up to 64 letters, digits, '.', '_' and '-'"
     if cells[2] not in CLASSES:
         return f"unknown class {shown(cells[2])}{nearest(cells[2][:50], CLASSES)}"
     is_fold = cells[3].isascii() and cells[3].isdecimal() and len(cells[3]) <= _MAX_DIGITS

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes, sha256_file, write_json
+from ictmri.files import leads_elsewhere, sha256_bytes, sha256_file, write_json
 from ictmri.hub_errors import HubError, reaching
 from ictmri.hub_transfer import fetch, matches
 
@@ -175,9 +175,8 @@ def _refuse_tricks(repo_id: str, paths: Sequence[str]) -> None:
 
 
 def _is_trick(path: str) -> bool:
-    return any(letter in "\\:" or ord(letter) < 32 for letter in path) or any(
-        part in {"", ".", "..", ".git", RECORD} or part.startswith(_PART)
-        for part in path.split("/")
+    return leads_elsewhere(path) or any(
+        part in {".git", RECORD} or part.startswith(_PART) for part in path.split("/")
     )
 
 

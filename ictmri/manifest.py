@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes, sha256_file, write_json
+from ictmri.files import leads_elsewhere, sha256_bytes, sha256_file, write_json
 
 SCHEMA: Final = "ictmri/cohort/1"
 FILE_NAME: Final = "manifest.json"
@@ -107,7 +107,19 @@ def read_manifest(root: Path) -> Manifest:
     wrong = wrong or [
         f"{name}: no SHA-256 and size"
         for name, known in manifest.files.items()
-        if not isinstance(known, dict) or not {"sha256", "bytes"} <= known.keys()
+        if not isinstance(known, dict)
+        or not isinstance(known.get("sha256"), str)
+        or not isinstance(known.get("bytes"), int)
+    ]
+    wrong = wrong or [
+        f"steps: {name} is no object"
+        for name, step in manifest.steps.items()
+        if not isinstance(step, dict) or not isinstance(step.get("left_out", {}), dict)
+    ]
+    wrong = wrong or [
+        f"{name!r} is no plain path inside the folder"
+        for name in manifest.files
+        if leads_elsewhere(name)
     ]
     if wrong:
         raise InputError(str(path), [f"is damaged: {problem}" for problem in wrong], again)

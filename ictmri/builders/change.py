@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ictmri.errors import InputError
 from ictmri.files import private_folder, remove_parts, write_json
 from ictmri.locks import locked
 from ictmri.manifest import FILE_NAME, read_manifest
@@ -33,8 +34,13 @@ def only_one(out: Path) -> Iterator[None]:
 
 @contextmanager
 def alone_with(root: Path) -> Iterator[None]:
-    """Let one process at a time work on a cohort folder, after finishing a change that was cut off."""
+    """Let one process at a time work on a cohort folder, after finishing a change that was cut off.
+
+    Raises:
+        InputError: a folder in it is a link: what is changed there would change somewhere else.
+    """
     with only_one(root):
+        _refuse_links(root)
         _finish_change(root)
         for stage in ("part", "draft", _GONE):
             shutil.rmtree(work_folder(root, stage), ignore_errors=True)
@@ -44,9 +50,16 @@ def alone_with(root: Path) -> Iterator[None]:
 
 
 def work_folder(out: Path, stage: str) -> Path:
-    """Return the folder beside a cohort that holds finished cases until a stage is complete."""
+    """Return the folder beside a cohort that holds finished cases until a stage is complete.
+
+    Raises:
+        InputError: a link lies there; what is written, moved and removed would be somewhere else.
+    """
     place = out.resolve()
-    return place.with_name(f".{place.name}.{stage}")
+    folder = place.with_name(f".{place.name}.{stage}")
+    if folder.is_symlink():
+        raise InputError(str(folder), ["is a link, and no work of this program"], "remove the link")
+    return folder
 
 
 def opened_work(out: Path, stage: str, stamp: Any) -> Path:
@@ -106,6 +119,7 @@ def _finish_change(root: Path) -> None:
         # The cohort that was to be changed is gone.
         shutil.rmtree(change)
         return
+    _refuse_links(change)
     files = [path for path in change.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.name == FILE_NAME):
         place = root / path.relative_to(change)
@@ -113,6 +127,13 @@ def _finish_change(root: Path) -> None:
         path.replace(place)
     _remove_unlisted(root)
     shutil.rmtree(change)
+
+
+def _refuse_links(root: Path) -> None:
+    linked = [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]
+    if linked:
+        problems = [f"{path.relative_to(root)} is a link to a folder" for path in linked]
+        raise InputError(str(root), problems, "put the folder itself there")
 
 
 def _remove_unlisted(root: Path) -> None:

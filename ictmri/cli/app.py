@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -95,6 +96,8 @@ app.add_typer(sealed.sealed_app, name="sealed")
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
+    # Else workers would import modules that lie in the working directory, which may be a received folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         check_working_directory()
         app()

@@ -475,6 +475,12 @@ def test_scans_that_cannot_be_used(
         read_request(Request(scan=scan, model=run, out=out, mask=mask))
 
 
+def test_a_model_that_is_a_link_to_itself(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="--model: "):
+        read_request(Request(scan=run, model=tmp_path / "loop", out=tmp_path / "r.html"))
+
+
 def test_runs_that_have_no_models(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"recipe": "controls/majority"}))
     with pytest.raises(InputError, match=r"controls/majority kept no models\n.*table2/5"):

@@ -54,3 +54,7 @@ def test_no_more_problems_are_kept_than_anybody_reads() -> None:
     assert len(error.problems) == MAX_PROBLEMS
     assert str(error).startswith(f"x: at least {MAX_PROBLEMS} problems\n  - p0\n")
     assert f"and at least {MAX_PROBLEMS - 20} more" in str(error)
+
+
+def test_long_foreign_text_does_not_flood_a_terminal() -> None:
+    assert len(str(InputError("x", ["a" * 10**6] * 20))) < 50_000

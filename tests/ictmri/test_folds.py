@@ -1,5 +1,6 @@
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ictmri.classes import CLASSES
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.folds import (
     Candidate,
@@ -119,3 +121,25 @@ def test_a_patient_in_two_folds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folds.csv").write_text(format_folds(rows))
     with pytest.raises(InputError, match=r"patient 'p' is in folds \[0, 1\]"):
         read_folds(tmp_path / "folds.csv", "mini")
+
+
+@pytest.mark.parametrize(
+    "case_id", ["../x", "/x", "a/b", "", ".x", "a*", "a\\b", "a" * 65, "\u00e9"]
+)
+def test_ids_that_would_lead_to_other_folders(case_id: str, tmp_path: Path) -> None:
+    write_folds(tmp_path / "folds.csv", [FoldRow(case_id, "p", "rare", 0)])
+    with pytest.raises(InputError, match="row 2: case_id"):
+        read_folds(tmp_path / "folds.csv", "x")
+
+
+def test_rows_whose_ids_would_lead_to_other_folders(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"case_id": ["a-1", "../../x"]}), path)
+    with mock.patch.object(Cohort, "parquet_files", return_value={"fold0": [path]}):
+        rows = Cohort(tmp_path, mock.Mock()).rows("default")
+        assert next(rows) == {"case_id": "a-1"}
+        with pytest.raises(InputError, match=r"'\.\./\.\./x' is no id"):
+            next(rows)

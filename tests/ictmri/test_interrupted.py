@@ -18,7 +18,7 @@ import pytest
 from forks import Forks
 from made_cohort import build, build_phantom, left_by_build, write_table
 
-from ictmri.builders.change import changing, close_work, opened_work, work_folder
+from ictmri.builders.change import alone_with, changing, close_work, opened_work, work_folder
 from ictmri.builders.folder import build_folder
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError, MissingDependencyError
@@ -335,3 +335,37 @@ def test_other_warnings_are_not_lost() -> None:
             )
             warnings.warn("something else", stacklevel=1)
     assert [str(warning.message) for warning in told] == ["something else"]
+
+
+def test_links_lead_no_change_elsewhere(tmp_path: Path) -> None:
+    """What somebody sends may hold links to folders of whoever unpacks it."""
+    mine, sent = tmp_path / "mine", tmp_path / "sent"
+    mine.mkdir()
+    (mine / "precious.parquet").write_text("1")
+    sent.mkdir()
+    (sent / "data").symlink_to(mine)
+    with pytest.raises(InputError, match="data is a link to a folder"), alone_with(sent):
+        pass
+    (sent / "data").unlink()
+    for stage in ("change", "part", "process", "draft"):
+        work = tmp_path / f".sent.{stage}"
+        work.symlink_to(mine)
+        with pytest.raises(InputError, match="is a link, and no work"), alone_with(sent):
+            opened_work(sent, stage, {})
+        work.unlink()
+    assert [path.name for path in mine.iterdir()] == ["precious.parquet"]
+
+
+def test_workers_import_nothing_from_where_the_command_is_run(tmp_path: Path) -> None:
+    """A folder that somebody sent may hold modules named as those that workers load first."""
+    for name in ("joblib", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w')")
+    code = (
+        "import sys; sys.path = [place for place in sys.path if place]\n"
+        "from unittest import mock; from ictmri.cli import app; from ictmri.parallel import run_all\n"
+        "done = lambda: print(run_all(abs, [1, -2], total=2, title='t', jobs=2))\n"
+        "with mock.patch.object(app, 'app', done): app.main()"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, (tmp_path / "ran").exists()) == ("[1, 2]\n", False), done.stderr

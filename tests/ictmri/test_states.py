@@ -184,3 +184,12 @@ def test_a_damaged_cohort_is_named_with_its_file(tmp_path: Path) -> None:
     (cohort.root / "manifest.json").write_text(json.dumps(content | {"files": {"a": 1}}))
     with pytest.raises(InputError, match="no SHA-256"):
         open_cohort(cohort.root)
+    for steps in ({"process": 1}, {"process": {"left_out": [1]}}):
+        (cohort.root / "manifest.json").write_text(json.dumps(content | {"steps": steps}))
+        with pytest.raises(InputError, match="no object"):
+            open_cohort(cohort.root)
+    known = {"sha256": "0" * 64, "bytes": 1}
+    for name in ("../mine.csv", "/etc/hosts", "data/", "data/default/../../../x", "C:\\x", "a//b"):
+        (cohort.root / "manifest.json").write_text(json.dumps(content | {"files": {name: known}}))
+        with pytest.raises(InputError, match="no plain path"):
+            open_cohort(cohort.root)

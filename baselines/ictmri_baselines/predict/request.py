@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,15 +145,16 @@ def _settings(request: Request, models: Models) -> Settings:
 def _output_problems(request: Request) -> list[tuple[str, str]]:
     outputs = {"--out": request.out, "--prior": request.prior, "--json": request.json}
     inputs = {"SCAN": request.scan, "--model": request.model, "--mask": request.mask}
-    taken = {path.resolve(): name for name, path in inputs.items() if path is not None}
+    taken = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
     problems = []
     for name, path in outputs.items():
         if path is None:
             continue
         problem = _place_problem(path)
-        if path.resolve() in taken:
-            problem = f"{path} is also {taken[path.resolve()]}"
-        taken[path.resolve()] = name
+        place = os.path.realpath(path)
+        if place in taken:
+            problem = f"{path} is also {taken[place]}"
+        taken[place] = name
         if problem:
             problems.append((name, problem))
     prior = request.prior

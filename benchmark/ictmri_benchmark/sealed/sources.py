@@ -11,11 +11,10 @@ from typing import Final
 from ictmri.classes import CLASSES
 from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
-from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
+from ictmri.folds import CASE_ID, DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
 from ictmri_benchmark.sealed.documents import MAX_CASES
 
 MIN_CASES: Final = 20
-_CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -95,7 +94,7 @@ def _id_problems(ids: Sequence[str]) -> list[str]:
     problems = [
         f"case id {case[:70]!r}: 1 to 64 letters, digits, dots, dashes and underscores"
         for case in ids
-        if not _CASE_ID.fullmatch(case)
+        if not CASE_ID.fullmatch(case)
     ]
     counts = Counter(ids)
     return problems + [
