@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from ictmri.errors import InputError, nearest
 from ictmri.files import canonical_json, sha256_bytes
@@ -69,7 +69,7 @@ class Recipe(BaseModel):
     external: tuple[str, ...] = ()
     shuffle_labels: bool = False
     reported: str = ""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     choices: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[Profile, dict[str, Any]] = Field(default_factory=dict)
@@ -81,6 +81,13 @@ class Recipe(BaseModel):
         backbone = network.get("backbone", "") if isinstance(network, Mapping) else ""
         named = [self.method, *([str(backbone)] if ":" in str(backbone) else [])]
         return [path for path in named if not path.startswith("ictmri_baselines.")]
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice")
+        return seeds
 
     @property
     def slug(self) -> str:

@@ -128,6 +128,9 @@ def submit(
     with only_one(entries):
         _tidy(entries, slug)
         before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        if before is None and (run := _run_of(entries, slug)):
+            problem = "a run of ictmri reproduce has this slug"
+            raise InputError(str(run), [problem], "choose another slug in entry.yaml")
         _refuse_unless_due(entries / slug, before, correcting)
         part = entries / f".{slug}.part"
         write_bytes(part / "predictions.csv", content)
@@ -149,11 +152,20 @@ def is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file()
 
 
+def _run_of(entries: Path, slug: str) -> Path | None:
+    """Return the run that has a slug: as its folder's name, or in its entry.yaml."""
+    for folder in filter(is_run, entry_folders(entries)):
+        try:
+            own = load_entry(folder / "entry.yaml").slug
+        except InputError:  # damaged: named by the leaderboard
+            own = folder.name
+        if slug in {own, folder.name}:
+            return folder
+    return None
+
+
 def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: str) -> None:
     known = before is not None and before.action != "withdrawn"
-    if before is None and is_run(folder):
-        problem = "a run of ictmri reproduce has this slug"
-        raise InputError(str(folder), [problem], "choose another slug in entry.yaml")
     if folder.exists() and not correcting:
         raise InputError(
             str(folder),

@@ -158,6 +158,9 @@ def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
         ("extends: table2/9\n", "not found"),
         ("extends: table2/5\nsettigns: {}\n", "settigns"),
         ("- a\n", "not a mapping"),
+        ("extends: table2/5\nseeds: []\n", "seeds: .*at least 1"),
+        ("extends: table2/5\nseeds: [0, 0]\n", "seeds: .*twice"),
+        ("extends: table2/5\nseeds: [-1]\n", "seeds.*greater than or equal to 0"),
     ],
 )
 def test_a_recipe_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str) -> None:

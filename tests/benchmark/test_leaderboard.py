@@ -245,6 +245,9 @@ def test_a_run_is_neither_corrected_nor_withdrawn(
 def test_runs_may_lie_in_folders_of_any_name(runs: Path, cohort: FoldTable, tmp_path: Path) -> None:
     (runs / "skill-2").rename(runs / "my-run")
     assert "skill-2" in slugs(runs, cohort)
+    with pytest.raises(InputError, match="run of ictmri reproduce") as caught:
+        hand_in(tmp_path, cohort, "skill-2", runs)
+    assert caught.value.subject == str(runs / "my-run")
     hand_in(tmp_path, cohort, "mine", runs)
     assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
     other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
