@@ -114,20 +114,25 @@ class Cohort:
         Volumes come as stored: ``{"bytes": .., "path": ..}`` with the gzipped NIfTI.
 
         Raises:
-            InputError: a case's id is none; it would become the name of a file.
+            InputError: a file is damaged; or a case's id is none, it would become the name of a file.
         """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         wanted = None if columns is None else list(columns)
         for path in (path for paths in self.parquet_files(config).values() for path in paths):
-            # Without pre_buffer=False the whole file is read into memory first.
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                for batch in file.iter_batches(batch_size=1, columns=wanted):
-                    for row in batch.to_pylist():
-                        if "case_id" in row and not CASE_ID.fullmatch(str(row["case_id"])):
-                            problem = f"case_id {str(row['case_id'])[:70]!r} is no id of a case"
-                            raise InputError(str(path), [problem], "do not use this cohort")
-                        yield row
+            try:
+                # Without pre_buffer=False the whole file is read into memory first.
+                with pq.ParquetFile(path, pre_buffer=False) as file:
+                    for batch in file.iter_batches(batch_size=1, columns=wanted):
+                        for row in batch.to_pylist():
+                            if "case_id" in row and not CASE_ID.fullmatch(str(row["case_id"])):
+                                problem = f"case_id {str(row['case_id'])[:70]!r} is no id of a case"
+                                raise InputError(str(path), [problem], "do not use this cohort")
+                            yield row
+            except pa.ArrowException as error:
+                problem = f"is damaged: {str(error).partition(chr(10))[0]}"
+                raise InputError(str(path), [problem], "copy the cohort again") from None
 
 
 def published_names() -> list[str]:

@@ -143,3 +143,6 @@ def test_rows_whose_ids_would_lead_to_other_folders(tmp_path: Path) -> None:
         assert next(rows) == {"case_id": "a-1"}
         with pytest.raises(InputError, match=r"'\.\./\.\./x' is no id"):
             next(rows)
+        path.write_text("no parquet")
+        with pytest.raises(InputError, match="is damaged"):
+            next(Cohort(tmp_path, mock.Mock()).rows("default"))
