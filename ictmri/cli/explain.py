@@ -9,6 +9,7 @@ import typer
 
 from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
 from ictmri.cli.predict import Backbone
 
 
@@ -40,8 +41,8 @@ def explain(
     from ictmri_baselines.explanation.explain import explain as explained
 
     content = explained(run, find_cohort(cohort), fold=fold, shown=cases, jobs=jobs, own=backbone)
-    typer.echo(_in_words(content))
-    typer.echo(f"Page: {run / PAGE}")
+    echo(_in_words(content))
+    echo(f"Page: {run / PAGE}")
     if json_file is not None:
         write_json(json_file, content)
 

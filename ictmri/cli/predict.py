@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
 from ictmri.cli.volumes import Brain, Preset
 from ictmri.errors import InputError
 
@@ -104,17 +105,15 @@ def _tell(made: Biopsy, request: Request) -> None:
         raise InputError(problem, list(outcome.reasons), step)
     mark = "doubtful" if outcome.valid else "not valid"
     for reason in outcome.reasons:
-        typer.echo(f"{mark}: {reason}", err=True)
+        echo(f"{mark}: {reason}", err=True)
     if made.models.synthetic:
-        typer.echo(f"warning: {SYNTHETIC_NOTICE}", err=True)
+        echo(f"warning: {SYNTHETIC_NOTICE}", err=True)
     if outcome.valid:
         shares = zip(CLASS_TITLES.values(), made.diagnosis.mean, strict=True)
-        typer.echo(", ".join(f"{name} {percent(share)}" for name, share in shares))
+        echo(", ".join(f"{name} {percent(share)}" for name, share in shares))
     else:
-        typer.echo(
-            f"{outcome.sentence}: the probabilities stand in the report, struck out", err=True
-        )
+        echo(f"{outcome.sentence}: the probabilities stand in the report, struck out", err=True)
     if request.prior is not None and made.marked is not None:
         volume = made.marked.volumes()["refined_ml"]
-        typer.echo(f"Prior: {request.prior}, {volume:.1f} ml in the scan's own space")
-    typer.echo(f"Report: {request.out}\n{NOTICE}")
+        echo(f"Prior: {request.prior}, {volume:.1f} ml in the scan's own space")
+    echo(f"Report: {request.out}\n{NOTICE}")

@@ -10,6 +10,7 @@ import typer
 
 from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
 from ictmri.errors import InputError
 
@@ -123,13 +124,13 @@ def process(  # noqa: PLR0913
         spacing_mm=spacing,
     )
     if settings is Preset.LIGHT and not found.synthetic:
-        typer.echo(_LIGHT, err=True)
+        echo(_LIGHT, err=True)
     with owner_told(found.root) as told:
         done = process_cohort(found, chosen, masks=masks, workers=Workers(jobs, scheduler))
         left_out = done.manifest.left_out
         for case_id, why in left_out.items():
-            typer.echo(told(f"left out: {case_id}: {why}"), err=True)
-    typer.echo(
+            echo(told(f"left out: {case_id}: {why}"), err=True)
+    echo(
         f"{done.name}: {done.manifest.n_cases - len(left_out)} of {done.manifest.n_cases} cases "
         f"processed\nPage: {_page(done, 'process')}\nNext: ictmri localize {cohort}"
     )
@@ -195,17 +196,17 @@ def localize(  # noqa: PLR0913
             workers=Workers(jobs, scheduler),
         )
     _tell(f"{done.name}, {detector.value}", boxes_tally(done), price)
-    typer.echo(f"Page: {_page(done, 'localize')}")
+    echo(f"Page: {_page(done, 'localize')}")
 
 
 def _tell(title: str, counts: Tally, price: tuple[float, float] | None) -> None:
-    typer.echo(f"{title}: {counts.boxes} boxes on {counts.with_boxes} slices")
+    echo(f"{title}: {counts.boxes} boxes on {counts.with_boxes} slices")
     for problem, count in counts.problems.items():
-        typer.echo(f"  {problem}: {count} slices")
+        echo(f"  {problem}: {count} slices")
     if counts.prompt_tokens:
-        typer.echo(f"  tokens: {counts.prompt_tokens} read, {counts.completion_tokens} written")
+        echo(f"  tokens: {counts.prompt_tokens} read, {counts.completion_tokens} written")
     if price is not None:
-        typer.echo(f"  cost: {counts.cost(*price):.4f}")
+        echo(f"  cost: {counts.cost(*price):.4f}")
 
 
 def _settings(name: Preset, *, synthetic: bool, **given: Any) -> Settings:
