@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -31,16 +32,24 @@ class Method(Protocol):
         """
 
 
-def find_method(path: str) -> Method:
+def find_method(path: str, settings: Mapping[str, Any] | None = None) -> Method:
     """Import ``module:function``.
 
+    Args:
+        path: its place.
+        settings: those of the recipe; where given, they must be what the function takes.
+
     Raises:
-        InputError: it cannot be imported, or is no such function.
+        InputError: it cannot be imported, is no such function, or takes other settings.
     """
     module, _, name = path.partition(":")
     try:
         method = getattr(importlib.import_module(module), name)
-        inspect.signature(method).bind([], [], [], seed=0)
+        signature = inspect.signature(method)
+        signature.bind_partial([], [], [], seed=0)
+        if settings is not None:
+            given = {"workspace": None} if "workspace" in signature.parameters else {}
+            signature.bind([], [], [], seed=0, **given | dict(settings))
     except Exception as error:  # noqa: BLE001  # anything can happen in a user's module
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"method {path}", [reason], "correct the recipe") from None

@@ -216,7 +216,7 @@ def takes_workspace(recipe: Recipe) -> bool:
 
 def _device(recipe: Recipe, profile: Profile) -> str:
     """Return where the method runs: ``cpu``, or the name of the GPU; its settings are checked."""
-    find_method(recipe.method)
+    find_method(recipe.method, recipe.settings_for(profile))
     if recipe.method != DIAGNOSER:
         return "cpu"
     from ictmri_baselines.diagnoser.settings import read_settings

@@ -118,8 +118,8 @@ def test_location_is_in_millimetres() -> None:
 @pytest.mark.parametrize("recipe_id", recipe_ids())
 def test_every_shipped_recipe_is_valid(recipe_id: str) -> None:
     recipe = load_recipe(recipe_id)
-    assert callable(find_method(recipe.method))
     for profile in PROFILES:
+        assert callable(find_method(recipe.method, recipe.settings_for(profile)))
         assert len(recipe.digest(profile)) == 64
 
 

@@ -62,9 +62,10 @@ def network_of(
     backbone: str = "densenet3d", way: str = "none", **changes: Any
 ) -> AdaptiveDiagnoser:
     torch.manual_seed(0)
-    settings = {} if ":" in backbone else dict(BACKBONES[backbone].small)
+    own = backbone if ":" in backbone else None
+    settings = {} if own else dict(BACKBONES[backbone].small)
     given = {"backbone": backbone, "settings": settings, **WAYS[way], **changes}
-    return AdaptiveDiagnoser(DiagnoserConfig(**given)).eval()
+    return AdaptiveDiagnoser(DiagnoserConfig(**given), own=own).eval()
 
 
 def pair(edge: int = EDGE, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -95,9 +95,13 @@ def test_an_answer_that_is_cut_says_so(settings: Callable[..., QwenVL]) -> None:
     assert not any(row.boxes for row in rows)
 
 
-@pytest.mark.parametrize("lost", [1, 20])
+@pytest.mark.parametrize(("lost", "rest"), [(1, 1), (20, 2)], ids=["its end", "more"])
 def test_a_killed_run_asks_only_for_the_rest(
-    settings: Callable[..., QwenVL], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+    settings: Callable[..., QwenVL],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: int,
+    rest: int,
 ) -> None:
     whole = make_detector(settings()).detect(BRAIN)
     journal = tmp_path / "answers.jsonl"
@@ -116,7 +120,7 @@ def test_a_killed_run_asks_only_for_the_rest(
     monkeypatch.setattr(qwen3_vl.QwenModel, "_answers", counting)
     fresh = settings(device="cpu", batch_size=4)  # other settings, so another object
     assert make_detector(fresh, journal=journal).detect(BRAIN) == whole
-    assert asked == [2]
+    assert asked == [rest]
     assert journal.read_bytes() == b"".join(lines)
 
 

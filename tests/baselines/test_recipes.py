@@ -313,3 +313,9 @@ def test_a_method_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InputError, match=f"method {path}"):
         find_method(path)
+
+
+@pytest.mark.parametrize("settings", [{"strenght": 1.0}, {}])
+def test_settings_that_a_method_does_not_take(settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="argument.*strength"):
+        find_method("ictmri_baselines.controls:demographics", settings)

@@ -93,7 +93,7 @@ def planted_nifti(path: Path, seed: int, plant: Planter) -> Path:
         (path / f"{name}.gz").open("wb") as raw,
         gzip.GzipFile(name, "wb", 6, raw, 1.7e9) as stream,
     ):
-        stream.write(image.to_bytes() + plant.word().encode())
+        stream.write(image.to_bytes())
     return path / f"{name}.gz"
 
 

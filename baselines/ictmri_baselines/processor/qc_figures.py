@@ -75,9 +75,9 @@ def telling(brain: nib.Nifti1Image, centre_mm: Point) -> Point:
         sections = inside.sum(axis=tuple({0, 1, 2} - {axis}))
         large = np.flatnonzero(sections >= TELLING * max(sections.max(), 1))
         mm = brain.affine[axis, axis] * large + brain.affine[axis, 3]
-        away = np.abs(mm - centre_mm[axis])
-        if len(large) and away.min() > brain.affine[axis, axis]:
-            moved[axis] = float(mm[away.argmin()])
+        plane = round((centre_mm[axis] - brain.affine[axis, 3]) / brain.affine[axis, axis])
+        if len(large) and plane not in large:
+            moved[axis] = float(mm[np.abs(mm - centre_mm[axis]).argmin()])
     x, y, z = moved
     return x, y, z
 
