@@ -184,7 +184,7 @@ def _contribute(folder: Path) -> None:
     sh("git switch -q main && git branch -qD new", origin)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_forges_workflow_scores_a_contribution_as_it_is_written(forge: Path) -> None:
     comment = (forge / "comment.md").read_text()
     assert "| `three` | 0." in comment
@@ -206,7 +206,7 @@ def commands(command: typer.core.TyperGroup, *names: str) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_command_of_the_core_works_or_names_its_extra(forge: Path, tmp_path: Path) -> None:
     where = tmp_path / "empty"
     where.mkdir()
