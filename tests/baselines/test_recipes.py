@@ -317,5 +317,5 @@ def test_a_method_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("settings", [{"strenght": 1.0}, {}])
 def test_settings_that_a_method_does_not_take(settings: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="argument.*strength"):
+    with pytest.raises(InputError, match=r"argument.*strength"):
         find_method("ictmri_baselines.controls:demographics", settings)
