@@ -140,6 +140,18 @@ def leads_elsewhere(path: str) -> bool:
     )
 
 
+def refuse_links(root: Path) -> None:
+    """Refuse a folder of somebody's from which a link leads to another one, where files would be changed.
+
+    Raises:
+        InputError: there is such a link.
+    """
+    linked = [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]
+    if linked:
+        problems = [f"{path.relative_to(root)} is a link to a folder" for path in linked]
+        raise InputError(str(root), problems, "put the folder itself there")
+
+
 def is_free(place: Path) -> bool:
     """Return whether something may be written here: nothing is there, or an empty folder."""
     return not place.exists() or (place.is_dir() and not any(place.iterdir()))

@@ -21,7 +21,14 @@ from ictmri.classes import CLASSES
 from ictmri.cluster import Cluster
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, check_writable, sha256_bytes, write_json, write_text
+from ictmri.files import (
+    canonical_json,
+    check_writable,
+    refuse_links,
+    sha256_bytes,
+    write_json,
+    write_text,
+)
 from ictmri.folds import FoldTable
 from ictmri.parallel import run_all
 from ictmri.resources import user_cache
@@ -139,6 +146,7 @@ def reproduce(
     chosen = _chosen(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
     check_writable(out)
+    refuse_links(out)
     if recipe.needs == "priors":
         user_cache()  # asked for before the long work
         settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.errors import InputError
-from ictmri.files import private_folder, remove_parts, write_json
+from ictmri.files import private_folder, refuse_links, remove_parts, write_json
 from ictmri.locks import locked
 from ictmri.manifest import FILE_NAME, read_manifest
 from ictmri.states import json_mapping, kept
@@ -40,7 +40,7 @@ def alone_with(root: Path) -> Iterator[None]:
         InputError: a folder in it is a link: what is changed there would change somewhere else.
     """
     with only_one(root):
-        _refuse_links(root)
+        refuse_links(root)
         _finish_change(root)
         for stage in ("part", "draft", _GONE):
             shutil.rmtree(work_folder(root, stage), ignore_errors=True)
@@ -119,7 +119,7 @@ def _finish_change(root: Path) -> None:
         # The cohort that was to be changed is gone.
         shutil.rmtree(change)
         return
-    _refuse_links(change)
+    refuse_links(change)
     files = [path for path in change.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.name == FILE_NAME):
         place = root / path.relative_to(change)
@@ -127,13 +127,6 @@ def _finish_change(root: Path) -> None:
         path.replace(place)
     _remove_unlisted(root)
     shutil.rmtree(change)
-
-
-def _refuse_links(root: Path) -> None:
-    linked = [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]
-    if linked:
-        problems = [f"{path.relative_to(root)} is a link to a folder" for path in linked]
-        raise InputError(str(root), problems, "put the folder itself there")
 
 
 def _remove_unlisted(root: Path) -> None:

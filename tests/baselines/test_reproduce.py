@@ -188,6 +188,14 @@ def test_a_run_does_not_begin_where_an_entry_was_handed_in(phantom: Cohort, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["entry.yaml"]
 
 
+def test_links_in_a_run_lead_nowhere_else(phantom: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "sent" / "folds").mkdir(parents=True)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "sent" / "folds" / "seed0-fold0").symlink_to(tmp_path / "else")
+    with pytest.raises(InputError, match="seed0-fold0 is a link to a folder"):
+        reproduce("controls/majority", phantom, tmp_path / "sent")
+
+
 def test_a_recipe_and_all_of_them_exclude_each_other(tmp_path: Path) -> None:
     for words in (["table2/5", "--all"], []):
         done = run("reproduce", *words, "--out", tmp_path / "x", code=1)
