@@ -146,7 +146,6 @@ def reproduce(
     chosen = _chosen(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
     check_writable(out)
-    refuse_links(out)
     if recipe.needs == "priors":
         user_cache()  # asked for before the long work
         settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
@@ -234,6 +233,7 @@ def _device(recipe: Recipe, profile: Profile) -> str:
 
 def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> None:
     """Say in ``run.json`` whose folder it is, or refuse one that is another run's."""
+    refuse_links(out)
     path, settings = out / RUN, recipe.settings_for(profile)
     if not path.is_file() and (out / "entry.yaml").exists():
         problem = "holds an entry that was handed in, not a run"
