@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.cohort import Cohort, open_cohort
-from ictmri.volumes import unpack
+from ictmri.io.volumes import unpack
 
 DOCS = Path(__file__).parent
 A_CLASS = 3

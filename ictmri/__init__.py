@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ictmri.classes import CLASSES
+from ictmri.version import __version__
 
 if TYPE_CHECKING:
     from ictmri.loader import load_dataset
 
 __all__ = ["CLASSES", "__version__", "load_dataset"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

@@ -84,7 +84,7 @@ class ScanError(Exception):
 
     Args:
         reason: why; free of names, paths and words of the source, so that it may be published.
-        code: name of the finding, a key of :data:`ictmri.builders.codes.CODES`.
+        code: name of the finding, a key of :data:`ictmri.scans.codes.CODES`.
         detail: what the reading library said; for the owner's eyes only.
     """
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES, label_of
-from ictmri.csvfile import MAX_BYTES, shown
 from ictmri.errors import MAX_PROBLEMS, InputError, nearest
-from ictmri.files import read_plain, sha256_bytes, write_text
+from ictmri.io.csvfile import MAX_BYTES, shown
+from ictmri.io.files import read_plain, sha256_bytes, write_text
 
 COLUMNS: Final = ("case_id", "patient_id", "label", "fold")
 CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

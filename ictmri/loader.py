@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 from datasets.builder import Key
 from datasets.exceptions import DatasetGenerationError
 
-from ictmri.builders.change import only_one
-from ictmri.cohort import Cohort, find_cohort
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import check_writable
-from ictmri.resources import at_home
+from ictmri.io.files import check_writable
+from ictmri.io.resources import at_home
+from ictmri.io.states import json_mapping
+from ictmri.lookup import find_cohort
 from ictmri.schema import features
-from ictmri.states import json_mapping
+from ictmri.transaction import only_one
 
 if TYPE_CHECKING:
     from ictmri.schema import Config

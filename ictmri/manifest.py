@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.errors import InputError
-from ictmri.files import leads_elsewhere, sha256_bytes, sha256_file, write_json
+from ictmri.io.files import leads_elsewhere, sha256_bytes, sha256_file, write_json
 
 SCHEMA: Final = "ictmri/cohort/1"
 FILE_NAME: Final = "manifest.json"
@@ -36,7 +36,7 @@ class Manifest:
         n_folds: number of folds.
         folds_sha256: digest of ``folds.csv``.
         steps: what was done after the build, by config (settings of the processor, of the localizer).
-        history: versions before this one and what changed, oldest first, see :mod:`ictmri.versions`.
+        history: versions before this one and what changed, oldest first, see :mod:`ictmri.changes`.
         files: sha256 and size in bytes by path relative to the folder.
     """
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
-from ictmri.cohort import PHANTOM, find_folds
+from ictmri.cohort import PHANTOM
 from ictmri.folds import FoldTable
-from ictmri_benchmark.intervals import bootstrap
-from ictmri_benchmark.metrics import confusion, headline
-from ictmri_benchmark.protocol import RANK_KEY
-from ictmri_benchmark.ranking import Contender, compare_pairs, rank, resolution
+from ictmri.lookup import find_folds
+from ictmri_benchmark.board.ranking import Contender, compare_pairs, rank, resolution
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.metrics import confusion, headline
+from ictmri_benchmark.score.protocol import RANK_KEY
 
 
 def made_up(folds: FoldTable, n: int) -> list[NDArray[np.int64]]:

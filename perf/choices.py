@@ -20,10 +20,10 @@ import yaml
 from sklearn.metrics import f1_score, log_loss
 
 from ictmri.classes import CLASSES
-from ictmri.cohort import find_cohort
+from ictmri.lookup import find_cohort
 from ictmri_baselines.cases import Cases, load_cases
 from ictmri_baselines.diagnoser.fit import adaptive_diagnoser, held_back
-from ictmri_baselines.recipe import load_recipe, merged
+from ictmri_baselines.reproduction.recipe import load_recipe, merged
 
 FOLDS = (0, 1)
 SHARE = 0.25

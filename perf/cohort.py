@@ -33,7 +33,7 @@ SPACING_MM: Final = 0.9
 BUILD: Final = """
 import sys
 from pathlib import Path
-from ictmri.builders.folder import build_folder
+from ictmri.build.folder import build_folder
 build_folder(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]))
 """
 PRIME: Final = """

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from dicom_faults import CASES, apart
+from support.dicom_faults import CASES, apart
 
-from ictmri.builders.dicom_volume import read_dicom
 from ictmri.errors import ScanError
+from ictmri.scans.dicom_volume import read_dicom
 
 ACCEPTED_MM = 0.05
 

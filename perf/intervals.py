@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from ictmri.classes import CLASSES
-from ictmri.cohort import PHANTOM, find_folds
+from ictmri.cohort import PHANTOM
 from ictmri.folds import FoldTable
-from ictmri_benchmark.intervals import bootstrap, draws
-from ictmri_benchmark.protocol import HEADLINE, N_DRAWS
+from ictmri.lookup import find_folds
+from ictmri_benchmark.score.intervals import bootstrap, draws
+from ictmri_benchmark.score.protocol import HEADLINE, N_DRAWS
 
 
 def loop(folds: FoldTable, predicted: NDArray[np.int64], n_draws: int) -> NDArray[np.float64]:

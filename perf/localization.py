@@ -23,12 +23,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from ictmri.cohort import open_cohort
-from ictmri.parallel import run_all
+from ictmri.io.parallel import run_all
+from ictmri.io.volumes import unpack
 from ictmri.phantom import render, roster
-from ictmri.volumes import unpack
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.agreement import Agreement, agreement
-from ictmri_baselines.localizer.saliency import SaliencyDetector
+from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
 from ictmri_baselines.pipeline.localize import mapping_of
 from ictmri_baselines.processor import PRESETS, Mapping, process
 

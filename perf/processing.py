@@ -31,7 +31,7 @@ import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 
 from ictmri.atlas.template import template  # noqa: E402
-from ictmri.parallel import run_all, usable_cores  # noqa: E402
+from ictmri.io.parallel import run_all, usable_cores  # noqa: E402
 from ictmri.phantom import anatomy, deformation, rendering, roster  # noqa: E402
 from ictmri_baselines.processor import PRESETS, Settings, process  # noqa: E402
 

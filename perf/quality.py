@@ -21,10 +21,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ictmri.builders.scans import read_scan
 from ictmri.phantom import render, roster
+from ictmri.scans.read import read_scan
 from ictmri_baselines.processor.process import process
-from ictmri_baselines.processor.qc import judge, measure
+from ictmri_baselines.processor.qc.apply_rules import judge, measure
 from ictmri_baselines.processor.settings import Settings, preset
 
 BITES_ML = (10, 20, 40)

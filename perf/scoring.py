@@ -18,9 +18,9 @@ from sklearn.metrics import classification_report
 
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldRow, FoldTable
-from ictmri_benchmark.intervals import bootstrap, percentile_interval
-from ictmri_benchmark.metrics import confusion, headline, per_class
-from ictmri_benchmark.protocol import HEADLINE, N_DRAWS
+from ictmri_benchmark.score.intervals import bootstrap, percentile_interval
+from ictmri_benchmark.score.metrics import confusion, headline, per_class
+from ictmri_benchmark.score.protocol import HEADLINE, N_DRAWS
 
 
 class Many(FoldTable):

@@ -25,7 +25,7 @@ os.environ.pop("ICTMRI_HOME", None)
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from made_volumes import MINI_CLASSES, write_volume  # noqa: E402
+from support.made_volumes import MINI_CLASSES, write_volume  # noqa: E402
 
 # A busy machine is no failure.
 settings.register_profile("ictmri", deadline=None)

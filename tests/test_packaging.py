@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from benchmark.made_reports import hand_in
 from filelock import FileLock
-from made_cohort import build_phantom
-from shared_folders import shared_folder
+from support.made_cohort import build_phantom
+from support.made_reports import hand_in
+from support.shared_folders import shared_folder
 
 from ictmri.cli.app import app
-from ictmri.cohort import find_folds
 from ictmri.extras import MODULES
 from ictmri.folds import read_folds
-from ictmri_benchmark.submission import submit
+from ictmri.lookup import find_folds
+from ictmri_benchmark.board.submission import submit
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -58,7 +58,8 @@ def python(installed: Path, code: str, where: Path) -> str:
 
 def test_every_shipped_file_is_found(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import ictmri, ictmri.resources as r; from ictmri_baselines.recipe import recipe_ids;"
+        "import ictmri, ictmri.io.resources as r;"
+        "from ictmri_baselines.reproduction.recipe import recipe_ids;"
         "print(ictmri.__file__);"
         "print(*(r.shipped(n).exists() for n in ('splits', 'reported.yaml', 'card.md.j2')));"
         "print(len(recipe_ids()))"

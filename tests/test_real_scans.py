@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commandline import run
+from support.commandline import run
 
 
 def said(*arguments: object) -> str:

@@ -12,10 +12,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
-from ictmri.builders.change import only_one
-from ictmri.resources import user_cache
-from ictmri.states import facts_in, kept, read_record, write_record
-from ictmri.volumes import unpack
+from ictmri.io.resources import user_cache
+from ictmri.io.states import facts_in, kept, read_record, write_record
+from ictmri.io.volumes import unpack
+from ictmri.transaction import only_one
 
 _INDEX: Final = "index.json"
 _ARRAYS: Final = ("image.npy", "prior.npy", "refined.npy")

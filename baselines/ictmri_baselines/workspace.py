@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.states import json_mapping
+from ictmri.io.states import json_mapping
 
 RUN: Final = "run.json"
 IDENTITY: Final = (

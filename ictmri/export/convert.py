@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import Final
 
-from ictmri.volumes import pack, plain, unpack
+from ictmri.io.volumes import pack, plain, unpack
 
 PRIOR_LEVELS: Final = 255
 """The coarse prior is stored as 0..255 for 0..1."""

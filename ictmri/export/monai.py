@@ -8,7 +8,7 @@ from ictmri.classes import CLASSES
 from ictmri.export.layout import Layout, VolumeFile, plain_volumes
 from ictmri.export.readme import documents, licence, readme, title
 from ictmri.export.source import Case, Source
-from ictmri.files import canonical_json
+from ictmri.io.files import canonical_json
 
 _ABOUT = """\
 - `datalist_fold<k>.json`: `training` and `test` of fold k.

@@ -11,7 +11,7 @@ from ictmri.export.convert import label_map
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.export.readme import documents, licence, readme, title
 from ictmri.export.source import Case, Source
-from ictmri.files import canonical_json
+from ictmri.io.files import canonical_json
 from ictmri.schema import Config
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASSES, SEXES
 from ictmri.schema import COLUMNS, Config
-from ictmri.verify import check_rows
+from ictmri.verify.cohort import check_rows
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort

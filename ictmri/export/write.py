@@ -10,17 +10,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ictmri import __version__
-from ictmri.builders.change import only_one, work_folder
 from ictmri.errors import InputError
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.export.source import ACQUISITION, CARD, LICENCE, Case, Source, read_source
-from ictmri.files import is_free, sha256_bytes, write_bytes, write_json, write_text
+from ictmri.io.files import is_free, sha256_bytes, write_bytes, write_json, write_text
+from ictmri.io.parallel import run_all
+from ictmri.io.states import json_mapping, kept, needed
 from ictmri.manifest import fingerprints
-from ictmri.parallel import run_all
 from ictmri.schema import Config
-from ictmri.states import json_mapping, kept, needed
+from ictmri.transaction import only_one, work_folder
+from ictmri.version import __version__
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ictmri.errors import InputError
+from ictmri.io.volumes import SYNTHETIC_MARK
 from ictmri.phantom import contrast as contrasts
 from ictmri.phantom import deformation, lesions, scanner
 from ictmri.phantom.anatomy import TISSUE_SCALE, Template, template
 from ictmri.phantom.fields import Array, resample_axes
 from ictmri.phantom.lesions import Lesion
 from ictmri.phantom.roster import PhantomCase
-from ictmri.volumes import SYNTHETIC_MARK
 
 MIN_CORE_ML: Final = 0.5
 """Every tumour has at least this much core (labels 1 and 2) inside the brain, after warping."""

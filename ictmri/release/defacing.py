@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from ictmri.atlas.alignment import align
 from ictmri.atlas.template import SPACING_MM, template
-from ictmri.volumes import plain
+from ictmri.io.volumes import plain
 
 BROW_Z_MM: Final = 30.0
 """Nothing above this height (MNI) is face."""

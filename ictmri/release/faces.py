@@ -10,10 +10,10 @@ from typing import Any
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import write_bytes
-from ictmri.parallel import run_all
-from ictmri.states import AGAIN, facts_in, needed, read_record, write_record
-from ictmri.volumes import pack, unpack
+from ictmri.io.files import write_bytes
+from ictmri.io.parallel import run_all
+from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
+from ictmri.io.volumes import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def refuse_unfound(outcomes: list[FaceOutcome]) -> None:
 
 def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
     from ictmri.atlas.alignment import AlignmentError
-    from ictmri.builders.montage import montage
+    from ictmri.pages.montage import montage
     from ictmri.release.defacing import remove_face
 
     case_id, stored = item

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ictmri.builders.montage import SIZE
-from ictmri.files import replacing
-from ictmri.letters import LETTERS
+from ictmri.io.files import replacing
+from ictmri.pages.letters import LETTERS
+from ictmri.pages.montage import SIZE
+from ictmri.pages.templating import pages, webp_uri
 from ictmri.release.faces import FaceOutcome, picture_path
-from ictmri.templating import pages, webp_uri
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 

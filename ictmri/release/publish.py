@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from ictmri.cohort import Cohort
+from ictmri.documents.public_table import K
 from ictmri.errors import InputError
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path
-from ictmri.release.hunt import found_identifiers, identifiers
-from ictmri.release.public import K
+from ictmri.release.identifier_scan import found_identifiers, identifiers
 from ictmri.release.stage import Release, Settings, stage
-from ictmri.verify import verify_cohort
+from ictmri.verify.cohort import verify_cohort
 
 if TYPE_CHECKING:
-    from ictmri.release.facts import Facts
-    from ictmri.release.subtypes import Subtypes
+    from ictmri.documents.facts import Facts
+    from ictmri.documents.subtypes import Subtypes
     from ictmri.release.upload import Uploaded
 
 Gate = Literal["manual", "auto", "none"]
@@ -70,7 +70,7 @@ def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepare
     Raises:
         InputError: it may not be published; every reason is named.
     """
-    from ictmri.release.facts import load_facts
+    from ictmri.documents.facts import load_facts
 
     _check_order(cohort, order)
     facts = load_facts(cohort.manifest, order.facts_file)

@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ictmri.builders.assemble import publish_documents, write_config
-from ictmri.builders.change import alone_with, opened_work, work_folder
+from ictmri.build.write import publish_documents, write_config
+from ictmri.changes import FILE_NAME as CHANGES
+from ictmri.changes import changes_text
 from ictmri.cohort import Cohort, open_cohort
+from ictmri.documents.public_table import PublicTable, public_rows, public_table
+from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.errors import InputError
-from ictmri.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.folds import FoldRow
+from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
 from ictmri.release.boxes import released_boxes
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
 from ictmri.release.faces_page import faces_page_path, write_faces_page
-from ictmri.release.public import PublicTable, public_rows, public_table
 from ictmri.release.steps import released_steps
-from ictmri.release.subtypes import Subtypes, named_in_words, released_subtypes
-from ictmri.versions import FILE_NAME as CHANGES
-from ictmri.versions import changes_text
+from ictmri.transaction import alone_with, opened_work, work_folder
 
 if TYPE_CHECKING:
-    from ictmri.release.facts import Facts
+    from ictmri.documents.facts import Facts
 
 OLDEST_EXACT: Final = 90.0
 """Ages from here on are merged even under the gate (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
@@ -146,7 +146,7 @@ def _step(
     faces: list[FaceOutcome],
 ) -> dict[str, Any]:
     """Return what the release records about itself; equal records mean equal folders."""
-    from ictmri import __version__
+    from ictmri.version import __version__
 
     return {
         "repo_id": settings.repo_id,
@@ -187,7 +187,7 @@ def _write(
     part: Path,
     step: dict[str, Any],
 ) -> None:
-    from ictmri.release.documents import release_documents
+    from ictmri.documents.render import release_documents
 
     for name in cohort.manifest.files:
         if name.startswith("boxes/"):

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import sha256_file
-from ictmri.hub import reaching
+from ictmri.hub.download import reaching
+from ictmri.io.files import sha256_file
 from ictmri.manifest import FILE_NAME as MANIFEST
 
 Gated = Literal["manual", "auto", False]

@@ -1,7 +1,7 @@
 import pytest
-from shared_folders import shared_folder
+from support.shared_folders import shared_folder
 
-from ictmri.builders.phantom import build_phantom
+from ictmri.build.phantom import build_phantom
 from ictmri.cohort import Cohort
 from ictmri_baselines.pipeline import Workers, ensure_priors
 

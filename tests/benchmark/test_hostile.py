@@ -18,16 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from support.made_challenge import DAY, START, World, made_table
+from support.made_entries import hand_in, made_entry
+from support.made_predictions import probabilities
 
 from ictmri.classes import CLASSES
 from ictmri.errors import MAX_PROBLEMS, InputError
-from ictmri.files import sha256_bytes
 from ictmri.folds import FoldTable, read_folds
-from ictmri.yamlfile import MAX_NODES, read_yaml
+from ictmri.io.files import sha256_bytes
+from ictmri.io.yamlfile import MAX_NODES, read_yaml
 from ictmri_benchmark.audit import audit
-from ictmri_benchmark.entry import load_entry
-from ictmri_benchmark.ledger import read_ledger
-from ictmri_benchmark.predictions import HEADERS, read_predictions
+from ictmri_benchmark.board.entry import load_entry
+from ictmri_benchmark.board.ledger import read_ledger
+from ictmri_benchmark.board.submission import submit
+from ictmri_benchmark.score.predictions import HEADERS, read_predictions
 from ictmri_benchmark.sealed import keys, log
 from ictmri_benchmark.sealed.canonical import compact, parse
 from ictmri_benchmark.sealed.check import check_reveal
@@ -35,11 +39,6 @@ from ictmri_benchmark.sealed.documents import Envelope, decode, load_challenge, 
 from ictmri_benchmark.sealed.log import MAX_RECORDS, read_log
 from ictmri_benchmark.sealed.reveal import reveal
 from ictmri_benchmark.sealed.verify import challenge_lines, verify
-from ictmri_benchmark.submission import submit
-
-from .conftest import probabilities
-from .made_entries import hand_in, made_entry
-from .test_sealed import DAY, START, World, made_table
 
 REPOSITORY = Path(__file__).parents[2]
 HEADER = f"{HEADERS[0]}\n"
@@ -568,8 +567,8 @@ def test_every_class_counts_however_many_there_are(classes: int, tmp_path: Path)
 
 
 def test_no_class_is_dropped_by_the_agreement_of_two_entries(small: FoldTable) -> None:
-    from ictmri_benchmark.flags import review_flags
-    from ictmri_benchmark.predictions import Predictions
+    from ictmri_benchmark.board.flags import review_flags
+    from ictmri_benchmark.score.predictions import Predictions
 
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, len(CLASSES), (50, 12)) for _ in range(2))

@@ -18,19 +18,18 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from support.made_entries import hand_in, made_entry
+from support.made_predictions import probabilities, write_predictions
 
 from ictmri.classes import CLASSES
-from ictmri.cohort import find_folds
-from ictmri.csvfile import MAX_BYTES
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
-from ictmri.yamlfile import dump_yaml, read_yaml
-from ictmri_benchmark.entry import load_entry, write_entry
-from ictmri_benchmark.predictions import read_predictions
-from ictmri_benchmark.submission import submit
-
-from .conftest import probabilities, write_predictions
-from .made_entries import hand_in, made_entry
+from ictmri.io.csvfile import MAX_BYTES
+from ictmri.io.yamlfile import dump_yaml, read_yaml
+from ictmri.lookup import find_folds
+from ictmri_benchmark.board.entry import load_entry, write_entry
+from ictmri_benchmark.board.submission import submit
+from ictmri_benchmark.score.predictions import read_predictions
 
 REPOSITORY = Path(__file__).parents[2]
 N_PREDICTIONS, N_ENTRIES = 8000, 2000

@@ -7,10 +7,10 @@ import datasets
 import nibabel as nib
 import pytest
 
-from ictmri.builders.folder import build_folder
-from ictmri.cohort import find_cohort, find_folds
+from ictmri.build.folder import build_folder
 from ictmri.errors import AccessError, InputError
 from ictmri.loader import load_dataset
+from ictmri.lookup import find_cohort, find_folds
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_literal_call_works_afterwards_from_anywhere(cohort: Path, tmp_path:
 def test_the_literal_call_gets_the_default_config(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ictmri.builders.assemble import add_config
+    from ictmri.build.write import add_config
     from ictmri.cohort import open_cohort
 
     opened = open_cohort(cohort)

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 from typing_extensions import TypedDict
 
-from ictmri import __version__
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.files import canonical_json, replacing, sha256_file, write_text
+from ictmri.io.files import canonical_json, replacing, sha256_file, write_text
+from ictmri.version import __version__
 from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.settings import read_settings
@@ -30,7 +30,7 @@ from ictmri_baselines.diagnoser.stored import (
     refusal,
     shortened,
 )
-from ictmri_baselines.recipe import Profile
+from ictmri_baselines.reproduction.recipe import Profile
 
 SCHEMA: Final = "ictmri/model/1"
 MODEL: Final = "model.safetensors"

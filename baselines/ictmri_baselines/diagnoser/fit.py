@@ -19,8 +19,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
-from ictmri.files import canonical_json, remove_parts, sha256_bytes
-from ictmri.states import facts_in, kept, read_record, write_record
+from ictmri.io.files import canonical_json, remove_parts, sha256_bytes
+from ictmri.io.states import facts_in, kept, read_record, write_record
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.diagnoser.checkpoint import (
     CARD,
@@ -41,6 +41,12 @@ from ictmri_baselines.diagnoser.module import (
     torch_seed,
 )
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.diagnoser.out_of_distribution import (
+    REFERENCE,
+    Reference,
+    reference,
+    save_reference,
+)
 from ictmri_baselines.diagnoser.prediction import predict
 from ictmri_baselines.diagnoser.settings import Settings, read_settings
 from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
@@ -53,7 +59,6 @@ from ictmri_baselines.diagnoser.trainer import (
     make_trainer,
     quiet,
 )
-from ictmri_baselines.diagnoser.unusual import REFERENCE, Reference, reference, save_reference
 from ictmri_baselines.workspace import Workspace
 
 _IDENTITY: Final = "training.json"

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ictmri.atlas.template import SHAPE, SPACING_MM
 from ictmri_baselines.cases import Cases
+from ictmri_baselines.controls.features import region
 from ictmri_baselines.diagnoser.augmentation import LEVELS, Variant, place, recolour
 from ictmri_baselines.diagnoser.network import Localisation
-from ictmri_baselines.features import region
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Volumes (B, 1, s, s, s) float32, priors (B, 1, s, s, s) float32 in [0, 1], classes (B,) int64."""

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from ictmri.errors import InputError
-from ictmri.files import replacing
+from ictmri.io.files import replacing
 from ictmri_baselines.diagnoser.module import INNER_LOSS, Optimisation
 
 LAST: Final = "last"

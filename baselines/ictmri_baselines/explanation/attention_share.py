@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ictmri.folds import FoldTable
 from ictmri_baselines.explanation.gradcam import upsampled
-from ictmri_benchmark.intervals import draws, percentile_interval
+from ictmri_benchmark.score.intervals import draws, percentile_interval
 
 Floats = NDArray[np.float64]
 Volume = NDArray[np.float32]

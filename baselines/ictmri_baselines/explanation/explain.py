@@ -13,9 +13,9 @@ import numpy as np
 
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort, open_cohort
-from ictmri.files import write_json
 from ictmri.folds import FoldTable
-from ictmri.parallel import run_all
+from ictmri.io.files import write_json
+from ictmri.io.parallel import run_all
 from ictmri_baselines.diagnoser.checkpoint import read_description
 from ictmri_baselines.explanation.attention_share import (
     Share,
@@ -23,8 +23,8 @@ from ictmri_baselines.explanation.attention_share import (
     share_in,
     summarised,
 )
+from ictmri_baselines.explanation.cam_inputs import Looking, looked_at
 from ictmri_baselines.explanation.figure import figure
-from ictmri_baselines.explanation.looking import Looking, looked_at
 from ictmri_baselines.explanation.page import explanation_page
 from ictmri_baselines.explanation.run import FoldModel, identity_of_run, models_of
 from ictmri_baselines.explanation.truth import has_truth

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ictmri.letters import PLANES
-from ictmri_baselines.tiles import DASH, EDGE, Ink, Plane, outline, sheet, tile, windowed
+from ictmri.pages.letters import PLANES
+from ictmri.pages.tiles import DASH, EDGE, Ink, Plane, outline, sheet, tile, windowed
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.files import replacing
-from ictmri.letters import LETTERS
-from ictmri.templating import pages
+from ictmri.io.files import replacing
+from ictmri.pages.letters import LETTERS
+from ictmri.pages.templating import pages
+from ictmri.pages.tiles import SIZE
 from ictmri_baselines.explanation.attention_share import MEASURES
-from ictmri_baselines.tiles import SIZE
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _PRIORS: Final = {"none": "no prior", "coarse": "the coarse prior", "refined": "the refined prior"}

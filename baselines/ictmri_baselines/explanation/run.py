@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.states import needed
+from ictmri.io.states import needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL
-from ictmri_baselines.reproduce import data_digest
+from ictmri_baselines.reproduction.reproduce import data_digest
 from ictmri_baselines.workspace import RUN, read_run
 
 _FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")

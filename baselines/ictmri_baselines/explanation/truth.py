@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM
 from ictmri.cohort import Cohort
-from ictmri.volumes import unpack
+from ictmri.io.volumes import unpack
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.diagnoser.inputs import View, open_inputs
 from ictmri_baselines.diagnoser.network import Localisation

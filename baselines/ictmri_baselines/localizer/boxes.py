@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ictmri.files import replacing
+from ictmri.io.files import replacing
 from ictmri_baselines.localizer.boxes_lines import BoxLine, SliceLine, TokensLine, parse_lines
 from ictmri_baselines.localizer.grid import Grid
 
@@ -55,7 +55,7 @@ class SliceBoxes:
         prompt_sha256: of the text that was sent with the picture.
         reply: the answer as it came.
         problems: what was wrong with the answer, codes of
-            :data:`ictmri_baselines.localizer.replies.PROBLEMS`.
+            :data:`ictmri_baselines.localizer.vlm.replies.PROBLEMS`.
         tokens: None where nobody counted.
     """
 

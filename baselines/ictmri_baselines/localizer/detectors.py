@@ -10,11 +10,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ictmri.errors import InputError, nearest
-from ictmri.files import sha256_file
-from ictmri_baselines.localizer import prompted, replay
+from ictmri.io.files import sha256_file
+from ictmri_baselines.localizer import replay
 from ictmri_baselines.localizer.boxes import Detector
-from ictmri_baselines.localizer.journal import Journal
-from ictmri_baselines.localizer.openai_server import OpenAIServer
 from ictmri_baselines.localizer.options import (
     DetectorSettings,
     OpenAIChat,
@@ -23,8 +21,11 @@ from ictmri_baselines.localizer.options import (
     Replay,
     Saliency,
 )
-from ictmri_baselines.localizer.prompts import read_prompt
-from ictmri_baselines.localizer.qwen3_vl import QwenModel, published_name
+from ictmri_baselines.localizer.vlm import prompted
+from ictmri_baselines.localizer.vlm.journal import Journal
+from ictmri_baselines.localizer.vlm.openai_server import OpenAIServer
+from ictmri_baselines.localizer.vlm.prompts import read_prompt
+from ictmri_baselines.localizer.vlm.qwen3_vl import QwenModel, published_name
 
 __all__ = [
     "DETECTORS",
@@ -132,7 +133,7 @@ def make_detector(
         return replay.ReplayDetector(settings.boxes, case_id)
     if isinstance(settings, Prompted):
         return _prompted(settings, journal)
-    from ictmri_baselines.localizer.saliency import SaliencyDetector
+    from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
 
     return SaliencyDetector()
 
@@ -157,7 +158,7 @@ def _version(settings: DetectorSettings) -> str:
         return prompted.VERSION
     if isinstance(settings, Replay):
         return replay.VERSION
-    from ictmri_baselines.localizer.saliency import SaliencyDetector
+    from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
 
     return SaliencyDetector.version
 

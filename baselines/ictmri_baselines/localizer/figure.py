@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy import ndimage
 
-from ictmri.letters import PLANES
-from ictmri_baselines.tiles import EDGE, Plane, sheet, tile, windowed
+from ictmri.pages.letters import PLANES
+from ictmri.pages.tiles import EDGE, Plane, sheet, tile, windowed
 
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain

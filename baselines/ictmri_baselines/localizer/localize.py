@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri_baselines.localizer.evidence import evidence_of
+from ictmri_baselines.localizer.classical.evidence import evidence_of
+from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask, on_brain_grid, step_of
+from ictmri_baselines.localizer.classical.refine import INSIDE, Samples, VoxelModel, refine, samples
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior
-from ictmri_baselines.localizer.refine import INSIDE, Samples, VoxelModel, refine, samples
-from ictmri_baselines.localizer.working import Field, Mask, on_brain_grid, step_of
 
 if TYPE_CHECKING:
     from ictmri_baselines.brain import Brain

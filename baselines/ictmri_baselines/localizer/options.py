@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ictmri_baselines.localizer import prompts
-from ictmri_baselines.localizer.families import conflict, family_of
-from ictmri_baselines.localizer.slices import Pixels
+from ictmri_baselines.localizer.vlm import prompts
+from ictmri_baselines.localizer.vlm.families import conflict, family_of
+from ictmri_baselines.localizer.vlm.slices import Pixels
 
 QWEN: Final = "Qwen/Qwen3-VL-8B-Instruct"
 

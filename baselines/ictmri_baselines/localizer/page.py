@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.files import replacing
-from ictmri.letters import LETTERS
-from ictmri.templating import pages, webp_uri
+from ictmri.io.files import replacing
+from ictmri.pages.letters import LETTERS
+from ictmri.pages.templating import pages, webp_uri
+from ictmri.pages.tiles import SIZE
 from ictmri_baselines.localizer.figure import figure
 from ictmri_baselines.localizer.localize import FLAGS
-from ictmri_baselines.tiles import SIZE
 
 __all__ = ["PageCase", "figure", "localization_page"]
 

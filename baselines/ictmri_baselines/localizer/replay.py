@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_file
+from ictmri.io.files import sha256_file
 from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.grid import Grid
 

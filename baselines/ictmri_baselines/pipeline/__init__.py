@@ -2,6 +2,6 @@
 
 from ictmri_baselines.pipeline.localize import boxes_tally, ensure_priors, localize_cohort
 from ictmri_baselines.pipeline.process import process_cohort
-from ictmri_baselines.pipeline.stage import Workers
+from ictmri_baselines.pipeline.resumable import Workers
 
 __all__ = ["Workers", "boxes_tally", "ensure_priors", "localize_cohort", "process_cohort"]

@@ -11,17 +11,18 @@ from typing import Any, Final, Literal
 import nibabel as nib
 import numpy as np
 
-from ictmri import __version__
-from ictmri.builders.assemble import add_config
-from ictmri.builders.change import alone_with, close_work
+from ictmri.build.write import add_config
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.files import replacing, write_bytes
 from ictmri.folds import FoldRow
-from ictmri.volumes import pack, unpack
+from ictmri.io.files import replacing, write_bytes
+from ictmri.io.volumes import pack, unpack
+from ictmri.transaction import alone_with, close_work
+from ictmri.version import __version__
 from ictmri_baselines.brain import Brain
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
+from ictmri_baselines.localizer.classical.refine import VERSION, VoxelModel
 from ictmri_baselines.localizer.detectors import (
     DetectorSettings,
     Saliency,
@@ -30,10 +31,9 @@ from ictmri_baselines.localizer.detectors import (
     recorded,
 )
 from ictmri_baselines.localizer.page import PageCase, figure, localization_page
-from ictmri_baselines.localizer.refine import VERSION, VoxelModel
-from ictmri_baselines.localizer.tally import Tally, tally
+from ictmri_baselines.localizer.vlm.tally import Tally, tally
 from ictmri_baselines.pipeline.process import process_cohort
-from ictmri_baselines.pipeline.stage import (
+from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
     each_case,

@@ -11,17 +11,17 @@ from typing import Any
 
 import nibabel as nib
 
-from ictmri import __version__
 from ictmri.atlas.alignment import AlignmentError
-from ictmri.builders.assemble import add_config
-from ictmri.builders.change import alone_with, close_work
-from ictmri.builders.scans import read_scan
+from ictmri.build.write import add_config
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError, ScanError
-from ictmri.files import write_bytes
 from ictmri.folds import FoldRow
-from ictmri.volumes import pack, unpack
-from ictmri_baselines.pipeline.stage import (
+from ictmri.io.files import write_bytes
+from ictmri.io.volumes import pack, unpack
+from ictmri.scans.read import read_scan
+from ictmri.transaction import alone_with, close_work
+from ictmri.version import __version__
+from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
     each_case,
@@ -32,12 +32,19 @@ from ictmri_baselines.pipeline.stage import (
     work_of,
 )
 from ictmri_baselines.processor import PRESETS, Settings, process
-from ictmri_baselines.processor.brain_mask import ExtractionError
-from ictmri_baselines.processor.keep import Keep
-from ictmri_baselines.processor.process import Processed
-from ictmri_baselines.processor.qc import BORROWED, Finding, borrowed, excluded, judge, measure
-from ictmri_baselines.processor.qc_figures import centre_of, figure
-from ictmri_baselines.processor.qc_page import PageCase, processing_page
+from ictmri_baselines.processor.extraction.mask import ExtractionError
+from ictmri_baselines.processor.process import Processed, used_steps
+from ictmri_baselines.processor.qc.apply_rules import (
+    BORROWED,
+    Finding,
+    borrowed,
+    excluded,
+    judge,
+    measure,
+)
+from ictmri_baselines.processor.qc.figure import centre_of, figure
+from ictmri_baselines.processor.qc.page import PageCase, processing_page
+from ictmri_baselines.processor.step_cache import Keep
 
 PAGE = "process"
 TABLE = "qc/process.csv"
@@ -66,7 +73,7 @@ def process_cohort(
         InputError: no case could be processed.
     """
     recorded = settings.model_dump(mode="json") | {
-        "steps": settings.used(),
+        "steps": used_steps(settings),
         "own_masks": _digests(masks),
         "ictmri": __version__,
     }
@@ -96,7 +103,7 @@ def process_cohort(
 
 
 def _digests(masks: Path | None) -> dict[str, str]:
-    from ictmri.files import sha256_file
+    from ictmri.io.files import sha256_file
 
     if masks is None:
         return {}

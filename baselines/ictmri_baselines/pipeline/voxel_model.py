@@ -14,13 +14,13 @@ import numpy as np
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.files import replacing
-from ictmri.volumes import unpack
+from ictmri.io.files import replacing
+from ictmri.io.volumes import unpack
 from ictmri_baselines.brain import Brain
 from ictmri_baselines.localizer import voxels_of
+from ictmri_baselines.localizer.classical.refine import Samples, VoxelModel, fit
 from ictmri_baselines.localizer.detectors import DetectorSettings, make_detector
-from ictmri_baselines.localizer.refine import Samples, VoxelModel, fit
-from ictmri_baselines.pipeline.stage import Workers, each_case, finish_case
+from ictmri_baselines.pipeline.resumable import Workers, each_case, finish_case
 
 MAX_VOXELS: Final = 200_000
 """Learnt from at most, each case giving as many: with more, training takes longer and learns no more."""

@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.alignment import AlignmentError
-from ictmri.builders.placement import look_over
-from ictmri.files import write_bytes, write_json
-from ictmri.volumes import pack
+from ictmri.io.files import write_bytes, write_json
+from ictmri.io.volumes import pack
+from ictmri.scans.placement import look_over
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.detectors import Saliency, make_detector
 from ictmri_baselines.predict.diagnosis import diagnose
@@ -23,8 +23,8 @@ from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.request import Given, Request, read_request
 from ictmri_baselines.predict.result import Biopsy, Marked, content_of
 from ictmri_baselines.processor import Mapping, Processed, process
-from ictmri_baselines.processor.brain_mask import ExtractionError
-from ictmri_baselines.processor.qc import Finding, borrowed, failed, judge, measure
+from ictmri_baselines.processor.extraction.mask import ExtractionError
+from ictmri_baselines.processor.qc.apply_rules import Finding, borrowed, failed, judge, measure
 
 Step = Callable[[str], None]
 """Called with the name of what begins."""

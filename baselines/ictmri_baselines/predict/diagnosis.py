@@ -16,16 +16,16 @@ from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.inputs import Inputs, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
-from ictmri_baselines.diagnoser.prediction import predict
-from ictmri_baselines.diagnoser.settings import Settings
-from ictmri_baselines.diagnoser.temperature import tempered
-from ictmri_baselines.diagnoser.unusual import (
+from ictmri_baselines.diagnoser.out_of_distribution import (
     REFERENCE,
     Unusual,
     describe,
     load_reference,
     unusual,
 )
+from ictmri_baselines.diagnoser.prediction import predict
+from ictmri_baselines.diagnoser.settings import Settings
+from ictmri_baselines.diagnoser.temperature import tempered
 from ictmri_baselines.explanation import attention_map
 
 if TYPE_CHECKING:

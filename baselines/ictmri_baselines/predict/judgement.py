@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from ictmri.builders.codes import CODES, Note
-from ictmri_baselines.diagnoser.unusual import VERDICTS
+from ictmri.scans.codes import CODES, Note
+from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer.localize import FLAGS
-from ictmri_baselines.processor.qc import Finding, excluded
-from ictmri_baselines.processor.qc_rules import Severity
+from ictmri_baselines.processor.qc.apply_rules import Finding, excluded
+from ictmri_baselines.processor.qc.rules import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

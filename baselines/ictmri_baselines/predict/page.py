@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
-from ictmri.files import canonical_json, replacing
-from ictmri.letters import LETTERS
-from ictmri.templating import pages
+from ictmri.io.files import canonical_json, replacing
+from ictmri.pages.letters import LETTERS
+from ictmri.pages.templating import pages
+from ictmri.pages.tiles import SIZE
 from ictmri_baselines.localizer.page import NUMBERS
 from ictmri_baselines.predict import pictures, words
 from ictmri_baselines.predict.viewer import volumes_of
-from ictmri_baselines.processor.qc import MEASURES
-from ictmri_baselines.tiles import SIZE
+from ictmri_baselines.processor.qc.apply_rules import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,10 +116,10 @@ def _pictures(biopsy: Biopsy) -> dict[str, str]:
     made: dict[str, bytes] = {}
     processed, found, image = biopsy.processed, biopsy.found, biopsy.scan.image
     if processed is None or found is None:
-        from ictmri.builders.montage import montage
+        from ictmri.pages.montage import montage
 
         return {"scan": _uri(montage(image, None))}
-    from ictmri_baselines.processor.qc_figures import centre_of, figure
+    from ictmri_baselines.processor.qc.figure import centre_of, figure
 
     made["prior"] = pictures.prior_picture(processed.brain, found)
     if biopsy.diagnosis is not None:

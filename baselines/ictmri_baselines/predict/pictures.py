@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ictmri.atlas.template import SPACING_MM, grid_affine
-from ictmri.letters import PLANES
-from ictmri_baselines import tiles
+from ictmri.pages import tiles
+from ictmri.pages.letters import PLANES
+from ictmri.pages.tiles import Plane, outline, sheet, tile
 from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK
-from ictmri_baselines.processor.qc_figures import CENTRE_MM, Point, plane_points
-from ictmri_baselines.tiles import Plane, outline, sheet, tile
+from ictmri_baselines.processor.qc.figure import CENTRE_MM, Point, plane_points
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ictmri.builders.codes import CODES
-from ictmri.builders.scans import NIFTI_ENDINGS, Scan, read_scan
 from ictmri.errors import InputError, ScanError
+from ictmri.scans.codes import CODES
+from ictmri.scans.read import NIFTI_ENDINGS, Scan, read_scan
 from ictmri_baselines.diagnoser.checkpoint import load_model
-from ictmri_baselines.diagnoser.unusual import REFERENCE, load_reference
+from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE, load_reference
 from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.processor import Settings, preset
-from ictmri_baselines.processor.brain_own import own_mask_step
+from ictmri_baselines.processor.extraction.own_mask import own_mask_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

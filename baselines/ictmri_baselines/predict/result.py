@@ -11,16 +11,16 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from ictmri import __version__
-from ictmri.builders.scans import Scan
 from ictmri.classes import CLASSES
-from ictmri_baselines.diagnoser.unusual import VERDICTS
+from ictmri.scans.read import Scan
+from ictmri.version import __version__
+from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer import Localization
 from ictmri_baselines.predict.diagnosis import Diagnosis
 from ictmri_baselines.predict.judgement import Outcome
 from ictmri_baselines.predict.run import Models
 from ictmri_baselines.processor import Processed, Settings
-from ictmri_baselines.processor.qc import Finding, excluded
+from ictmri_baselines.processor.qc.apply_rules import Finding, excluded
 
 SCHEMA: Final = "ictmri/prediction/2"
 VOLUMES: Final = "millilitres in the scan's own space, not in MNI152 space"

@@ -13,15 +13,15 @@ from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.states import json_mapping, needed
+from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import Settings as Training
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.processor import PRESETS, Settings
-from ictmri_baselines.recipe import load_recipe, recipe_ids
+from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
 from ictmri_baselines.workspace import RUN
-from ictmri_benchmark.protocol import REPORT_SCHEMA
+from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
 _METHOD: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
 _PLACE: Final = ("seed", "fold", "member")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.atlas.template import SPACING_MM, grid_affine
-from ictmri.volumes import pack
+from ictmri.io.volumes import pack
 from ictmri_baselines.predict.pictures import windowed
 
 if TYPE_CHECKING:

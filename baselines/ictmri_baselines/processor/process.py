@@ -15,17 +15,17 @@ from ictmri.atlas.alignment import Aligned, align
 from ictmri.atlas.template import grid_affine, template
 from ictmri_baselines.brain import Brain
 from ictmri_baselines.processor.bias import N4, NoBias
-from ictmri_baselines.processor.brain_deepbet import DeepBet
-from ictmri_baselines.processor.brain_hdbet import HdBet
-from ictmri_baselines.processor.brain_hdbet2 import HdBet2
-from ictmri_baselines.processor.brain_own import AlreadyExtracted, own_mask_step
-from ictmri_baselines.processor.brain_template import TemplateMask
+from ictmri_baselines.processor.extraction.deepbet import DeepBet
+from ictmri_baselines.processor.extraction.hd_bet import HdBet
+from ictmri_baselines.processor.extraction.hd_bet_2 import HdBet2
+from ictmri_baselines.processor.extraction.own_mask import AlreadyExtracted, own_mask_step
+from ictmri_baselines.processor.extraction.template_mask import TemplateMask
 from ictmri_baselines.processor.intensity import kept_image, on_mni, robust_image
-from ictmri_baselines.processor.keep import Keep, step_key
 from ictmri_baselines.processor.mapping import Mapping, stored_warp
-from ictmri_baselines.processor.registration import AffineOnly, Syn
+from ictmri_baselines.processor.registration.register import AffineOnly, Syn
 from ictmri_baselines.processor.settings import PRESETS, Settings
 from ictmri_baselines.processor.step import RegistrationStep, Step, VolumeStep
+from ictmri_baselines.processor.step_cache import Keep, step_key
 from ictmri_baselines.processor.volume import (
     Mask,
     Volume,
@@ -125,6 +125,16 @@ def steps_of(settings: Settings) -> dict[str, Step]:
         "registration": _registration(settings),
         "resampling": _Resampling(settings),
     }
+
+
+def used_steps(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return name, version and parameters of every step, without importing its packages.
+
+    Raises:
+        MissingDependencyError: a step's package is not installed.
+        InputError: a step's weights are not in their place.
+    """
+    return {key: step.describe() for key, step in steps_of(settings).items()}
 
 
 def _registration(settings: Settings) -> RegistrationStep:

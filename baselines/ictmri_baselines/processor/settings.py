@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from ictmri.files import canonical_json
 
 BrainName = Literal["hd-bet", "hd-bet-2", "deepbet", "template"]
 BiasName = Literal["n4", "none"]
@@ -16,7 +13,7 @@ RegistrationName = Literal["syn", "affine"]
 
 
 class Settings(BaseModel):
-    """Settings of one run; equal settings and package versions have equal digests.
+    """Settings of one run.
 
     Attributes:
         brain: extraction. ``hd-bet``: HD-BET 1, first of its five networks, no mirroring. ``hd-bet-2``:
@@ -34,7 +31,7 @@ class Settings(BaseModel):
         intensities: ``robust`` gives (x - median) / (1.4826 MAD) of the brain, since an MR scanner's
             units have no meaning; ``kept`` stores what N4 left, which localizer and diagnoser do not read.
         hd_bet_2_weights: folder of HD-BET 2's weights; ``$ICTMRI_HD_BET_2`` or the package's own folder
-            where None. Not part of the digest: the weights are known by their checksum.
+            where None. No part of what is recorded: the weights are known by their checksum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,27 +45,6 @@ class Settings(BaseModel):
     mask_in_syn: bool = True
     intensities: Literal["robust", "kept"] = "robust"
     hd_bet_2_weights: Path | None = Field(default=None, exclude=True)
-
-    def used(self) -> dict[str, dict[str, Any]]:
-        """Return name, version and parameters of every step, without importing its packages.
-
-        Raises:
-            MissingDependencyError: a step's package is not installed.
-            InputError: a step's weights are not in their place.
-        """
-        from ictmri_baselines.processor.process import steps_of
-
-        return {key: step.describe() for key, step in steps_of(self).items()}
-
-    def digest(self) -> str:
-        """Return 16 hexadecimal digits for these settings with the installed versions of their steps.
-
-        Raises:
-            MissingDependencyError: a step's package is not installed.
-            InputError: a step's weights are not in their place.
-        """
-        content = canonical_json({"settings": self.model_dump(mode="json"), "steps": self.used()})
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 PRESETS: Final[dict[str, Settings]] = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ictmri.atlas.alignment import extracted_support
 from ictmri.atlas.geometry import Affine, canonical, orthogonal
-from ictmri.files import sha256_bytes
+from ictmri.io.files import sha256_bytes
 
 Voxels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

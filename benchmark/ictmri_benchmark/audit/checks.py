@@ -20,7 +20,7 @@ from ictmri_benchmark.audit.rows import Row
 from ictmri_benchmark.audit.scores import Finding, intervals_of, possible
 from ictmri_benchmark.audit.texts import either, listed, percent, probability, ratio
 from ictmri_benchmark.audit.ways import Way
-from ictmri_benchmark.proportions import wilson
+from ictmri_benchmark.score.proportions import wilson
 
 Verdict = Literal[
     "fits", "fits otherwise read", "does not fit", "not decided", "not asked", "computed"

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from ictmri_benchmark.audit.rounding import Interval, Printed
-from ictmri_benchmark.proportions import fisher_exact
+from ictmri_benchmark.score.proportions import fisher_exact
 
 _MAX_STEPS: Final = 500_000
 _MAX_MEANS: Final = 2_000_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.files import canonical_json
+from ictmri.io.files import canonical_json
 from ictmri_benchmark.audit.badges import Badge, badge, smaller_sets
 from ictmri_benchmark.audit.checks import Check, checks
 from ictmri_benchmark.audit.feasibility import BUDGET

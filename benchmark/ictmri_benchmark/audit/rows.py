@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES
-from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
-from ictmri.files import sha256_bytes
+from ictmri.io.csvfile import read_csv
+from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.audit.fold_means import stratified_sizes
 from ictmri_benchmark.audit.rounding import Printed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from ictmri.files import sha256_bytes
+from ictmri.io.files import sha256_bytes
 
 _MAX_DEPTH: Final = 20
 _MAX_INNER: Final = 1000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes
 from ictmri.folds import FoldTable, read_folds
+from ictmri.io.files import sha256_bytes
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.sealed.commitment import commit
 from ictmri_benchmark.sealed.documents import (

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import MAX_PROBLEMS, InputError
-from ictmri.files import canonical_json, read_plain
-from ictmri_benchmark.protocol import BENCHMARK, VERSION
+from ictmri.io.files import canonical_json, read_plain
+from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed.canonical import compact, digest, parse
 from ictmri_benchmark.sealed.keys import is_signed, public_hex, usable
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import is_free, write_bytes, write_text
 from ictmri.folds import FoldTable
+from ictmri.io.files import is_free, write_bytes, write_text
 from ictmri_benchmark import evaluate
-from ictmri_benchmark.entry import BenchmarkRef, Entry, write_entry
-from ictmri_benchmark.leaderboard import build_leaderboard, write_leaderboard
+from ictmri_benchmark.board.entry import BenchmarkRef, Entry, write_entry
+from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.sealed.log import State
 from ictmri_benchmark.sealed.package import Submission
 

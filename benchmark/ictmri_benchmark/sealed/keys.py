@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ictmri.errors import InputError, MissingDependencyError
-from ictmri.files import read_plain, replacing, write_bytes
+from ictmri.io.files import read_plain, replacing, write_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

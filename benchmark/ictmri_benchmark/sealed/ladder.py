@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldTable
-from ictmri_benchmark.metrics import confusion, headline
+from ictmri_benchmark.score.metrics import confusion, headline
 from ictmri_benchmark.sealed.documents import Metric, Rules
 
 _K: Final = len(CLASSES)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
-from ictmri.files import sha256_file, write_bytes, write_text
 from ictmri.folds import FoldTable, read_folds
-from ictmri.locks import locked
+from ictmri.io.files import sha256_file, write_bytes, write_text
+from ictmri.io.lock import locked
 from ictmri_benchmark.sealed import keys
 from ictmri_benchmark.sealed.commitment import SALT_BYTES, commit
 from ictmri_benchmark.sealed.documents import (

@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ictmri.errors import InputError
-from ictmri.files import as_new_folder, is_free, write_text
 from ictmri.folds import FoldRow, write_folds
-from ictmri_benchmark.protocol import BENCHMARK, VERSION
+from ictmri.io.files import as_new_folder, is_free, write_text
+from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed import keys
 from ictmri_benchmark.sealed.commitment import commit, new_salt
 from ictmri_benchmark.sealed.documents import (

@@ -18,10 +18,10 @@ import numpy as np
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.files import sha256_bytes
 from ictmri.folds import FoldRow, FoldTable
-from ictmri_benchmark.entry import Entry, load_entry, write_entry
-from ictmri_benchmark.predictions import PROBABILITIES, Predictions, read_predictions
+from ictmri.io.files import sha256_bytes
+from ictmri_benchmark.board.entry import Entry, load_entry, write_entry
+from ictmri_benchmark.score.predictions import PROBABILITIES, Predictions, read_predictions
 from ictmri_benchmark.sealed.documents import Challenge, Envelope, decode, read_bytes
 from ictmri_benchmark.sealed.keys import public_hex
 

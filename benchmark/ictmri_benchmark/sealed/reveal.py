@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ictmri.errors import InputError
-from ictmri.files import as_new_folder, is_free, write_bytes, write_json
+from ictmri.io.files import as_new_folder, is_free, write_bytes, write_json
 from ictmri_benchmark.sealed.office import Office, opened
 from ictmri_benchmark.sealed.organiser import close
 

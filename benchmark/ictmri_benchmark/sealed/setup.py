@@ -47,7 +47,8 @@ def gather(*, labels: Path | None, cases: Path | None, cohort: str, name: str) -
 
 
 def _of_cohort(cohort: str, name: str) -> Source:
-    from ictmri.cohort import find_folds, published_names
+    from ictmri.cohort import published_names
+    from ictmri.lookup import find_folds
 
     table, synthetic = find_folds(cohort)
     public = table.name in published_names()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.classes import CLASSES
-from ictmri.csvfile import read_csv
 from ictmri.errors import InputError, nearest
 from ictmri.folds import CASE_ID, DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
+from ictmri.io.csvfile import read_csv
 from ictmri_benchmark.sealed.documents import MAX_CASES
 
 MIN_CASES: Final = 20

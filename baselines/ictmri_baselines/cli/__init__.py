@@ -1,0 +1,13 @@
+"""Commands of the baselines."""
+
+from typing import Final
+
+COMMANDS: Final = {
+    "demo": "ictmri_baselines.cli.methods:demo",
+    "process": "ictmri_baselines.cli.volumes:process",
+    "localize": "ictmri_baselines.cli.volumes:localize",
+    "reproduce": "ictmri_baselines.cli.methods:reproduce",
+    "explain": "ictmri_baselines.cli.explain:explain",
+    "predict": "ictmri_baselines.cli.predict:predict",
+}
+"""See :data:`ictmri.cli.COMMANDS`."""

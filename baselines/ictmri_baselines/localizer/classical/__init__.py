@@ -1,0 +1,1 @@
+"""The offline detector and the voxel-wise MLP."""

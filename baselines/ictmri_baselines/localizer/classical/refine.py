@@ -1,0 +1,285 @@
+"""Coarse prior to refined mask [equation 5]: a voxel-wise MLP, and its union with the coarse prior.
+
+``refined = core | grown``: ``core`` is the inside of the boxes (coarse prior above :data:`CORE`; all of a
+small box), united without a question so that nothing that the detector saw for certain is lost.
+``grown`` is what the MLP takes for tumour within reach of a box and connected with it. The rim of a box,
+where the coarse prior is neither high nor low, belongs to the MLP alone: there the tumour's boundary runs.
+
+The MLP learns from the coarse prior [``X_att-prior > tau``]: tumour are voxels from :data:`TAU` on,
+background is drawn from voxels where the prior is 0, half of it around the boxes and half anywhere, and
+as deep below the surface as the tumour voxels are. Together with features that hold no coordinates it
+cannot tell tumour from background by place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ictmri_baselines.localizer.classical.features import FEATURES, voxel_features
+from ictmri_baselines.localizer.classical.grid_2mm import VOXEL_ML, Field, Mask, outside_mm, within
+
+if TYPE_CHECKING:
+    from ictmri_baselines.localizer.classical.evidence import Evidence
+
+
+VERSION: Final = "2"
+"""To be raised with whatever changes a mask."""
+TAU: Final = 0.9
+"""Coarse prior from which a voxel is labelled tumour for the MLP."""
+CORE: Final = 0.6
+"""Coarse prior above which a voxel is in the refined mask whatever the MLP says."""
+ACCEPTED: Final = 0.5
+"""Probability of the MLP from which a voxel is tumour."""
+INSIDE: Final = 0.5
+"""Coarse prior above which a voxel lies inside a box."""
+REACH: Final = 0.6
+"""How far the mask may grow out of a box: this share of the radius of a ball of equal volume ..."""
+REACH_MM: Final = (4.0, 12.0)
+"""... but no less and no more than this."""
+NEAR_MM: Final = (6.0, 30.0)
+"""Distance from the boxes of the half of the background that is drawn around them."""
+MAX_SAMPLES: Final = 4000
+"""Tumour voxels that are drawn of a case; of background twice as many."""
+MIN_SAMPLES: Final = 30
+"""With fewer voxels inside the boxes nothing can be learnt: the mask is what lies inside them. Where boxes
+are too small for so many to reach :data:`TAU`, the highest are labelled tumour."""
+WHOLE_BRAIN: Final = 0.5
+"""Share of the brain inside boxes from which they say nothing."""
+HIDDEN: Final = (16, 8)
+EPOCHS: Final = 30
+DEPTH_BINS: Final = (0.0, 4.0, 8.0, 12.0, 18.0, 26.0, 36.0, 200.0)
+"""Edges in mm within which background is drawn as often as tumour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Voxels to learn from.
+
+    Attributes:
+        features: (n, 10) float32, see :data:`ictmri_baselines.localizer.classical.features.FEATURES`.
+        tumour: (n,) bool, the pseudo-labels.
+    """
+
+    features: Field
+    tumour: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class VoxelModel:
+    """A trained MLP: standardisation, two hidden layers with ReLU, a logistic output.
+
+    Attributes:
+        middle: (10,) subtracted from the features.
+        scale: (10,) that divides them.
+        weights: matrices of the three layers.
+        biases: vectors of the three layers.
+    """
+
+    middle: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    weights: tuple[npt.NDArray[np.float64], ...]
+    biases: tuple[npt.NDArray[np.float64], ...]
+
+    def probability(self, features: Field) -> Field:
+        """Return the probability of tumour, (n,) float32 in [0, 1], of (n, 10) features."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            hidden = (features - self.middle) / self.scale
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                hidden = np.maximum(hidden @ weight + bias, 0)
+            logit = (hidden @ self.weights[-1] + self.biases[-1])[:, 0]
+        return (0.5 * (1 + np.tanh(logit / 2))).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """The refined prior on the working grid.
+
+    Attributes:
+        mask: bool.
+        probability: of the MLP, float32 in [0, 1]; zeros where none was applied.
+        outcome: ``refined``; ``empty``: no box inside the brain; ``whole-brain``: the boxes fill it, the
+            mask is what lies inside them; ``few-voxels``: too few to learn from, the same.
+    """
+
+    mask: Mask
+    probability: Field
+    outcome: Literal["refined", "empty", "whole-brain", "few-voxels"]
+
+
+def refine(
+    seen: Evidence, coarse: Field, *, seed: int = 0, model: VoxelModel | None = None
+) -> Refined:
+    """Refine a case's coarse prior.
+
+    Args:
+        seen: the brain, compared with the template.
+        coarse: coarse prior on the working grid, [0, 1].
+        seed: of the draw of voxels and of the MLP; equal seeds give equal masks.
+        model: trained over a cohort (``fit`` of ``samples`` of its cases); where None, one is trained on
+            this case alone.
+    """
+    inside = seen.mask & (coarse > INSIDE)
+    nothing = np.zeros(coarse.shape, dtype=np.float32)
+    if not inside.any():
+        return Refined(inside, nothing, "empty")
+    if inside.sum() > WHOLE_BRAIN * seen.mask.sum():
+        return Refined(inside, nothing, "whole-brain")
+    if model is None:
+        drawn = samples(seen, coarse, seed=seed)
+        if drawn is None:
+            return Refined(inside, nothing, "few-voxels")
+        model = fit([drawn], seed=seed)
+    near = seen.mask & _within_reach(inside)
+    probability = nothing
+    probability[near] = model.probability(voxel_features(seen)[near])
+    return Refined(_united(seen, coarse, inside, probability, near), probability, "refined")
+
+
+def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
+    """Draw the voxels of a case that an MLP learns from; None where boxes hold too few or all.
+
+    Args:
+        seen: the brain, compared with the template.
+        coarse: coarse prior on the working grid.
+        seed: of the draw.
+    """
+    inside = seen.mask & (coarse > INSIDE)
+    tumour = inside & (coarse >= _least(coarse[inside]))
+    away = outside_mm(inside)
+    background = seen.mask & (coarse <= 0) & (away > NEAR_MM[0])
+    if tumour.sum() < MIN_SAMPLES or inside.sum() > WHOLE_BRAIN * seen.mask.sum():
+        return None
+    random = np.random.default_rng(seed)
+    positive = _drawn(random, np.flatnonzero(tumour), MAX_SAMPLES)
+    shell = background & (away <= NEAR_MM[1])
+    negative = np.concatenate(
+        [
+            _matched(random, shell, positive, seen.depth),
+            _matched(random, background, positive, seen.depth),
+        ]
+    )
+    if len(negative) < MIN_SAMPLES:
+        return None
+    features = voxel_features(seen).reshape(-1, len(FEATURES))
+    chosen = np.concatenate([positive, negative])
+    labels = np.arange(len(chosen)) < len(positive)
+    return Samples(features[chosen], labels)
+
+
+def fit(drawn: Sequence[Samples], *, seed: int = 0) -> VoxelModel:
+    """Train the MLP on the voxels of one case, or of all cases of a cohort.
+
+    Adam, :data:`EPOCHS` epochs, both labels weighing the same; one thread, so that the same voxels give
+    the same weights.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if not drawn:
+        raise ValueError("no case to learn from")
+    features = np.concatenate([part.features for part in drawn]).astype(np.float64)
+    tumour = np.concatenate([part.tumour for part in drawn])
+    middle, scale = features.mean(axis=0), features.std(axis=0)
+    scale[scale < 1e-6] = 1.0
+    with threadpool_limits(1):
+        network = _network(seed)
+        rows = _balanced(np.random.default_rng(seed), tumour)
+        with warnings.catch_warnings():
+            # Labels that are boxes cannot be learnt exactly; a fixed number of epochs is meant.
+            warnings.simplefilter("ignore")
+            network.fit((features[rows] - middle) / scale, tumour[rows])
+    return VoxelModel(middle, scale, tuple(network.coefs_), tuple(network.intercepts_))
+
+
+def _least(levels: Field) -> float:
+    """Return the coarse prior from which voxels are labelled tumour: the highest ones, ties included."""
+    if len(levels) < MIN_SAMPLES:
+        return INSIDE
+    highest = np.partition(levels, -MIN_SAMPLES)[-MIN_SAMPLES]
+    return float(min(TAU, highest))
+
+
+def _network(seed: int) -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(
+        HIDDEN,
+        alpha=1e-3,
+        batch_size=256,
+        learning_rate_init=3e-3,
+        max_iter=EPOCHS,
+        n_iter_no_change=EPOCHS,
+        random_state=seed,
+    )
+
+
+def _balanced(random: np.random.Generator, tumour: Mask) -> npt.NDArray[np.int64]:
+    """Return row numbers with as many tumour voxels as background; the rarer are drawn again."""
+    groups = [np.flatnonzero(tumour), np.flatnonzero(~tumour)]
+    size = max(map(len, groups))
+    rows = [np.concatenate([g, random.choice(g, size - len(g))]) for g in groups if len(g)]
+    return np.concatenate(rows)
+
+
+def _drawn(
+    random: np.random.Generator, voxels: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.int64]:
+    if len(voxels) <= count:
+        return voxels
+    return np.sort(random.choice(voxels, count, replace=False))
+
+
+def _matched(
+    random: np.random.Generator, place: Mask, positive: npt.NDArray[np.int64], depth: Field
+) -> npt.NDArray[np.int64]:
+    """Draw as many voxels of ``place`` as there are positive ones, equally deep below the surface."""
+    flat = depth.ravel()
+    candidates = np.flatnonzero(place)
+    bins = np.digitize(flat[candidates], DEPTH_BINS)
+    wanted = np.bincount(np.digitize(flat[positive], DEPTH_BINS), minlength=len(DEPTH_BINS) + 1)
+    parts = [_drawn(random, candidates[bins == k], int(n)) for k, n in enumerate(wanted) if n]
+    return np.concatenate(parts) if parts else candidates[:0]
+
+
+def _within_reach(inside: Mask) -> Mask:
+    """Return where the mask may be: small boxes may grow less than large ones."""
+    parts, _ = ndimage.label(inside)
+    found = np.zeros_like(inside)
+    for number, box in enumerate(ndimage.find_objects(parts), 1):
+        part = np.zeros_like(inside)
+        part[box] = parts[box] == number
+        radius = float(np.cbrt(3 * part.sum() * VOXEL_ML * 1000 / (4 * np.pi)))
+        found |= within(part, float(np.clip(REACH * radius, *REACH_MM)))
+    return found
+
+
+def _united(seen: Evidence, coarse: Field, inside: Mask, probability: Field, near: Mask) -> Mask:
+    """Unite the core of the boxes with what the MLP found connected with a box; fill its holes."""
+    core = _core(coarse, inside)
+    steady = ndimage.gaussian_filter(probability, 0.5)
+    found = near & (steady > ACCEPTED)
+    labels, _ = ndimage.label(found | core)
+    touching = np.unique(labels[(core | (found & inside)) & (labels > 0)])
+    united = np.isin(labels, touching[touching > 0])
+    filled: Mask = ndimage.binary_fill_holes(united) & seen.mask
+    return filled
+
+
+def _core(coarse: Field, inside: Mask) -> Mask:
+    """Return what is tumour without a question; of a small box, which has no such inside, all."""
+    boxes, count = ndimage.label(inside)
+    certain = ndimage.sum_labels(coarse >= TAU, boxes, np.arange(1, count + 1))
+    small = np.flatnonzero(np.asarray(certain) < MIN_SAMPLES) + 1
+    core: Mask = inside & ((coarse > CORE) | np.isin(boxes, small))
+    return core

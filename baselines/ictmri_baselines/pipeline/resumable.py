@@ -1,0 +1,96 @@
+"""What processing and localisation have in common: a work folder, finished cases, a page beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ictmri.cohort import Cohort
+from ictmri.io.cluster import Cluster
+from ictmri.io.parallel import run_all
+from ictmri.io.states import AGAIN, DAMAGED, facts_in, needed, read_record, write_record
+from ictmri.transaction import close_work, opened_work
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where cases are worked on.
+
+    Attributes:
+        jobs: local processes; all usable cores where None.
+        scheduler: address of a Dask scheduler whose workers see the same disk; local where None.
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+
+
+def is_done(cohort: Cohort, step: str, settings: dict[str, Any]) -> bool:
+    """Return whether a step was done with these settings, and clean up behind it."""
+    if cohort.manifest.steps.get(step, {}).get("settings") != settings:
+        return False
+    cohort.check(prefix="data/processed/", quick=True)
+    close_work(cohort.root, step)
+    return True
+
+
+def work_of(cohort: Cohort, step: str, source: str, settings: dict[str, Any]) -> Path:
+    """Return a step's work folder, emptied where it belongs to other data or settings."""
+    key = settings | {"data_sha256": cohort.manifest.digest_of(source)}
+    return opened_work(cohort.root, step, key).resolve()
+
+
+def each_case(
+    function: Callable[[dict[str, Any]], None],
+    rows: Iterator[dict[str, Any]],
+    *,
+    total: int,
+    work: Path,
+    title: str,
+    workers: Workers,
+) -> None:
+    """Run ``function`` over the rows whose case is not finished in ``work``."""
+    records = {path.name.removesuffix(DONE): path for path in work.glob(f"*{DONE}")}
+    done = {case_id for case_id, path in records.items() if read_record(path) is not None}
+    run_all(
+        function,
+        (row for row in rows if row["case_id"] not in done),
+        total=total - len(done),
+        title=title,
+        jobs=workers.jobs,
+        scheduler=Cluster(workers.scheduler, work) if workers.scheduler else None,
+        name=_case_id,
+    )
+
+
+def _case_id(row: dict[str, Any]) -> str:
+    return str(row["case_id"])
+
+
+DONE = ".done.json"
+"""Ending of the file that says that a case is finished; written last."""
+
+
+def finish_case(work: Path, case_id: str, facts: dict[str, Any]) -> None:
+    """Record that a case is finished, with everything that was written of it."""
+    files = [path for path in work.glob(f"{case_id}[._]*") if path.suffix != DAMAGED]
+    files = [path for path in files if path.is_file() and not path.name.endswith(DONE)]
+    write_record(work / f"{case_id}{DONE}", facts, files)
+
+
+def facts_of(work: Path, case_id: str) -> dict[str, Any]:
+    """Return what was recorded about a finished case."""
+    return needed(work / f"{case_id}{DONE}", facts_in, AGAIN)
+
+
+def volume(path: Path, case_id: str) -> dict[str, Any] | None:
+    """Return a stored volume as a row of the data files holds it, None where there is none."""
+    return {"bytes": path.read_bytes(), "path": f"{case_id}.nii.gz"} if path.is_file() else None
+
+
+def beside(root: Path, page: str) -> Path:
+    """Return the path of a page that shows patients' scans: beside the cohort, never in it."""
+    place = root.resolve()
+    return place.with_name(f"{place.name}.{page}.html")

@@ -1,0 +1,1 @@
+"""Registration to MNI152."""

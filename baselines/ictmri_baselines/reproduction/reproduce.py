@@ -1,0 +1,388 @@
+"""``ictmri reproduce``: from a recipe and a cohort to an entry, fold by fold, resumable."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import inspect
+import io
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASSES
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
+from ictmri.io.cluster import Cluster
+from ictmri.io.files import (
+    canonical_json,
+    check_writable,
+    refuse_links,
+    sha256_bytes,
+    write_json,
+    write_text,
+)
+from ictmri.io.parallel import run_all
+from ictmri.io.resources import user_cache
+from ictmri.io.states import kept, read_record, write_record
+from ictmri.version import __version__
+from ictmri_baselines.cases import load_cases, open_volumes
+from ictmri_baselines.methods import find_method
+from ictmri_baselines.pipeline import Workers, ensure_priors
+from ictmri_baselines.processor import Settings, preset
+from ictmri_baselines.reproduction.recipe import (
+    Profile,
+    Recipe,
+    leaves,
+    load_recipe,
+    recipe_ids,
+)
+from ictmri_baselines.workspace import RUN, Workspace, read_run
+from ictmri_benchmark import Report, evaluate
+from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
+
+DIAGNOSER: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
+HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a recipe.
+
+    Attributes:
+        out: its folder: entry.yaml, predictions.csv, report.json, and folds/ with a folder of states,
+            logs and the trained model for each fold and seed of a method that trains.
+        complete: False where only some folds were asked for; then there is no entry yet.
+        report: the report, None where the run is not complete.
+        synthetic: whether the cohort is.
+    """
+
+    out: Path
+    complete: bool
+    report: Report | None
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    recipe: Recipe
+    profile: Profile
+    root: Path
+    out: Path
+    origin: Mapping[str, Any]
+    fold: int
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        return self.out / "folds" / f"seed{self.seed}-fold{self.fold}.csv"
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def run(self) -> str:
+        """Return a digest of all that the fold's predictions follow from but its number and seed."""
+        return sha256_bytes(canonical_json(self.origin).encode())
+
+    @property
+    def done(self) -> bool:
+        """Return whether its predictions are there, whole, and made with these settings."""
+        facts = read_record(self.record)
+        if facts is not None and facts.get("run") == self.run:
+            return True
+        if facts is not None:
+            sys.stderr.write(f"{self.path} is not of this run: this fold is done again\n")
+        return False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what the method is told besides its cases."""
+        settings = self.recipe.settings_for(self.profile)
+        if not takes_workspace(self.recipe):
+            return settings
+        place = {"fold": self.fold, "seed": self.seed}
+        workspace = Workspace(self.path.with_suffix(""), {**self.origin, **place})
+        return {**settings, "workspace": workspace}
+
+
+def reproduce(
+    recipe: Recipe | str,
+    cohort: Cohort,
+    out: Path,
+    *,
+    folds: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+    profile: Profile = "cpu",
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> Run:
+    """Run a recipe on a cohort and write its entry.
+
+    Args:
+        recipe: a recipe, its id or its file.
+        cohort: the cohort; what the recipe needs of it (processing, priors) is made first.
+        out: the run's folder; finished folds in it are kept.
+        folds: only these folds; all where None.
+        seeds: every case is predicted once for each; the recipe's where None.
+        profile: size of the training.
+        jobs: worker processes; all usable cores where None, or one where a GPU is used.
+        scheduler: address of a Dask scheduler whose workers see the cohort and ``out``; else None.
+
+    Raises:
+        InputError: unknown recipe, fold or profile, or ``out`` holds another run.
+    """
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    device = _device(recipe, profile)
+    table = cohort.scored_folds()
+    chosen = _chosen(folds, table.n_folds)
+    seeds = recipe.seeds if seeds is None else seeds
+    check_writable(out)
+    if recipe.needs == "priors":
+        user_cache()  # asked for before the long work
+        settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
+        cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
+        open_volumes(cohort, checked=True)
+    identity = _identity(recipe, profile, cohort)
+    _claim(out, identity, recipe, profile)
+    origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
+    root, folder = cohort.root.resolve(), out.resolve()
+    tasks = [
+        _Task(recipe, profile, root, folder, origin, fold, seed)
+        for seed in seeds
+        for fold in chosen
+    ]
+    waiting = [task for task in tasks if not task.done]
+    run_all(
+        _run_fold,
+        waiting,
+        total=len(waiting),
+        title=recipe.id,
+        unit="fold",
+        jobs=jobs or (None if device == "cpu" else 1),
+        scheduler=None if scheduler is None else Cluster(scheduler, folder),
+        name=lambda task: task.path.stem,
+    )
+    if len(chosen) < table.n_folds:
+        return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
+    report = _finish(tasks, table, cohort)
+    return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
+
+
+def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
+    chosen = sorted(set(range(n_folds) if folds is None else folds))
+    wrong = [fold for fold in chosen if not 0 <= fold < n_folds]
+    if wrong:
+        raise InputError(
+            "--folds", [f"there is no fold {fold}" for fold in wrong], f"0 to {n_folds - 1}"
+        )
+    return chosen
+
+
+def _identity(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, str]:
+    """Return what must be equal for finished folds to be of use."""
+    return {
+        "recipe": recipe.id,
+        "recipe_sha256": recipe.digest(profile),
+        "profile": profile,
+        "cohort": cohort.name,
+        "folds_sha256": cohort.manifest.folds_sha256,
+        "data_sha256": data_digest(cohort, processed=recipe.needs == "priors"),
+        "ictmri": __version__,
+    }
+
+
+def data_digest(cohort: Cohort, *, processed: bool) -> str:
+    """Return the digest of what a run looks at: tables, and processed volumes where it needs them."""
+    needed = ("default", "processed") if processed else ("default",)
+    return sha256_bytes(" ".join(map(cohort.manifest.digest_of, needed)).encode())
+
+
+def _made_by(cohort: Cohort) -> dict[str, Any]:
+    """Return how volumes and priors were made: whoever uses a model must make them alike."""
+    steps = cohort.manifest.steps
+    processing = steps.get("process", {}).get("settings", {})
+    return {
+        "processing": {key: processing[key] for key in Settings.model_fields if key in processing},
+        "detector": steps.get("localize", {}).get("settings", {}).get("detector"),
+    }
+
+
+def takes_workspace(recipe: Recipe) -> bool:
+    """Whether a recipe's method trains for long: it keeps states, logs and a model in a folder."""
+    return "workspace" in inspect.signature(find_method(recipe.method)).parameters
+
+
+def _device(recipe: Recipe, profile: Profile) -> str:
+    """Return where the method runs: ``cpu``, or the name of the GPU; its settings are checked."""
+    find_method(recipe.method, recipe.settings_for(profile))
+    if recipe.method != DIAGNOSER:
+        return "cpu"
+    from ictmri_baselines.diagnoser.settings import read_settings
+
+    return read_settings(recipe.settings_for(profile)).compute.device_name
+
+
+def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> None:
+    """Say in ``run.json`` whose folder it is, or refuse one that is another run's."""
+    refuse_links(out)
+    path, settings = out / RUN, recipe.settings_for(profile)
+    if not path.is_file() and (out / "entry.yaml").exists():
+        problem = "holds an entry that was handed in, not a run"
+        raise InputError(str(out), [problem], "choose another --out, or move that entry away")
+    known = kept(path, read_run)
+    if known is None:
+        more = {"settings": settings, "overruled": recipe.overruled(profile)}
+        write_json(path, identity | more)
+        return
+    changed = [key for key, value in identity.items() if known[key] != value]
+    if changed:
+        there, here = (leaves(one) for one in (known.get("settings", {}), settings))
+        names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+        # What changed in the settings says more than their digest.
+        changed = [key for key in changed if key != "recipe_sha256" or not names]
+        problems = [f"{key} is {known[key]}, not {identity[key]}" for key in changed]
+        problems += [f"{name} is {_said(there, name)}, not {_said(here, name)}" for name in names]
+        raise InputError(
+            str(out),
+            [f"holds another run: {problem}" for problem in problems],
+            "choose another --out, or remove that folder first",
+        )
+
+
+def _said(settings: Mapping[str, Any], name: str) -> str:
+    return str(settings[name]) if name in settings else "not given"
+
+
+def _run_fold(task: _Task) -> None:
+    """Fit on a fold's training cases and write the predictions of its test cases."""
+    started = (time.perf_counter(), time.process_time())
+    cohort = open_cohort(task.root)
+    table = cohort.folds()
+    cases = load_cases(cohort, with_volumes=task.recipe.needs == "priors")
+    tested = np.array(table.folds) == task.fold
+    labels = np.array(table.labels, dtype=np.int64)[~tested]
+    if task.recipe.shuffle_labels:
+        labels = np.random.default_rng([task.seed, task.fold]).permutation(labels)
+    test = cases.subset(tested)
+    seen = cases.processed if task.recipe.needs == "priors" else np.ones(len(cases), dtype=bool)
+    probabilities = np.tile(_frequencies(labels), (len(test), 1))
+    probabilities[seen[tested]] = find_method(task.recipe.method)(
+        cases.subset(~tested & seen),
+        labels[seen[~tested]],
+        cases.subset(tested & seen),
+        seed=task.seed * 1000 + task.fold,
+        **task.settings,
+    )
+    write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
+    log = {
+        "run": task.run,
+        "seconds": round(time.perf_counter() - started[0], 2),
+        "cpu_seconds": round(time.process_time() - started[1], 2),
+        "n_train": int((~tested & seen).sum()),
+        "n_test": len(test),
+        "n_test_without_volume": int((tested & ~seen).sum()),
+    }
+    write_record(task.record, log, [task.path])
+
+
+def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the class frequencies: what is said of a case that could not be processed."""
+    return np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+
+
+def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
+    """Return rows of predictions; six decimals, and each row sums to 1 in them."""
+    millionths = np.floor(probabilities * 1e6).astype(np.int64)
+    rows = np.arange(len(millionths))
+    millionths[rows, probabilities.argmax(axis=1)] += 1_000_000 - millionths.sum(axis=1)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(HEADER)
+    for case_id, cells in zip(case_ids, millionths, strict=True):
+        writer.writerow([case_id, seed, *(f"{cell / 1e6:.6f}" for cell in cells)])
+    return stream.getvalue()
+
+
+def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
+    first = tasks[0]
+    rows = [row for task in tasks for row in task.path.read_text(encoding="utf-8").splitlines()[1:]]
+    order = {case_id: place for place, case_id in enumerate(table.case_ids)}
+    rows.sort(key=lambda row: (int(row.split(",")[1]), order[row.split(",")[0]]))
+    predictions = first.out / "predictions.csv"
+    write_text(predictions, "\n".join([",".join(HEADER), *rows]) + "\n")
+    report = evaluate(predictions, table, synthetic=cohort.synthetic)
+    write_text(first.out / "report.json", report.to_json())
+    write_entry(first.out / "entry.yaml", _entry(first, sorted({t.seed for t in tasks}), cohort))
+    return report
+
+
+def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
+    recipe, settings = task.recipe, task.recipe.settings_for(task.profile)
+    return Entry(
+        slug=recipe.slug,
+        benchmark=BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.manifest.folds_sha256),
+        synthetic=cohort.synthetic,
+        method=MethodInfo(
+            name=recipe.name,
+            summary=recipe.summary,
+            authors=("The ictmri developers",),
+            licence="Apache-2.0",
+            command=_command(task, seeds, cohort),
+        ),
+        selection=settings.get("selection", {}).get("by", "fixed-epoch"),
+        seeds=tuple(seeds),
+        ensemble=_ensemble(settings.get("prediction", {})),
+        inputs=InputsUsed(
+            image=recipe.inputs.image,
+            prior="own" if recipe.inputs.prior else "none",
+            demographics=recipe.inputs.demographics,
+        ),
+        external=recipe.external,
+        compute=_compute(task, cohort),
+    )
+
+
+def _ensemble(prediction: Mapping[str, Any]) -> Literal["none", "models", "test-time augmentation"]:
+    if prediction.get("members", 1) > 1:
+        return "models"
+    return "test-time augmentation" if prediction.get("tta", "none") != "none" else "none"
+
+
+def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
+    """Return device, profile, versions and digests; no times, so that two runs give the same bytes."""
+    compute: dict[str, str | int | float] = {
+        "device": _device(task.recipe, task.profile),
+        "profile": task.profile,
+        **{name: task.origin[name] for name in ("recipe_sha256", "data_sha256")},
+        **_versions(task.recipe),
+    }
+    if task.recipe.needs == "priors" and cohort.manifest.left_out:
+        compute["cases predicted by class frequency"] = len(cohort.manifest.left_out)
+    return compute
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    libraries = ["numpy", "scikit-learn"]
+    libraries += ["torch", "monai", "pytorch-lightning"] if recipe.method == DIAGNOSER else []
+    return {
+        "ictmri": __version__,
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def _command(task: _Task, seeds: list[int], cohort: Cohort) -> str:
+    recipe = task.recipe
+    name = recipe.id if recipe.id in recipe_ids() else f"{recipe.id}.yaml"
+    words = ["ictmri reproduce", name, "--cohort", cohort.name]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds != list(recipe.seeds) else []
+    words += ["--profile", task.profile] if task.profile != "cpu" else []
+    return " ".join([*words, "--out", f"out/{recipe.slug}"])

@@ -1,0 +1,142 @@
+"""All finished runs of a folder as one table: what the paper reports beside what was reproduced.
+
+``results.json`` holds every number; ``README.md`` is drawn from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri.io.files import canonical_json, write_text
+from ictmri.io.states import facts_in, needed
+from ictmri.pages.templating import document
+from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+from ictmri_baselines.workspace import RUN, read_run
+from ictmri_benchmark.board.comparison import holm
+from ictmri_benchmark.board.entry import load_entry
+from ictmri_benchmark.board.leaderboard import build_leaderboard, reported_rows
+from ictmri_benchmark.board.ranking import PAIR_COLUMNS
+from ictmri_benchmark.board.submission import entry_folders, is_run
+
+SCHEMA: Final = "ictmri/results/1"
+PLANNED: Final = (
+    ("table2/5", "table2/1"),
+    ("table2/2", "table2/1"),
+    ("table2/3", "table2/2"),
+    ("table2/4", "table2/2"),
+    ("table2/5", "table2/3"),
+    ("table2/5", "table2/4"),
+)
+"""What the paper's section on ablations compares; decided before any run, corrected for their number."""
+_TEMPLATE: Final = Path(__file__).parent / "templates" / "README.md.j2"
+
+
+def collect(runs: Path, cohort: Cohort) -> dict[str, Any]:
+    """Return the content of results.json: every finished run below a folder, rescored.
+
+    Args:
+        runs: a folder of folders that ``ictmri reproduce`` wrote.
+        cohort: that they were made for.
+
+    Raises:
+        InputError: there is none, runs of several profiles lie beside each other, or a report is not
+            what its predictions give.
+    """
+    table = cohort.scored_folds()
+    board = build_leaderboard(runs, table, synthetic=cohort.synthetic)
+    found = {row["slug"]: row for row in board["entries"] if row["level"] != "R0"}
+    known = {load_recipe(name).slug: name for name in recipe_ids()}
+    places = {load_entry(path / "entry.yaml").slug: path for path in entry_folders(runs)}
+    rows = [
+        _row(places[slug], row, known[slug])
+        for slug, row in found.items()
+        if slug in known and is_run(places[slug])
+    ]
+    profiles = sorted({row["profile"] for row in rows})
+    if len(profiles) != 1:
+        problem = f"runs of the profiles {', '.join(profiles)}" if profiles else "no finished run"
+        raise InputError(str(runs), [problem], "give a folder with runs of one profile")
+    order = recipe_ids()
+    return {
+        "schema": SCHEMA,
+        "cohort": cohort.name,
+        "synthetic": cohort.synthetic,
+        "n_cases": len(table.rows),
+        "profile": profiles[0],
+        "digests": board["digests"],
+        "runs": sorted(rows, key=lambda row: order.index(row["recipe"])),
+        "planned": _planned(board["comparison"]["pairs"]),
+    }
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write ``results.json`` and ``README.md`` into a folder; equal results give equal bytes."""
+    write_text(folder / "results.json", canonical_json(results) + "\n")
+    write_text(folder / "README.md", render(results))
+
+
+def render(results: dict[str, Any]) -> str:
+    """Return the table in Markdown."""
+    runs = {row["recipe"]: row for row in results["runs"]}
+    recipes = [load_recipe(name) for name in recipe_ids()]
+    reported = {row["slug"]: row for row in reported_rows()}
+    groups = {
+        "Table 2: ablation": [r for r in recipes if r.id.startswith("table2/")],
+        "Table 3: backbones": [r for r in recipes if r.id.startswith(("table3/", "convnext3d"))],
+    }
+    others = [r for r in recipes if all(r not in group for group in groups.values())]
+    return document(_TEMPLATE).render(
+        results=results, runs=runs, reported=reported, groups=groups, others=others
+    )
+
+
+def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
+    report, again = row["report"], f"ictmri reproduce {recipe} --out {folder}"
+    run = needed(folder / RUN, read_run, again)
+    logs = [needed(path, facts_in, again) for path in sorted((folder / "folds").glob("*.json"))]
+    return {
+        "recipe": recipe,
+        "name": row["name"],
+        "profile": run["profile"],
+        "recipe_sha256": run["recipe_sha256"],
+        "data_sha256": run["data_sha256"],
+        "predictions_sha256": report["digests"]["predictions"],
+        "command": row["command"],
+        "selection": row["selection"],
+        "seeds": report["seeds"],
+        "pooled": report["pooled"],
+        "seed_sd": report["seed_sd"],
+        "fold_mean": report["fold_mean"],
+        "cpu_minutes": round(sum(log.get("cpu_seconds", 0.0) for log in logs) / 60, 1),
+    }
+
+
+def _planned(pairs: Iterable[list[Any]]) -> list[dict[str, Any]]:
+    """Return the planned comparisons that both sides of were run, with Holm's correction over them."""
+    by_slugs = {tuple(pair[:2]): dict(zip(PAIR_COLUMNS, pair, strict=True)) for pair in pairs}
+    found = []
+    for better, other in PLANNED:
+        slugs = (load_recipe(better).slug, load_recipe(other).slug)
+        pair, sign = by_slugs.get((slugs[1], slugs[0])), 1
+        if pair is None:
+            pair, sign = by_slugs.get(slugs), -1
+        if pair is None:
+            continue
+        low, high = sorted((sign * pair["low"], sign * pair["high"]))
+        found.append(
+            {
+                "recipe": better,
+                "against": other,
+                "difference": sign * pair["difference"],
+                "low": low,
+                "high": high,
+                "p": pair["p"],
+                "mcnemar_p": pair["mcnemar_p"],
+            }
+        )
+    adjusted = holm([row["p"] for row in found])
+    return [{**row, "p_holm": p} for row, p in zip(found, adjusted, strict=True)]

@@ -1,0 +1,1 @@
+"""Entries, and the leaderboard that they make."""

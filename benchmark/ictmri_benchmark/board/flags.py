@@ -1,0 +1,104 @@
+"""What a person should look at before an entry is taken: questions, never accusations.
+
+Each flag has an innocent explanation, and none changes a score or a rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASSES
+from ictmri.folds import FoldTable
+from ictmri_benchmark.score.predictions import Predictions
+from ictmri_benchmark.score.proportions import fisher_exact
+
+NEAR_AGREEMENT: Final = 0.97
+"""Share of cases with the same prediction from which two entries are called near-duplicates."""
+SURE: Final = 0.999
+HIGH_ACCURACY: Final = 0.95
+UNLIKELY: Final = 0.001
+"""Chance, over all folds, of one fold being that far from the others."""
+FEWEST_IN_FOLD: Final = 10
+
+
+def review_flags(
+    predictions: Predictions, cohort: FoldTable, others: Mapping[str, Predictions]
+) -> list[str]:
+    """Return what to look at.
+
+    Args:
+        predictions: of the entry.
+        cohort: labels and folds.
+        others: predictions of the other entries by slug.
+    """
+    truth, folds = np.array(cohort.labels), np.array(cohort.folds)
+    right = predictions.labels == truth
+    return [
+        *_duplicates(predictions, others),
+        *_one_hot(predictions),
+        *_folds(right, folds),
+        *_high(right),
+    ]
+
+
+def _duplicates(predictions: Predictions, others: Mapping[str, Predictions]) -> list[str]:
+    found = []
+    for slug, other in sorted(others.items()):
+        if other.sha256 == predictions.sha256:
+            found.append(f"the same predictions file as entry {slug}")
+            continue
+        same = _one_hot_labels(predictions) @ _one_hot_labels(other).T
+        share = float(same.max()) / predictions.labels.shape[1]
+        if share >= NEAR_AGREEMENT:
+            found.append(f"{share:.1%} of the predictions are those of entry {slug}")
+    return found
+
+
+def _one_hot_labels(predictions: Predictions) -> NDArray[np.float32]:
+    """Return (S, N x K) zeros and ones: a product of two counts the cases on which seeds agree, exactly."""
+    labels = predictions.labels
+    hot: NDArray[np.float32] = (labels[..., None] == np.arange(len(CLASSES))).astype(np.float32)
+    return np.reshape(hot, (len(labels), -1))
+
+
+def _one_hot(predictions: Predictions) -> list[str]:
+    every = predictions.probabilities
+    if every is None or (every.max(axis=-1) < SURE).any():
+        return []
+    return ["every probability is 0 or 1: calibration and log-loss say nothing"]
+
+
+def _folds(right: NDArray[np.bool_], folds: NDArray[np.int64]) -> list[str]:
+    """Look for a fold that is further from the others than chance allows, and for none that differs."""
+    sizes = np.bincount(folds)
+    if len(sizes) < 2 or sizes.min() < FEWEST_IN_FOLD:
+        return []
+    n, hits = len(folds), _per_seed(right)
+    found = []
+    for fold, size in enumerate(sizes):
+        inside = _per_seed(right[:, folds == fold])
+        p = fisher_exact((inside, int(size)), (hits - inside, n - int(size)))
+        if p is not None and len(sizes) * p < UNLIKELY:
+            chance = float(len(sizes) * p)
+            found.append(
+                f"fold {fold}: {inside} of {size} right, {hits - inside} of {n - size} elsewhere; "
+                f"by chance alone one in {1 / chance:,.0f} entries would show that"
+            )
+    return found
+
+
+def _per_seed(right: NDArray[np.bool_]) -> int:
+    """Return the mean number of hits (S, n) of a seed, halves up, so that parts still fit the whole."""
+    seeds = len(right)
+    return (2 * int(right.sum()) + seeds) // (2 * seeds)
+
+
+def _high(right: NDArray[np.bool_]) -> list[str]:
+    accuracy = float(right.mean())
+    if accuracy <= HIGH_ACCURACY:
+        return []
+    return [f"accuracy {accuracy:.1%}: above 95 % the way to it should be public"]

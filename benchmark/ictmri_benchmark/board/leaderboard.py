@@ -1,0 +1,323 @@
+"""The leaderboard: every entry rescored from its predictions, ranks as intervals, one offline page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
+from ictmri.io.files import canonical_json, sha256_file, write_text
+from ictmri.io.resources import shipped
+from ictmri_benchmark.board.entry import Entry, load_entry
+from ictmri_benchmark.board.flags import review_flags
+from ictmri_benchmark.board.ledger import Event, ledger_path, ledger_problems, read_ledger
+from ictmri_benchmark.board.ranking import (
+    PAIR_COLUMNS,
+    Contender,
+    Pair,
+    compare_pairs,
+    rank,
+    resolution,
+)
+from ictmri_benchmark.board.submission import binding_problems, is_run, is_stored
+from ictmri_benchmark.score import protocol
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.report import Report, score
+
+_UNRANKED: Final = "test-fold"
+SHOWN_MISSED: Final = 20
+"""Cases listed as the hardest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    folder: Path
+    entry: Entry
+    predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    folder: Path
+    slug: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    folder: Path
+    entry: Entry
+    predictions: Predictions
+    report: Report
+
+    @property
+    def ranked(self) -> bool:
+        return self.entry.selection != _UNRANKED
+
+    @property
+    def value(self) -> float:
+        return float(self.report.content["pooled"][protocol.RANK_KEY]["value"])
+
+
+def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
+    """Rescore every entry of a folder and rank them.
+
+    Entries for another cohort or other folds are listed with the reason and not scored. What was submitted
+    stands in the ledger beside the folder; runs of ``ictmri reproduce`` may lie beside it, under any name.
+
+    Args:
+        entries: folder with one folder an entry: entry.yaml, predictions.csv, report.json.
+        cohort: the fold table that holds the labels.
+        synthetic: marks the board of a phantom.
+
+    Returns:
+        The content of leaderboard.json.
+
+    Raises:
+        InputError: an entry is not valid, or its report is not what its predictions give.
+    """
+    events = read_ledger(ledger_path(entries))
+    loaded, refused = _load(entries, cohort, strict=bool(events))
+    if not loaded and not refused:
+        raise InputError(str(entries), ["no entry in this folder"], _where_entries_are(entries))
+    if events:
+        _compare_with_ledger(entries, loaded, refused, events)
+    scored, ranked = _scored(cohort, loaded, synthetic=synthetic)
+    _compare_with_stored(entries, scored)
+    shown = sorted(scored, key=lambda s: (not s.ranked, -s.value, s.entry.slug))
+    return {
+        "schema": protocol.LEADERBOARD_SCHEMA,
+        "benchmark": {"name": protocol.BENCHMARK, "version": protocol.VERSION},
+        "cohort": cohort.name,
+        "synthetic": synthetic,
+        "n_cases": len(cohort.rows),
+        "rank_key": protocol.RANK_KEY,
+        "digests": {"splits": cohort.sha256, "labels": cohort.labels_sha256},
+        "entries": [_row(s, ranked.places, _flags(s, scored, cohort)) for s in shown] + _reported(),
+        "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
+        "resolution": resolution(len(cohort.rows), ranked.draws),
+        "missed": _missed(cohort, scored),
+        "refused": [{"slug": item.slug, "reason": item.reason} for item in refused],
+        "ledger": [asdict(event) for event in events],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    places: dict[str, Any]
+    pairs: list[Pair]
+    draws: NDArray[np.float64] | None
+
+
+def _scored(
+    cohort: FoldTable, loaded: list[_Loaded], *, synthetic: bool
+) -> tuple[list[_Scored], _Ranked]:
+    if not loaded:
+        return [], _Ranked({}, [], None)
+    drawn = bootstrap(cohort, [item.predictions.labels for item in loaded])
+    scored = [
+        _Scored(
+            item.folder,
+            item.entry,
+            item.predictions,
+            score(item.predictions, cohort, drawn, synthetic=synthetic, entry=place),
+        )
+        for place, item in enumerate(loaded)
+    ]
+    columns = [place for place, item in enumerate(scored) if item.ranked]
+    if not columns:
+        return scored, _Ranked({}, [], None)
+    draws = drawn.headline[protocol.RANK_KEY][:, columns]
+    contenders = [
+        Contender(scored[c].entry.slug, scored[c].value, scored[c].predictions.labels)
+        for c in columns
+    ]
+    pairs = compare_pairs(cohort, contenders, draws)
+    return scored, _Ranked(rank(contenders, pairs, draws), pairs, draws)
+
+
+def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
+    """Return the cases that most entries have wrong, with the share that do, the hardest first."""
+    entries = [item for item in scored if item.ranked]
+    if not entries:
+        return []
+    truth = np.array(cohort.labels)
+    wrong = np.array([(item.predictions.labels != truth).mean(axis=0) for item in entries])
+    shares = [fmean(case) for case in wrong.T]
+    hardest = sorted(range(len(truth)), key=lambda i: (-shares[i], cohort.case_ids[i]))
+    return [
+        {"case_id": cohort.case_ids[i], "label": cohort.rows[i].label, "wrong": shares[i]}
+        for i in hardest[:SHOWN_MISSED]
+        if shares[i] > 0
+    ]
+
+
+def write_leaderboard(out: Path, board: dict[str, Any]) -> None:
+    """Write leaderboard.json and leaderboard.html; the same board gives the same bytes."""
+    from ictmri_benchmark.board.page import render_page
+
+    write_text(out / "leaderboard.json", canonical_json(board))
+    write_text(out / "leaderboard.html", render_page(board))
+
+
+def render_table(board: dict[str, Any]) -> str:
+    """Return the rescored entries as a table for the terminal."""
+    title = f"{board['cohort']}: {board['n_cases']} cases"
+    lines = [title + (", SYNTHETIC: says nothing about patients" if board["synthetic"] else ""), ""]
+    lines.append(f"{'rank':<10}{'entry':<34}{'macro F1':<24}{'accuracy':<24}")
+    for row in board["entries"]:
+        if row["report"] is None:
+            continue
+        rank = row["rank"]
+        place = f"{rank['value']} ({rank['low']}-{rank['high']})" if rank else "unranked"
+        cells = [_cell(row["report"]["pooled"][name]) for name in (protocol.RANK_KEY, "accuracy")]
+        lines.append(f"{place:<10}{row['name'][:32]:<34}{cells[0]:<24}{cells[1]:<24}".rstrip())
+    return "\n".join([*lines, *(f"refused: {r['slug']}: {r['reason']}" for r in board["refused"])])
+
+
+def _cell(metric: dict[str, float]) -> str:
+    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+
+
+def _where_entries_are(folder: Path) -> str:
+    deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
+    return f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
+
+
+def _load(folder: Path, cohort: FoldTable, *, strict: bool) -> tuple[list[_Loaded], list[_Refused]]:
+    """Read the entries of a folder; ``strict`` where it has a ledger: submissions lie under their slug."""
+    loaded: list[_Loaded] = []
+    refused: list[_Refused] = []
+    problems: list[str] = []
+    places: dict[str, str] = {}
+    for path in sorted(folder.glob("*/entry.yaml")):
+        place, name = path.parent, path.parent.name
+        if name.startswith("."):
+            continue
+        if any(part.is_symlink() for part in (place, *place.iterdir())):
+            problems.append(f"{name}: holds a link, which could lead anywhere")
+            continue
+        try:
+            entry = load_entry(path)
+            if entry.slug != name and strict and not is_run(place):
+                problems.append(f"{name}: entry.yaml calls itself {entry.slug!r}")
+                continue
+            if entry.slug in places:
+                problems.append(f"{name}: its slug {entry.slug!r} is that of {places[entry.slug]}")
+                continue
+            places[entry.slug] = name
+            unbound = binding_problems(entry, cohort)
+            if unbound:
+                refused.append(_Refused(place, entry.slug, "; ".join(unbound)))
+                continue
+            loaded.append(
+                _Loaded(place, entry, read_predictions(place / "predictions.csv", cohort))
+            )
+        except InputError as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(str(folder), problems, "correct or remove these entries")
+    return loaded, refused
+
+
+def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
+    problems = []
+    for item in scored:
+        if not is_stored(item.report, item.folder / "report.json"):
+            problems.append(f"{item.folder.name}: report.json is not what its predictions give")
+    if problems:
+        raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
+
+
+def _compare_with_ledger(
+    folder: Path,
+    loaded: list[_Loaded],
+    refused: list[_Refused],
+    events: list[Event],
+) -> None:
+    digests = {(item.folder, item.entry.slug): item.predictions.sha256 for item in loaded}
+    digests |= {
+        (item.folder, item.slug): sha256_file(item.folder / "predictions.csv")
+        for item in refused
+        if (item.folder / "predictions.csv").is_file()
+    }
+    recorded = {event.slug for event in events}
+    submitted = {
+        slug: digest
+        for (place, slug), digest in digests.items()
+        if slug in recorded or not is_run(place)
+    }
+    problems = ledger_problems(events, submitted)
+    if problems:
+        step = (
+            "run the ictmri submit or ictmri entry withdraw that was interrupted again; what nobody "
+            "submitted goes elsewhere"
+        )
+        raise InputError(str(folder), problems, step)
+
+
+def _flags(item: _Scored, scored: list[_Scored], cohort: FoldTable) -> list[str]:
+    others = {o.entry.slug: o.predictions for o in scored if o is not item}
+    return review_flags(item.predictions, cohort, others)
+
+
+def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> dict[str, Any]:
+    entry = item.entry
+    place = ranks.get(entry.slug, {})
+    return {
+        "slug": entry.slug,
+        "name": entry.method.name,
+        "level": entry.level,
+        "ranked": item.ranked,
+        "rank": place.get("rank"),
+        "tier": place.get("tier"),
+        "first_share": place.get("first_share"),
+        "behind_first": place.get("behind_first"),
+        "summary": entry.method.summary,
+        "authors": list(entry.method.authors),
+        "selection": entry.selection,
+        "tracks": list(entry.tracks),
+        "flags": flags,
+        "inputs": entry.inputs.model_dump(mode="json"),
+        "command": entry.method.command,
+        "licence": entry.method.licence,
+        "paper": entry.method.paper,
+        "code": entry.method.code,
+        "external": list(entry.external),
+        "compute": entry.compute,
+        "claimed": entry.claimed,
+        "report": item.report.content,
+    }
+
+
+def reported_rows() -> list[dict[str, Any]]:
+    """Return ``benchmark/reported.yaml``: what others print about the clinical cohort, in percent."""
+    import yaml
+
+    rows: list[dict[str, Any]] = yaml.safe_load(
+        shipped("reported.yaml").read_text(encoding="utf-8")
+    )
+    return rows
+
+
+def _reported() -> list[dict[str, Any]]:
+    """Return the rows that were only reported: about the clinical cohort, never ranked."""
+    return [
+        {
+            "slug": row.pop("slug"),
+            "name": row.pop("name"),
+            "level": "R0",
+            "ranked": False,
+            "rank": None,
+            "report": None,
+            "reported": {"cohort": "ictmri", "unit": "percent", **row},
+        }
+        for row in reported_rows()
+    ]

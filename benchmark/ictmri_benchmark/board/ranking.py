@@ -1,0 +1,166 @@
+"""What a cohort can and cannot tell about the order of the entries: never a bare rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.folds import FoldTable
+from ictmri_benchmark.board.comparison import (
+    all_pairs,
+    discordant,
+    first_shares,
+    holm,
+    mcnemar,
+    optimism,
+    permutation_tests,
+    smallest_gap,
+    tiers,
+)
+from ictmri_benchmark.score.intervals import Floats, Ints, central_rows
+from ictmri_benchmark.score.protocol import CONFIDENCE
+
+DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
+"""Shares of cases that exactly one of two entries has right, for which the smallest gap is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A ranked entry: its slug, its rank key, and its (S, N) predicted labels."""
+
+    slug: str
+    value: float
+    labels: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two entries compared, the second minus the first in macro-F1.
+
+    Attributes:
+        first: slug.
+        second: slug.
+        difference: of the rank key, with its interval.
+        p: of the permutation test, not corrected.
+        mcnemar_p: of McNemar's exact test.
+        first_only: cases that only the first has right.
+        second_only: cases that only the second has right.
+    """
+
+    first: str
+    second: str
+    difference: tuple[float, float, float]
+    p: float
+    mcnemar_p: float
+    first_only: int
+    second_only: int
+
+    def row(self) -> list[Any]:
+        """Return the pair as a row of ``leaderboard.json``."""
+        numbers = [round(number, 6) for number in (*self.difference, self.p, self.mcnemar_p)]
+        return [self.first, self.second, *numbers, self.first_only, self.second_only]
+
+
+PAIR_COLUMNS: Final = (
+    *("first", "second", "difference", "low", "high", "p", "mcnemar_p"),
+    *("first_only", "second_only"),
+)
+
+
+def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Floats) -> list[Pair]:
+    """Return every pair of contenders compared.
+
+    Args:
+        cohort: gives the labels.
+        contenders: the entries.
+        draws: (B, E) bootstrap values of the rank key.
+    """
+    pairs = all_pairs(len(contenders))
+    if not pairs:
+        return []
+    p_values = permutation_tests(cohort, [c.labels for c in contenders], pairs)
+    truth = np.array(cohort.labels)
+    columns = np.ascontiguousarray(draws.T)
+    found: list[Pair] = []
+    for first, one in enumerate(contenders[:-1]):
+        low, high = central_rows(columns[first + 1 :] - columns[first])
+        for step, other in enumerate(contenders[first + 1 :]):
+            only = discordant(truth, one.labels, other.labels)
+            difference = (other.value - one.value, float(low[step]), float(high[step]))
+            p = float(p_values[len(found)])
+            found.append(Pair(one.slug, other.slug, difference, p, mcnemar(*only), *only))
+    return found
+
+
+def rank(contenders: Sequence[Contender], pairs: Sequence[Pair], draws: Floats) -> dict[str, Any]:
+    """Return by slug: rank with interval, tier, share of draws in first place, and the first compared.
+
+    Ties share the best rank. The interval of a rank holds the central 95 % of the draws.
+    """
+    values = [contender.value for contender in contenders]
+    low, high = rank_intervals(draws)
+    shares = first_shares(draws)
+    places = {contender.slug: place for place, contender in enumerate(contenders)}
+    by_places = {(places[p.first], places[p.second]): p for p in pairs}
+    tier = tiers(values, {key: pair.p for key, pair in by_places.items()})
+    first = max(range(len(values)), key=lambda i: (values[i], -i))
+    against = _against_first(first, len(values), by_places)
+    return {
+        contender.slug: {
+            "rank": {
+                "value": 1 + sum(value > contender.value for value in values),
+                "low": int(low[place]),
+                "high": int(high[place]),
+            },
+            "tier": tier[place],
+            "first_share": shares[place],
+            "behind_first": against[place],
+        }
+        for place, contender in enumerate(contenders)
+    }
+
+
+def rank_intervals(draws: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the lowest and highest rank (E,) of the central draws (B, E); equal values share the best."""
+    ordered = np.sort(draws, axis=1)
+    n = draws.shape[1]
+    ranks = np.empty(draws.shape, dtype=np.int64)
+    for column in range(n):
+        ranks[:, column] = 1 + (ordered > draws[:, column : column + 1]).sum(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(ranks, [tail, 1 - tail], axis=0, method="inverted_cdf")
+    return low, high
+
+
+def _against_first(
+    first: int, n: int, pairs: dict[tuple[int, int], Pair]
+) -> list[dict[str, float]]:
+    """Return for each entry how far it is behind the first, tested and corrected for their number."""
+    others = [place for place in range(n) if place != first]
+    found = {place: pairs[min(first, place), max(first, place)] for place in others}
+    adjusted = dict(zip(others, holm([found[place].p for place in others]), strict=True))
+    rows = []
+    for place in range(n):
+        if place == first:
+            rows.append({"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0})
+            continue
+        value, low, high = found[place].difference
+        if place > first:
+            value, low, high = -value, -high, -low
+        p = found[place].p
+        rows.append({"value": value, "low": low, "high": high, "p": p, "p_holm": adjusted[place]})
+    return rows
+
+
+def resolution(n_cases: int, draws: Floats | None) -> dict[str, Any]:
+    """Return what the board as a whole can tell: smallest gaps, and how lucky the best may be."""
+    return {
+        "smallest_accuracy_gap": {
+            f"{share:.0%}": smallest_gap(n_cases, share) for share in DISCORDANT_SHARES
+        },
+        "optimism_of_the_best": None if draws is None else optimism(draws),
+    }

@@ -1,0 +1,283 @@
+"""``ictmri submit``: a checked and scored entry in the entries folder, and its row in the ledger.
+
+A change is first complete beside the entries under a name with a dot, then in the ledger, then in its
+place; after a kill at any point, the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
+from ictmri.io.csvfile import MAX_BYTES
+from ictmri.io.files import read_plain, sha256_bytes, write_bytes, write_text
+from ictmri.transaction import only_one
+from ictmri_benchmark.board import ledger
+from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, write_entry
+from ictmri_benchmark.board.flags import review_flags
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.protocol import OWN_LEVELS, VERSION, Level
+from ictmri_benchmark.score.report import Report, is_report_of, score
+
+CLAIM_TOLERANCE = 0.0051
+"""A claimed value may be rounded to two decimals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submission that was accepted.
+
+    Attributes:
+        folder: where it lies.
+        report: its score.
+        flags: what a person should look at, see :mod:`ictmri_benchmark.board.flags`.
+    """
+
+    folder: Path
+    report: Report
+    flags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A submission without a problem, not yet written."""
+
+    entry: Entry
+    predictions: Predictions
+    report: Report
+
+
+def check(
+    predictions: Path,
+    entry: Path,
+    cohort: FoldTable,
+    *,
+    synthetic: bool,
+    levels: Sequence[Level] = OWN_LEVELS,
+) -> Checked:
+    """Check predictions and entry as a whole and score them.
+
+    Args:
+        predictions: predictions.csv.
+        entry: entry.yaml.
+        cohort: the fold table that holds the labels.
+        synthetic: marks the report of a phantom.
+        levels: of evidence that the entry may have; all where the maintainers have taken it already.
+
+    Raises:
+        InputError: anything is wrong with either file; all problems of both are named.
+    """
+    problems: list[str] = []
+    described = read = None
+    try:
+        described = load_entry(entry)
+        problems += [f"{entry}: {problem}" for problem in binding_problems(described, cohort)]
+        if described.synthetic != synthetic:
+            problems.append(
+                f"{entry}: synthetic is {described.synthetic}, the cohort says {synthetic}"
+            )
+        if described.level not in levels:
+            problems.append(f"{entry}: level {described.level} is given by the maintainers")
+    except InputError as error:
+        problems += [f"{entry}: {problem}" for problem in error.problems]
+    try:
+        read = read_predictions(predictions, cohort)
+    except InputError as error:
+        problems += [f"{predictions}: {problem}" for problem in error.problems]
+    if described is not None and read is not None:
+        report = score(read, cohort, bootstrap(cohort, [read.labels]), synthetic=synthetic)
+        problems += [f"{entry}: {problem}" for problem in claim_problems(described, report)]
+        if not problems:
+            return Checked(described, read, report)
+    raise InputError("submission", problems, "correct both files; nothing was written")
+
+
+def submit(
+    predictions: Path,
+    entry: Path,
+    cohort: FoldTable,
+    entries: Path,
+    *,
+    synthetic: bool,
+    correcting: str = "",
+) -> Submission:
+    """Check a submission, write ``entries/<slug>/``, and add its row to the ledger beside ``entries``.
+
+    Args:
+        predictions: predictions.csv.
+        entry: entry.yaml.
+        cohort: the fold table that holds the labels.
+        entries: folder of all entries.
+        synthetic: marks the report of a phantom.
+        correcting: why an entry of the same slug is replaced; where empty, none may exist.
+
+    Raises:
+        InputError: anything is wrong; all problems of both files are named.
+    """
+    done = check(predictions, entry, cohort, synthetic=synthetic)
+    slug, digest = done.entry.slug, done.predictions.sha256
+    content = read_plain(predictions, MAX_BYTES, "give a CSV file")
+    if sha256_bytes(content) != digest:
+        raise InputError(str(predictions), ["changed while it was read"], "run the command again")
+    with only_one(entries):
+        _tidy(entries, slug)
+        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        if before is None and (run := _run_of(entries, slug)):
+            problem = "a run of ictmri reproduce has this slug"
+            raise InputError(str(run), [problem], "choose another slug in entry.yaml")
+        _refuse_unless_due(entries / slug, before, correcting)
+        part = entries / f".{slug}.part"
+        write_bytes(part / "predictions.csv", content)
+        write_text(part / "report.json", done.report.to_json())
+        write_entry(part / "entry.yaml", done.entry)
+        # After a kill behind this point the row is there already, and the folder follows now.
+        if not _is_recorded(before, digest, correcting):
+            action: ledger.Action = "corrected" if correcting else "added"
+            ledger.record(entries, action, slug, digest, correcting or "submitted")
+        _move_away(entries, slug)
+        part.rename(entries / slug)
+        _tidy(entries, slug)
+    flags = review_flags(done.predictions, cohort, _others(entries, slug, cohort))
+    return Submission(entries / slug, done.report, flags)
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether an entry is a run of ``ictmri reproduce``: made here, never submitted."""
+    return (folder / "run.json").is_file()
+
+
+def _run_of(entries: Path, slug: str) -> Path | None:
+    """Return the run that has a slug: as its folder's name, or in its entry.yaml."""
+    for folder in filter(is_run, entry_folders(entries)):
+        try:
+            own = load_entry(folder / "entry.yaml").slug
+        except InputError:  # damaged: named by the leaderboard
+            own = folder.name
+        if slug in {own, folder.name}:
+            return folder
+    return None
+
+
+def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: str) -> None:
+    known = before is not None and before.action != "withdrawn"
+    if folder.exists() and not correcting:
+        raise InputError(
+            str(folder),
+            ["an entry of this slug exists"],
+            "choose another slug in entry.yaml, or say --correct REASON to replace it",
+        )
+    if correcting and not folder.exists() and not known:
+        raise InputError(str(folder), ["there is no such entry to correct"], "leave --correct out")
+
+
+def _is_recorded(before: ledger.Event | None, digest: str, correcting: str) -> bool:
+    """Say whether the last row is the one that this command would add."""
+    if before is None or before.predictions_sha256 != digest:
+        return False
+    reason = ledger.plain_reason(correcting)
+    return not correcting or (before.action, before.reason) == ("corrected", reason)
+
+
+def _tidy(entries: Path, slug: str) -> None:
+    """Remove what a killed command left of an entry; links are refused, never followed."""
+    for name in (f".{slug}.part", f".{slug}.gone", slug):
+        if (entries / name).is_symlink():
+            problem = [f"{name} is a link, which could lead anywhere"]
+            raise InputError(str(entries), problem, "remove the link")
+        if name.startswith("."):
+            shutil.rmtree(entries / name, ignore_errors=True)
+
+
+def _move_away(entries: Path, slug: str) -> None:
+    """Take an entry out of sight in one step; a folder half removed would pass for a damaged entry."""
+    if (entries / slug).exists():
+        (entries / slug).rename(entries / f".{slug}.gone")
+
+
+def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
+    """Remove an entry's folder; its rows in the ledger stay, with the reason.
+
+    Raises:
+        InputError: there is no such entry, or no reason was given.
+    """
+    known = [folder.name for folder in entry_folders(entries)]
+    unfinished = bool(re.fullmatch(SLUG, slug)) and (entries / f".{slug}.gone").is_dir()
+    if slug not in known and not unfinished:
+        there = f"there are {', '.join(known)}" if known else "the folder has no entries"
+        raise InputError(str(entries), [f"no entry {slug!r}"], there)
+    if not reason.strip():
+        raise InputError("--reason", ["is empty"], "say why; it stands in the ledger")
+    with only_one(entries):
+        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        if before is None and is_run(entries / slug):
+            problem = f"{slug} is a run of ictmri reproduce, which nobody submitted"
+            raise InputError(str(entries), [problem], "remove its folder")
+        if before is None or before.action != "withdrawn":
+            ledger.record(entries, "withdrawn", slug, "", reason)
+        _tidy(entries, slug)
+        _move_away(entries, slug)
+        _tidy(entries, slug)
+
+
+def entry_folders(entries: Path) -> list[Path]:
+    """Return the folders of the entries by slug; links and what is unfinished are left out."""
+    return sorted(
+        path.parent
+        for path in entries.glob("*/entry.yaml")
+        if not path.parent.name.startswith(".")
+        and not any(p.is_symlink() for p in (path.parent, *path.parent.iterdir()))
+    )
+
+
+def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Predictions]:
+    """Return the predictions of the other entries, as far as they are for this cohort."""
+    found = {}
+    for folder in entry_folders(entries):
+        if folder.name == slug:
+            continue
+        try:
+            found[folder.name] = read_predictions(folder / "predictions.csv", cohort)
+        except InputError:
+            continue
+    return found
+
+
+def binding_problems(entry: Entry, cohort: FoldTable) -> list[str]:
+    """Say where an entry was made for another cohort, other folds or another protocol."""
+    problems = []
+    if entry.benchmark.cohort != cohort.name:
+        problems.append(f"benchmark.cohort is {entry.benchmark.cohort!r}, not {cohort.name!r}")
+    if entry.benchmark.splits_sha256 != cohort.sha256:
+        problems.append(f"benchmark.splits_sha256 is not that of these folds, {cohort.sha256}")
+    if entry.benchmark.version != VERSION:
+        problems.append(f"benchmark.version is {entry.benchmark.version!r}, scored is {VERSION}")
+    return problems
+
+
+def is_stored(report: Report, path: Path) -> bool:
+    """Return whether the report at a path is what its predictions give; none at all is no other one."""
+    if not path.is_file():
+        return not path.exists()
+    most = 2 * len(report.to_json().encode())
+    with path.open("rb") as stream:
+        return is_report_of(stream.read(most), report)
+
+
+def claim_problems(entry: Entry, report: Report) -> list[str]:
+    """Say where claimed values or seeds are not those of the predictions."""
+    pooled = report.content["pooled"]
+    problems = [f"claimed.{name}: no such metric" for name in entry.claimed if name not in pooled]
+    problems += [
+        f"claimed.{name} is {claimed}, recomputed is {pooled[name]['value']:.4f}"
+        for name, claimed in entry.claimed.items()
+        if name in pooled and abs(claimed - pooled[name]["value"]) > CLAIM_TOLERANCE
+    ]
+    if sorted(entry.seeds) != report.content["seeds"]:
+        problems.append(f"seeds are {list(entry.seeds)}, the file has {report.content['seeds']}")
+    return problems

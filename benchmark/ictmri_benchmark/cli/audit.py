@@ -1,0 +1,42 @@
+"""The command that audits reported numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ictmri.cli.output import echo
+
+
+def audit(
+    rows: Annotated[Path, typer.Argument(help="CSV file of reported rows.", metavar="ROWS.csv")],
+    *,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the audit there.", dir_okay=False)
+    ] = None,
+    budget: Annotated[
+        int,
+        typer.Option(
+            help="Million steps for each search of confusion matrices; 1 is about half a second.",
+            min=1,
+            max=10_000,
+        ),
+    ] = 8,
+) -> None:
+    """Ask of reported numbers whether they can be what they say they are.
+
+    Columns: name, table, precision, recall, f1, accuracy, unit (percent | fraction), decimals, n, folds
+    (5, or sizes: 49+50x4), aggregation (pooled | fold-mean), averaging (macro | weighted | micro),
+    class_counts (120+60+40+29), classes. A name and one number are needed; leave empty what is unknown.
+
+    Example: ictmri audit benchmark/audit/paper.csv --json audit.json
+    """
+    from ictmri.io.files import write_text
+    from ictmri_benchmark.audit import audit as examine
+
+    found = examine(rows, budget * 1_000_000, quiet=False)
+    echo(found.render())
+    if json_file is not None:
+        write_text(json_file, found.to_json())

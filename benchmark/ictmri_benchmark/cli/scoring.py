@@ -1,0 +1,104 @@
+"""Commands that score: evaluate, submit, leaderboard."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ictmri.cli.output import echo
+
+Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
+CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
+
+
+class Interval(StrEnum):
+    """Kinds of bootstrap intervals."""
+
+    PERCENTILE = "percentile"
+    BCA = "bca"
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    cohort: CohortName = "ictmri",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the report there.", dir_okay=False)
+    ] = None,
+    interval: Annotated[
+        Interval, typer.Option(help="Bootstrap interval; the board shows percentile.")
+    ] = Interval.PERCENTILE,
+) -> None:
+    """Score a predictions file: headline metrics with intervals, per class, by fold.
+
+    Columns: case_id,p_glioma,p_pcnsl,p_germinoma,p_rare (and seed), or case_id,prediction.
+
+    Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
+    """
+    from ictmri.io.files import write_text
+    from ictmri.lookup import find_folds
+    from ictmri_benchmark import evaluate as score
+
+    table, synthetic = find_folds(cohort)
+    report = score(predictions, table, synthetic=synthetic, interval=interval.value)
+    echo(report.render())
+    if json_file is not None:
+        write_text(json_file, report.to_json())
+
+
+def submit(
+    predictions: Predictions,
+    entry: Annotated[Path, typer.Option(help="entry.yaml that describes the method.")],
+    *,
+    cohort: CohortName = "ictmri",
+    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
+        "benchmark/entries"
+    ),
+    correct: Annotated[
+        str, typer.Option(help="Why the entry of this slug is replaced; stands in the ledger.")
+    ] = "",
+) -> None:
+    """Check a submission as a whole, score it, and write it as an entry.
+
+    Its row is added to ledger.csv beside the entries folder.
+
+    Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
+    """
+    from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.submission import submit as take
+
+    table, synthetic = find_folds(cohort)
+    done = take(predictions, entry, table, entries, synthetic=synthetic, correcting=correct)
+    echo(done.report.render())
+    for flag in done.flags:
+        echo(f"to look at: {flag}")
+    echo(f"\nEntry written: {done.folder}")
+
+
+def leaderboard(
+    out: Annotated[Path, typer.Option(help="Folder for leaderboard.json and .html.")] = Path("out"),
+    *,
+    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
+        "benchmark/entries"
+    ),
+    cohort: CohortName = "ictmri",
+) -> None:
+    """Rescore every entry from its predictions and render the leaderboard.
+
+    Example: ictmri leaderboard --entries out/demo/entries --cohort ictmri-phantom --out out
+    """
+    from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.leaderboard import (
+        build_leaderboard,
+        render_table,
+        write_leaderboard,
+    )
+
+    table, synthetic = find_folds(cohort)
+    board = build_leaderboard(entries, table, synthetic=synthetic)
+    write_leaderboard(out, board)
+    echo(render_table(board))
+    echo(f"\nLeaderboard: {out / 'leaderboard.html'}")

@@ -1,0 +1,1 @@
+"""Where else scores go: Codabench, the Hub."""

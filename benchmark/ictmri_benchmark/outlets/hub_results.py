@@ -1,0 +1,207 @@
+"""An entry's scores in the two formats of the Hugging Face Hub.
+
+``.eval_results/<slug>.yaml`` is what the Hub's own boards read; a model card carries a ``model-index``.
+Both are drawn from the report, after the entry was scored again, and both name a phantom as one.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.documents.licences import HUB_NAMES
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
+from ictmri.io.files import write_text
+from ictmri.io.yamlfile import dump_yaml
+from ictmri_benchmark.board.entry import Entry
+from ictmri_benchmark.board.submission import Checked, check, entry_folders, is_stored
+from ictmri_benchmark.score import protocol
+from ictmri_benchmark.score.report import METRIC_TITLES, SYNTHETIC_WARNING
+
+_METRIC_TYPES: Final = {
+    "macro_f1": "f1",
+    "accuracy": "accuracy",
+    "macro_recall": "recall",
+    "macro_precision": "precision",
+}
+_CODE_LICENCES: Final = frozenset(
+    {
+        "mit",
+        "apache-2.0",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "gpl-3.0",
+        "lgpl-3.0",
+        "agpl-3.0",
+        "mpl-2.0",
+    }
+)
+_REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+
+
+def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> Checked:
+    """Score an entry of a folder again.
+
+    Raises:
+        InputError: there is none of this slug, it is not valid, or its report is another one.
+    """
+    folders = {folder.name: folder for folder in entry_folders(entries)}
+    if slug not in folders:
+        there = ", ".join(folders) or "none"
+        raise InputError(str(entries), [f"no entry {slug!r}"], f"entries there: {there}")
+    place = folders[slug]
+    done = check(
+        place / "predictions.csv",
+        place / "entry.yaml",
+        cohort,
+        synthetic=synthetic,
+        levels=tuple(protocol.LEVELS),
+    )
+    stored = place / "report.json"
+    if not is_stored(done.report, stored):
+        problem = ["is not what its predictions give"]
+        raise InputError(str(stored), problem, "remove it, or score the entry again")
+    return done
+
+
+def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str = "") -> Path:
+    """Write ``out/.eval_results/<slug>.yaml`` and return its path.
+
+    Raises:
+        InputError: the dataset id or the revision is none.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    _check_names(dataset_id, revision)
+    url = _link(done.entry)
+    results = [
+        EvalResultEntry(
+            dataset_id=dataset_id,
+            task_id=name,
+            value=value["value"],
+            dataset_revision=revision or None,
+            source_url=url,
+            source_name=done.entry.method.name if url else None,
+            notes=_notes(done, value),
+        )
+        for name, value in _pooled(done)
+    ]
+    path = out / ".eval_results" / f"{done.entry.slug}.yaml"
+    write_text(path, dump_yaml(eval_result_entries_to_yaml(results)))
+    return path
+
+
+def write_model_card(out: Path, done: Checked, dataset_id: str, revision: str = "") -> Path:
+    """Write ``out/README.md``, a model card with a model-index, and return its path.
+
+    Raises:
+        InputError: the dataset id or the revision is none, or a README.md is there.
+    """
+    _check_names(dataset_id, revision)
+    path = out / "README.md"
+    if path.exists():
+        raise InputError(str(path), ["exists"], "choose another folder; copy the header by hand")
+    header = _card_data(done, dataset_id, revision).to_dict()
+    write_text(path, f"---\n{dump_yaml(header)}---\n\n" + "\n".join(_card_text(done)) + "\n")
+    return path
+
+
+def _card_data(done: Checked, dataset_id: str, revision: str) -> Any:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    bench, url = done.report.content["benchmark"], _link(done.entry)
+    kind = " (SYNTHETIC phantom)" if bench["synthetic"] else ""
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            task_name="biopsy diagnosis, pooled out-of-fold predictions",
+            dataset_type=dataset_id,
+            dataset_name=f"{bench['cohort']}{kind}",
+            dataset_revision=revision or None,
+            metric_type=_METRIC_TYPES[name],
+            metric_name=METRIC_TITLES[name],
+            metric_value=value["value"],
+            metric_args={"interval_95": [value["low"], value["high"]]},
+            source_url=url,
+            source_name=done.entry.method.name if url else None,
+        )
+        for name, value in _pooled(done)
+    ]
+    licence = done.entry.method.licence
+    known = licence.lower() if licence.lower() in _CODE_LICENCES | HUB_NAMES else None
+    return ModelCardData(
+        license=known or "other",
+        license_name=None if known else licence,
+        datasets=[dataset_id],
+        tags=["ictmri", *(["synthetic"] if bench["synthetic"] else [])],
+        model_name=done.entry.method.name,
+        eval_results=results,
+    )
+
+
+def _card_text(done: Checked) -> Iterator[str]:
+    content, method = done.report.content, done.entry.method
+    bench = content["benchmark"]
+    yield f"# {_plain(method.name)}\n"
+    yield f"{_plain(method.summary)}\n"
+    if bench["synthetic"]:
+        yield f"> SYNTHETIC: {SYNTHETIC_WARNING}\n"
+    yield "| metric | value | 95 % interval |\n|---|---|---|"
+    for name, value in _pooled(done):
+        interval = f"{value['low']:.4f} to {value['high']:.4f}"
+        yield f"| {METRIC_TITLES[name]} | {value['value']:.4f} | {interval} |"
+    yield f"\n{_notes(done)}. Research use only."
+
+
+def _pooled(done: Checked) -> list[tuple[str, dict[str, float]]]:
+    pooled = done.report.content["pooled"]
+    return [(name, pooled[name]) for name in _METRIC_TYPES]
+
+
+def _notes(done: Checked, value: dict[str, float] | None = None) -> str:
+    content, level = done.report.content, done.entry.level
+    bench = content["benchmark"]
+    said = [SYNTHETIC_WARNING] if bench["synthetic"] else []
+    said.append(
+        f"pooled out-of-fold predictions of {content['n_cases']} cases of {bench['cohort']}"
+    )
+    if value is not None:
+        said.append(f"95 % interval {value['low']:.4f} to {value['high']:.4f}")
+    if done.entry.selection == "test-fold":
+        said.append("chosen on the test folds, not ranked")
+    said.append(f"protocol {bench['name']} {bench['version']}")
+    said.append(f"evidence {level}: {protocol.LEVELS[level]}")
+    said.append(f"predictions sha256 {content['digests']['predictions']}")
+    return "; ".join(said)
+
+
+def _link(entry: Entry) -> str | None:
+    """Return where the method is described, as an address."""
+    for link in (entry.method.code, entry.method.paper):
+        for short, long in (("doi:", "https://doi.org/"), ("arXiv:", "https://arxiv.org/abs/")):
+            if link.startswith(short):
+                return long + link.removeprefix(short).strip()
+        if link:
+            return link
+    return None
+
+
+def _plain(text: str) -> str:
+    """Return text for Markdown that is neither markup nor HTML."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+!|~:@-])", r"\\\1", escaped)
+
+
+def _check_names(dataset_id: str, revision: str) -> None:
+    from ictmri.hub.cache import is_repository
+
+    if not is_repository(dataset_id):
+        step = "give the dataset's repository on the Hub"
+        raise InputError("--dataset-id", [f"{dataset_id[:100]!r} is not ORG/NAME"], step)
+    if revision and not _REVISION.fullmatch(revision):
+        step = "give a tag, a branch or a commit"
+        raise InputError("--revision", [f"{revision[:100]!r} is no revision"], step)

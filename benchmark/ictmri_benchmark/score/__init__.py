@@ -1,0 +1,1 @@
+"""Predictions scored: the protocol, its metrics and their uncertainty."""

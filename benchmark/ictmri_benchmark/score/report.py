@@ -1,0 +1,279 @@
+"""The report: one canonical JSON document, from which every view is drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASS_TITLES, CLASSES
+from ictmri.folds import FoldTable
+from ictmri.io.files import canonical_json
+from ictmri_benchmark.score import protocol
+from ictmri_benchmark.score.costs import cost_report
+from ictmri_benchmark.score.intervals import (
+    BY_CLASS,
+    Drawn,
+    bca_interval,
+    bootstrap,
+    percentile_interval,
+    percentile_intervals,
+)
+from ictmri_benchmark.score.metrics import confusion, headline, mean_over, per_class
+from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.probabilistic import probability_report
+from ictmri_benchmark.score.selective import selective_report
+from ictmri_benchmark.score.subgroups import subgroup_report
+
+METRIC_TITLES = {
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall (balanced accuracy)",
+    "macro_f1": "macro F1 (ranks the board)",
+    "accuracy": "accuracy",
+}
+_LAST_DIGITS: Final = 1e-9
+SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A score with its uncertainty; ``content`` follows the schema ``ictmri/report/1``."""
+
+    content: dict[str, Any]
+
+    def to_json(self) -> str:
+        """Return the canonical JSON text: equal inputs give equal bytes."""
+        return canonical_json(self.content)
+
+    def render(self) -> str:
+        """Return the report as a table for the terminal."""
+        return "\n".join(_rendered(self.content))
+
+
+def is_report_of(stored: bytes, report: Report) -> bool:
+    """Say whether a stored report is this one; only the last digits of its numbers may differ.
+
+    Reports are equal to the byte wherever they are made, but those of earlier releases summed otherwise.
+    """
+    if stored == report.to_json().encode():
+        return True
+    try:
+        content = json.loads(stored)
+        return canonical_json(content).encode() == stored and _alike(content, report.content)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _alike(stored: object, made: object) -> bool:
+    if isinstance(stored, dict) and isinstance(made, dict):
+        return list(stored) == list(made) and all(_alike(stored[key], made[key]) for key in made)
+    if isinstance(stored, list) and isinstance(made, list):
+        return len(stored) == len(made) and all(map(_alike, stored, made))
+    if isinstance(stored, float) and isinstance(made, float):
+        return abs(stored - made) <= _LAST_DIGITS
+    return type(stored) is type(made) and stored == made
+
+
+Interval = Literal["percentile", "bca"]
+
+
+def evaluate(
+    predictions: Path,
+    cohort: FoldTable,
+    *,
+    synthetic: bool = False,
+    n_draws: int = protocol.N_DRAWS,
+    interval: Interval = "percentile",
+) -> Report:
+    """Score a predictions file on a cohort. The labels are the cohort's, never the caller's.
+
+    Args:
+        predictions: CSV file, see :mod:`ictmri_benchmark.score.predictions`.
+        cohort: the fold table that holds the labels.
+        synthetic: marks the report of a phantom.
+        n_draws: bootstrap draws.
+        interval: of the headline metrics; the board shows ``percentile``.
+
+    Raises:
+        InputError: the file is not a valid and complete set of predictions.
+    """
+    read = read_predictions(predictions, cohort)
+    drawn = bootstrap(cohort, [read.labels], n_draws)
+    return score(read, cohort, drawn, synthetic=synthetic, interval=interval)
+
+
+def score(
+    predictions: Predictions,
+    cohort: FoldTable,
+    drawn: Drawn,
+    *,
+    synthetic: bool,
+    entry: int = 0,
+    interval: Interval = "percentile",
+) -> Report:
+    """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``."""
+    truth = np.array(cohort.labels, dtype=np.int64)
+    matrices = np.array([confusion(truth, labels) for labels in predictions.labels])
+    every, folds = predictions.probabilities, np.array(cohort.folds)
+    content = {
+        "schema": protocol.REPORT_SCHEMA,
+        "benchmark": {
+            "name": protocol.BENCHMARK,
+            "version": protocol.VERSION,
+            "cohort": cohort.name,
+            "synthetic": synthetic,
+        },
+        "n_cases": len(truth),
+        "n_draws": drawn.n_draws,
+        "interval": interval,
+        "seeds": list(predictions.seeds),
+        "pooled": _pooled(matrices, predictions, truth, drawn, entry, interval),
+        "seed_sd": _seed_sd(matrices),
+        "fold_mean": _fold_mean(predictions, cohort, truth),
+        "per_class": _per_class(matrices, drawn, entry),
+        "confusion": matrices.sum(axis=0).tolist(),
+        "probabilistic": None if every is None else probability_report(truth, every, folds),
+        "selective": None if every is None else selective_report(truth, every),
+        "cost": cost_report(matrices),
+        "subgroups": subgroup_report(cohort, predictions.labels),
+        "digests": {
+            "splits": cohort.sha256,
+            "labels": cohort.labels_sha256,
+            "predictions": predictions.sha256,
+        },
+        "warnings": _warnings(predictions, truth, synthetic=synthetic),
+    }
+    return Report(content)
+
+
+def _pooled(
+    matrices: NDArray[np.int64],
+    predictions: Predictions,
+    truth: NDArray[np.int64],
+    drawn: Drawn,
+    entry: int,
+    interval: Interval,
+) -> dict[str, dict[str, float]]:
+    values = {name: float(mean_over(found, 0)) for name, found in headline(matrices).items()}
+    pooled = {}
+    for name in protocol.HEADLINE:
+        draws = drawn.headline[name][:, entry]
+        low, high = (
+            percentile_interval(draws)
+            if interval == "percentile"
+            else bca_interval(draws, values[name], truth, predictions.labels, name)
+        )
+        pooled[name] = {"value": values[name], "low": low, "high": high}
+    return pooled
+
+
+def _seed_sd(matrices: NDArray[np.int64]) -> dict[str, float] | None:
+    """Return the sd (ddof 1) of each headline metric over the seeds, None where there is one seed."""
+    if len(matrices) == 1:
+        return None
+    return {name: stdev(values.tolist()) for name, values in headline(matrices).items()}
+
+
+def _fold_mean(
+    predictions: Predictions, cohort: FoldTable, truth: NDArray[np.int64]
+) -> dict[str, dict[str, float]]:
+    """Return mean and sd (ddof 1) over folds of each fold's mean over seeds: the paper's convention."""
+    folds = np.array(cohort.folds)
+    by_fold = [
+        headline(
+            np.array([confusion(truth[folds == k], p[folds == k]) for p in predictions.labels])
+        )
+        for k in range(cohort.n_folds)
+    ]
+    means = {n: [fmean(fold[n]) for fold in by_fold] for n in protocol.HEADLINE}
+    return {n: {"mean": fmean(v), "sd": stdev(v)} for n, v in means.items()}
+
+
+def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[str, dict[str, Any]]:
+    values = per_class(matrices)
+    support = matrices[0].sum(axis=1)
+    intervals = {n: percentile_intervals(drawn.by_class[n][:, entry]) for n in BY_CLASS}
+    return {
+        name: {
+            **{metric: fmean(values[metric][:, label]) for metric in values},
+            "support": int(support[label]),
+            "intervals": {
+                metric: [float(low[label]), float(high[label])]
+                for metric, (low, high) in intervals.items()
+            },
+        }
+        for label, name in enumerate(CLASSES)
+    }
+
+
+def _warnings(predictions: Predictions, truth: NDArray[np.int64], *, synthetic: bool) -> list[str]:
+    warnings = [SYNTHETIC_WARNING] if synthetic else []
+    support = np.bincount(truth, minlength=len(CLASSES))
+    predicted = np.bincount(predictions.labels.ravel(), minlength=len(CLASSES))
+    for name, cases, times in zip(CLASSES, support, predicted, strict=True):
+        if not cases:
+            warnings.append(f"class {name} has no case: it counts as 0 in every macro mean")
+        elif cases == 1:
+            warnings.append(f"class {name} has one case: its share of the interval has no width")
+        if cases and not times:
+            warnings.append(f"class {name} is never predicted: its precision counts as 0")
+    if predictions.ties:
+        warnings.append(f"{predictions.ties} rows have a tie: the first class of the tie counts")
+    return warnings
+
+
+def _rendered(content: dict[str, Any]) -> list[str]:
+    bench = content["benchmark"]
+    title = f"{bench['cohort']}: {content['n_cases']} cases, pooled out-of-fold"
+    lines = [title + (" (SYNTHETIC)" if bench["synthetic"] else ""), ""]
+    lines.append(f"{'metric':<34}{'value':>7}  {'95 % interval':<17}fold mean ± sd")
+    for name in protocol.HEADLINE:
+        pooled, folds = content["pooled"][name], content["fold_mean"][name]
+        interval = f"[{pooled['low']:.3f}, {pooled['high']:.3f}]"
+        spread = f"{folds['mean']:.3f} ± {folds['sd']:.3f}"
+        lines.append(f"{METRIC_TITLES[name]:<34}{pooled['value']:>7.3f}  {interval:<17}{spread}")
+    lines += ["", f"{'class':<12}{'precision':>10}{'recall':>9}{'F1':>8}{'cases':>8}   confusion"]
+    width = max(len(str(n)) for row in content["confusion"] for n in row) + 2
+    for name, row in zip(CLASSES, content["confusion"], strict=True):
+        scores = content["per_class"][name]
+        counts = "".join(f"{count:>{width}}" for count in row)
+        lines.append(
+            f"{CLASS_TITLES[name]:<12}{scores['precision']:>10.3f}{scores['recall']:>9.3f}"
+            f"{scores['f1']:>8.3f}{scores['support']:>8}   {counts}"
+        )
+    lines += [*_rendered_probabilities(content), *_rendered_subgroups(content["subgroups"])]
+    return lines + [f"note: {warning}" for warning in content["warnings"]]
+
+
+def _rendered_probabilities(content: dict[str, Any]) -> list[str]:
+    given, selective = content["probabilistic"], content["selective"]
+    if given is None:
+        return []
+    ranking = given["auroc"].get("macro")
+    shown = "" if ranking is None else f", AUROC {ranking:.3f} (mean within folds)"
+    at = ", ".join(f"{v:.3f} at {share} %" for share, v in selective["accuracy_at"].items())
+    return [
+        "",
+        f"probabilities: log-loss {given['log_loss']:.3f}, Brier {given['brier']:.3f}, "
+        f"calibration error {given['calibration_error']['macro']:.3f}{shown}",
+        f"accuracy on the most certain cases: {at} coverage",
+    ]
+
+
+def _rendered_subgroups(subgroups: dict[str, Any] | None) -> list[str]:
+    lines = []
+    for kind, groups in (subgroups or {}).items():
+        cells = [
+            f"{name} {group['accuracy']['value']:.3f} "
+            f"[{group['accuracy']['low']:.3f}, {group['accuracy']['high']:.3f}] n={group['n']}"
+            if "accuracy" in group
+            else f"{name} n={group['n']} (too few)"
+            for name, group in groups.items()
+        ]
+        lines.append(f"accuracy by {kind}: {'; '.join(cells)}")
+    return lines

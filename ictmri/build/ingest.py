@@ -1,0 +1,225 @@
+"""Every scan of a table, read and checked case by case; what is finished survives a kill."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ictmri.build.duplicates import Pair, exact_copies, near_copies, same_heads
+from ictmri.build.table import TableRow
+from ictmri.errors import ScanError
+from ictmri.io.files import write_bytes
+from ictmri.io.parallel import run_all
+from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
+from ictmri.io.volumes import pack, unpack
+from ictmri.scans.codes import CODES, Note
+from ictmri.scans.findings import Finding, finding
+from ictmri.scans.fingerprint import alike, fingerprint, values_digest
+from ictmri.scans.read import Scan, read_scan
+
+if TYPE_CHECKING:
+    from ictmri.scans.similarity import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one scan.
+
+    Attributes:
+        case_id: pseudonym.
+        notes: what was found about it.
+        detail: what a library said of it, for the owner alone.
+        facts: shape, spacing, orientation and intensities in words; empty where it could not be read.
+        orientation: e.g. ``LPS``.
+        values_sha256: see :func:`ictmri.scans.fingerprint.values_digest`.
+        acquisition: how a DICOM scan was made.
+    """
+
+    case_id: str
+    notes: list[Note]
+    detail: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    orientation: str = ""
+    values_sha256: str = ""
+    acquisition: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        """True where the scan cannot be in the cohort."""
+        return any(CODES[note.code].severity == "error" for note in self.notes)
+
+
+def ingest(
+    rows: list[TableRow],
+    ids: Mapping[str, str],
+    work: Path,
+    jobs: int | None,
+    *,
+    aligned: bool = True,
+) -> None:
+    """Convert every scan into ``work``.
+
+    Args:
+        rows: the owner's table.
+        ids: case ids by patient id.
+        work: finished cases are kept here; holds none that belong to other inputs.
+        jobs: worker processes.
+        aligned: compare each scan with the template.
+    """
+    items = ((row, ids[row.patient_id]) for row in rows)
+    waiting = [(row, case_id) for row, case_id in items if not read_record(_path(work, case_id))]
+    convert = partial(_convert, work, aligned)
+    run_all(convert, waiting, total=len(waiting), title="scans", jobs=jobs)
+
+
+def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
+    """Yield what became of each scan."""
+    for case_id in case_ids:
+        stored = needed(_path(work, case_id), facts_in, AGAIN)
+        yield Outcome(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
+
+
+def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
+    """Return what is to be told about the scans: by case, exact copies, and of them all."""
+    found: list[Finding] = []
+    digests: dict[str, str] = {}
+    orientations: Counter[str] = Counter()
+    for done in outcomes(work, case_ids):
+        found += [finding(done.case_id, *note) for note in done.notes]
+        if not done.lost:
+            digests[done.case_id] = done.values_sha256
+            orientations[done.orientation] += 1
+    found += exact_copies(digests)
+    if len(orientations) > 1:
+        shown = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
+        found.append(finding("", "mixed-axes", f"axes are stored in different orders: {shown}"))
+    return found
+
+
+def near_pairs(work: Path, case_ids: Sequence[str], jobs: int | None) -> list[Pair]:
+    """Return the pairs of cases that show the same head, among those that the template fits.
+
+    Of scans that were not compared with the template, only those are that have much the same blocks.
+    """
+    ids = sorted(case_ids)
+    quick = [case_id for case_id in ids if _blocks_path(work, case_id).is_file()]
+    if not quick:
+        able = [case_id for case_id in ids if _print_path(work, case_id).is_file()]
+        return near_copies(able, partial(_picture, work), jobs)
+    blocks = np.stack([np.load(_blocks_path(work, case_id)) for case_id in quick])
+    pairs = [(quick[first], quick[second]) for first, second in alike(blocks)]
+    involved = sorted({case_id for pair in pairs for case_id in pair})
+    look = partial(_look_again, work)
+    run_all(look, involved, total=len(involved), title="near copies", jobs=jobs)
+    known = [pair for pair in pairs if all(_print_path(work, one).is_file() for one in pair)]
+    return same_heads(known, partial(_picture, work), jobs)
+
+
+def volume_path(work: Path, case_id: str) -> Path:
+    """Return where a converted volume lies."""
+    return work / f"{case_id}.nii.gz"
+
+
+def montage_path(work: Path, case_id: str) -> Path:
+    """Return where a scan's montage lies; scans that could not be read have none."""
+    return work / f"{case_id}.webp"
+
+
+def _path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.json"
+
+
+def _print_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.npy"
+
+
+def _blocks_path(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.blocks.npy"
+
+
+def _look_again(work: Path, case_id: str) -> None:
+    """Make the print of a scan that was not compared with the template."""
+    from ictmri.scans.placement import place
+
+    image = unpack({"bytes": volume_path(work, case_id).read_bytes()})
+    _store(_print_path(work, case_id), place(image).head_print)
+
+
+def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
+    if array is not None:
+        stream = io.BytesIO()
+        np.save(stream, array)
+        write_bytes(path, stream.getvalue())
+
+
+def _picture(work: Path, case_id: str) -> Picture:
+    picture: Picture = np.load(_print_path(work, case_id))
+    return picture
+
+
+def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
+    row, case_id = item
+    made = [place(work, case_id) for place in (volume_path, montage_path, _print_path)]
+    for stale in made:
+        stale.unlink(missing_ok=True)
+    facts = asdict(_outcome(row.image, case_id, work, aligned=aligned))
+    write_record(_path(work, case_id), facts, [path for path in made if path.is_file()])
+
+
+def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
+    try:
+        scan = read_scan(path)
+    except ScanError as error:
+        return Outcome(case_id, [Note(error.code, error.reason)], detail=error.detail)
+    notes = _examined(scan, case_id, work, aligned=aligned)
+    done = Outcome(
+        case_id,
+        notes,
+        facts=_facts(scan),
+        orientation=_orientation(scan),
+        acquisition=scan.acquisition,
+    )
+    if done.lost:
+        return done
+    write_bytes(volume_path(work, case_id), pack(scan.image, case_id)["bytes"])
+    return replace(done, values_sha256=values_digest(scan.image))
+
+
+def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[Note]:
+    """Return all notes on a scan; its montage and its print are left in ``work``."""
+    from ictmri.pages.montage import montage
+    from ictmri.scans.placement import look_over
+
+    notes, placed = look_over(scan.image, aligned=aligned)
+    sure = all(note.code != "orientation-missing" for note in scan.oddities)
+    write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
+    _store(_print_path(work, case_id), placed.head_print)
+    if not aligned:
+        _store(_blocks_path(work, case_id), fingerprint(scan.image))
+    return [*scan.oddities, *notes]
+
+
+def _facts(scan: Scan) -> dict[str, str]:
+    from nibabel.affines import voxel_sizes
+
+    voxels = np.asanyarray(scan.image.dataobj)
+    spacing = " × ".join(f"{size:.2f}" for size in voxel_sizes(scan.image.affine))
+    return {
+        "Voxels": " × ".join(map(str, voxels.shape)),
+        "Spacing": f"{spacing} mm",
+        "Orientation": _orientation(scan),
+        "Intensities": f"{voxels.min():.4g} to {voxels.max():.4g}",
+    }
+
+
+def _orientation(scan: Scan) -> str:
+    from nibabel.orientations import aff2axcodes
+
+    return "".join(map(str, aff2axcodes(scan.image.affine)))

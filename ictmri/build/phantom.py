@@ -1,0 +1,142 @@
+"""``ictmri build phantom``: the synthetic cohort as a cohort folder."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ictmri.build.place import check_place
+from ictmri.build.write import CASES, Plan, assemble, finished
+from ictmri.cohort import PHANTOM, Cohort
+from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
+from ictmri.io.files import write_bytes
+from ictmri.io.parallel import run_all
+from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
+from ictmri.io.volumes import pack
+from ictmri.phantom import DEFAULT_SEED, N_CASES, PhantomCase, render, roster
+from ictmri.transaction import alone_with, opened_work
+from ictmri.version import __version__
+
+VERSION = "1.0.0"
+DEFAULT_SPACING = 2.0
+
+
+def phantom_name(seed: int, n_cases: int, n_folds: int) -> str:
+    """Return the dataset name: only the published phantom is called ``ictmri-phantom``."""
+    parts = [PHANTOM]
+    parts += [f"seed{seed}"] if seed != DEFAULT_SEED else []
+    parts += [f"n{n_cases}"] if n_cases != N_CASES else []
+    parts += [f"{n_folds}folds"] if n_folds != DEFAULT_N_FOLDS else []
+    return "-".join(parts)
+
+
+def phantom_folds(cases: list[PhantomCase], n_folds: int = DEFAULT_N_FOLDS) -> list[FoldRow]:
+    """Return the fold table of a phantom cohort."""
+    candidates = [
+        Candidate(c.case_id, c.patient_id, c.label, c.subtype, c.sex, c.age) for c in cases
+    ]
+    return assign_folds(candidates, n_folds)
+
+
+def build_phantom(
+    out: Path,
+    *,
+    seed: int = DEFAULT_SEED,
+    n_cases: int = N_CASES,
+    n_folds: int = DEFAULT_N_FOLDS,
+    spacing: float = DEFAULT_SPACING,
+    jobs: int | None = None,
+) -> Cohort:
+    """Generate a phantom cohort; the same arguments give the same bytes.
+
+    Args:
+        out: the folder to write. Finished cases are kept beside it until it is whole, so that an
+            interrupted build goes on where it stopped.
+        seed: other seeds give other cohorts.
+        n_cases: number of cases.
+        n_folds: number of folds.
+        spacing: voxel size in mm.
+        jobs: worker processes; all usable cores where None.
+
+    Raises:
+        InputError: ``out`` holds something else.
+        MissingDependencyError: the anatomical template is not installed.
+    """
+    generator: dict[str, Any] = {
+        "command": "ictmri build phantom",
+        "seed": seed,
+        "n_cases": n_cases,
+        "n_folds": n_folds,
+        "spacing_mm": spacing,
+        "ictmri": __version__,
+    }
+    check_place(out)
+    with alone_with(out):
+        done = finished(out, generator)
+        if done is not None:
+            return done
+        cases = roster(seed, n_cases)
+        work = opened_work(out, CASES, generator)
+        waiting = [case for case in cases if read_record(_record(work, case.case_id)) is None]
+        run_all(
+            partial(_render_to, work, spacing),
+            waiting,
+            total=len(waiting),
+            title="phantom",
+            jobs=jobs,
+        )
+        by_id = {case.case_id: case for case in cases}
+        plan = Plan(
+            name=phantom_name(seed, n_cases, n_folds),
+            version=VERSION,
+            synthetic=True,
+            generator=generator,
+            folds=phantom_folds(cases, n_folds),
+            configs={
+                "default": lambda row: _default_row(work, row, by_id[row.case_id]),
+                "truth": lambda row: _truth_row(work, row),
+            },
+        )
+        return assemble(out, plan)
+
+
+def _record(work: Path, case_id: str) -> Path:
+    return work / f"{case_id}.json"
+
+
+def _render_to(work: Path, spacing: float, case: PhantomCase) -> None:
+    volume = render(case, spacing=spacing)
+    image, mask = work / f"{case.case_id}.nii.gz", work / f"{case.case_id}_mask.nii.gz"
+    write_bytes(image, pack(volume.image, case.case_id)["bytes"])
+    write_bytes(mask, pack(volume.lesion_mask, "")["bytes"])
+    write_record(_record(work, case.case_id), volume.parameters, [image, mask])
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    return {"bytes": path.read_bytes(), "path": path.name}
+
+
+def _default_row(work: Path, row: FoldRow, case: PhantomCase) -> dict[str, Any]:
+    return {
+        "case_id": row.case_id,
+        "patient_id": row.patient_id,
+        "image": _stored(work / f"{row.case_id}.nii.gz"),
+        "label": row.label,
+        "subtype": case.subtype,
+        "sex": case.sex,
+        "age": case.age,
+        "fold": row.fold,
+        "synthetic": True,
+    }
+
+
+def _truth_row(work: Path, row: FoldRow) -> dict[str, Any]:
+    return {
+        "case_id": row.case_id,
+        "lesion_mask": _stored(work / f"{row.case_id}_mask.nii.gz"),
+        "parameters": json.dumps(needed(_record(work, row.case_id), facts_in, AGAIN)),
+        "fold": row.fold,
+        "synthetic": True,
+    }

@@ -1,0 +1,197 @@
+"""Pseudonyms of patients, and the link to the source's ids, which stays with the owner."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ictmri.build.identity import identity_key, one_or_two, spoiled_id
+from ictmri.build.table import TableRow
+from ictmri.errors import InputError
+from ictmri.io.csvfile import shown
+from ictmri.io.files import replacing, sha256_bytes
+
+LINK_COLUMNS: Final = ("patient_id", "case_id", "image")
+_CASE: Final = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}")
+_RESTORE: Final = (
+    "bring back the file as the build wrote it (CSV in UTF-8, ids as text); without it patients get "
+    "new case ids"
+)
+_SAME: Final = (
+    "write each patient's id as in the link file, or correct that file; if all patients are new, "
+    "choose another --out or move the link file away"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One patient of the link file."""
+
+    patient_id: str
+    case_id: str
+    image: str
+
+
+def link_path(out: Path) -> Path:
+    """Return where the link between source ids and pseudonyms is kept: beside the cohort."""
+    return out.with_name(out.name + ".link.csv")
+
+
+def pseudonyms(
+    name: str, rows: list[TableRow], digests: Mapping[str, str], link: Path
+) -> dict[str, str]:
+    """Return case ids by patient id.
+
+    New ids are dealt in an order keyed by the bytes of the scans, so that they carry neither the
+    table's order nor anything that can be worked out from a list of patient ids.
+
+    Args:
+        name: dataset name, which the ids begin with.
+        rows: the owner's table.
+        digests: SHA-256 of each patient's scan.
+        link: patients that stand in this file keep their pseudonyms.
+
+    Raises:
+        InputError: the link file is damaged, or patients of the table seem to stand in it under another
+            id: they would get new case ids.
+    """
+    links = read_link(link)
+    problems = [*_other_spelling(rows, links), *_other_id(rows, links)]
+    if problems:
+        raise InputError(str(link), problems, _SAME)
+    known = {found.patient_id: found.case_id for found in links}
+    patients = {row.patient_id for row in rows}
+    kept = {p: case_id for p, case_id in known.items() if p in patients}
+    key = sha256_bytes("\n".join(sorted(digests.values())).encode())
+    new = sorted(
+        patients - set(kept), key=lambda p: hashlib.sha256(f"{key}\n{p}".encode()).digest()
+    )
+    taken = [int(case_id.rsplit("-", 1)[1]) for case_id in known.values()]
+    first = max(taken, default=0) + 1
+    return kept | {p: f"{name}-{number:04d}" for number, p in enumerate(new, start=first)}
+
+
+def patient_pseudonym(case_id: str) -> str:
+    """Return the patient's pseudonym of a case."""
+    stem, number = case_id.rsplit("-", 1)
+    return f"{stem}-p{number}"
+
+
+def _other_spelling(rows: Sequence[TableRow], links: Sequence[Link]) -> Iterator[str]:
+    """Yield the patients of the table that stand in the link file in another spelling."""
+    known = {found.patient_id for found in links}
+    by_key = {identity_key(found.patient_id): found.patient_id for found in links}
+    for row in rows:
+        other = by_key.get(identity_key(row.patient_id))
+        if row.patient_id not in known and other is not None:
+            yield (
+                f"row {row.number} of the table: {one_or_two((row.patient_id, other))} The second is "
+                "how the link file writes it; spreadsheet programs drop leading zeros"
+            )
+
+
+def _other_id(rows: Sequence[TableRow], links: Sequence[Link]) -> Iterator[str]:
+    """Yield the patients of the table whose scan stands in the link file under an id that is gone."""
+    in_table, keys = {row.patient_id for row in rows}, {identity_key(x.patient_id) for x in links}
+    names = Counter(row.image.name for row in rows) | Counter(found.image for found in links)
+    gone = {found.image: found for found in links if found.patient_id not in in_table}
+    known = {found.patient_id for found in links}
+    for row in rows:
+        other = gone.get(row.image.name)
+        if row.patient_id in known or identity_key(row.patient_id) in keys or other is None:
+            continue
+        if names[row.image.name] == 1:
+            yield (
+                f"row {row.number} of the table: patient {shown(row.patient_id)} is new, and the link "
+                f"file has the image {row.image.name!r} under {shown(other.patient_id)}: one patient?"
+            )
+
+
+def read_link(path: Path) -> list[Link]:
+    """Return the patients of a link file, also of one that a spreadsheet program has saved.
+
+    Raises:
+        InputError: it is damaged; every problem is named.
+    """
+    if not path.is_file():
+        return []
+    header, *lines = _cells(path)
+    missing = [name for name in LINK_COLUMNS[:2] if name not in header]
+    if missing:
+        raise InputError(str(path), [f"column {name!r} is missing" for name in missing], _RESTORE)
+    links, problems = [], []
+    for number, cells in enumerate(lines, start=2):
+        if not any(cells):
+            continue
+        values = dict(zip(header, cells, strict=False))
+        found = Link(*(values.get(name, "") for name in LINK_COLUMNS))
+        problems += [f"row {number}: {text}" for text in _row_problems(found)]
+        links.append(found)
+    for column, ids in (
+        ("patient_id", Counter(found.patient_id for found in links)),
+        ("case_id", Counter(found.case_id for found in links)),
+    ):
+        problems += [f"{column} {shown(x)} stands {n} times" for x, n in ids.items() if n > 1]
+    if problems:
+        raise InputError(str(path), problems, _RESTORE)
+    return links
+
+
+def _row_problems(found: Link) -> Iterator[str]:
+    if not found.patient_id:
+        yield "patient_id is empty"
+    elif told := spoiled_id(found.patient_id):
+        yield f"patient_id {shown(found.patient_id)} {told}"
+    if not _CASE.fullmatch(found.case_id):
+        yield f"case_id {shown(found.case_id)} is none that a build gives"
+
+
+def _cells(path: Path) -> list[list[str]]:
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
+        problem = f"row {number}: not UTF-8 text, another program has saved it in another encoding"
+        raise InputError(str(path), [problem], _RESTORE) from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(str(path), [f"no CSV file ({error})"], _RESTORE) from None
+    return [[cell.strip() for cell in cells] for cells in rows] or [[]]
+
+
+def write_link(link: Path, rows: list[TableRow], ids: Mapping[str, str]) -> None:
+    """Write the link file, readable by the owner alone; earlier patients stay in it."""
+    known = {found.patient_id: found for found in read_link(link)}
+    known |= {
+        row.patient_id: Link(row.patient_id, ids[row.patient_id], row.image.name) for row in rows
+    }
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(LINK_COLUMNS)
+    writer.writerows((x.patient_id, x.case_id, x.image) for _, x in sorted(known.items()))
+    with replacing(link, mode=0o600) as part:
+        part.write_text(stream.getvalue(), encoding="utf-8")
+
+
+def owner_names(root: Path) -> dict[str, str]:
+    """Return the owner's patient and file of each case of a cohort, for his terminal alone.
+
+    Empty where no link file lies beside the cohort, or it cannot be read.
+    """
+    try:
+        links = read_link(link_path(root))
+    except (InputError, OSError):
+        return {}
+    return {x.case_id: ", ".join(filter(None, (x.patient_id, x.image))) for x in links}

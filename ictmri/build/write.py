@@ -1,0 +1,207 @@
+"""Writes a cohort folder: parquet by fold, folds, card, Croissant file and, last, the manifest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ictmri.build.place import check_place
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError
+from ictmri.folds import FoldRow, write_folds
+from ictmri.io.files import is_free, replacing, write_bytes, write_text
+from ictmri.manifest import Manifest, fingerprints, write_manifest
+from ictmri.schema import Config, features
+from ictmri.transaction import changing, close_work, work_folder
+
+if TYPE_CHECKING:
+    from ictmri.documents.facts import Facts
+
+RowOf = Callable[[FoldRow], dict[str, Any]]
+CASES: Final = "cases"
+"""Stage of a build in which the scans are converted one by one."""
+CASES_A_FILE: Final = 64
+"""Most cases in one data file: below 1 GB of clinical volumes."""
+_ROWS_A_GROUP: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new cohort folder will hold.
+
+    Attributes:
+        name: dataset name.
+        version: semantic version of the data.
+        synthetic: True for a phantom.
+        generator: what makes it; equal generators give equal folders.
+        folds: the fold table.
+        configs: by config, the function that gives a case's row.
+        extra_files: further files of the folder, relative path -> text.
+        history: versions before this one.
+    """
+
+    name: str
+    version: str
+    synthetic: bool
+    generator: dict[str, Any]
+    folds: Sequence[FoldRow]
+    configs: dict[Config, RowOf]
+    extra_files: dict[str, str] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
+    """Return the cohort at ``out`` if this generator made it and it is whole, None if none is there.
+
+    Raises:
+        InputError: something else stands there.
+    """
+    check_place(out)
+    if is_free(out):
+        return None
+    cohort = open_cohort(out)
+    if cohort.manifest.generator != generator:
+        raise InputError(
+            str(out),
+            [f"holds the cohort {cohort.name!r}, made with other inputs or settings"],
+            "choose another --out, or remove that folder first",
+        )
+    cohort.check(quick=True)
+    close_work(out, CASES)
+    return cohort
+
+
+def assemble(out: Path, plan: Plan) -> Cohort:
+    """Write a new cohort folder beside ``out`` and rename it into place when it is whole.
+
+    The work folder with the finished cases is removed then.
+    """
+    part = work_folder(out, "part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        _write(part, plan)
+    except BaseException:
+        # On a full disk, what cannot be finished must not keep the space.
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    part.rename(out.resolve())
+    close_work(out, CASES)
+    return open_cohort(out)
+
+
+def _write(part: Path, plan: Plan) -> None:
+    part.mkdir(parents=True)
+    digest = write_folds(part / "folds.csv", plan.folds)
+    for config, row_of in plan.configs.items():
+        write_config(part, config, plan.folds, row_of)
+    for name, text in plan.extra_files.items():
+        write_text(part / name, text)
+    manifest = Manifest(
+        name=plan.name,
+        version=plan.version,
+        synthetic=plan.synthetic,
+        generator=plan.generator,
+        n_cases=len(plan.folds),
+        n_folds=1 + max(row.fold for row in plan.folds),
+        folds_sha256=digest,
+        history=plan.history,
+    )
+    publish_documents(part, manifest)
+
+
+def add_config(
+    cohort: Cohort,
+    config: Config,
+    row_of: RowOf,
+    *,
+    steps: dict[str, Any],
+    leave_out: Collection[str] = (),
+    extra_files: dict[str, bytes] | None = None,
+) -> Cohort:
+    """Add a config to a cohort folder, or replace it, in one step.
+
+    Args:
+        cohort: the cohort.
+        config: the config's name.
+        row_of: gives a case's row.
+        steps: what was done to the cohort after its build, all of it.
+        leave_out: ids of cases that the config does not hold; ``steps`` should say why.
+        extra_files: further files of the folder, relative path -> content.
+    """
+    with changing(cohort.root) as draft:
+        shutil.rmtree(draft / "data" / config, ignore_errors=True)
+        rows = [row for row in cohort.folds().rows if row.case_id not in leave_out]
+        write_config(draft, config, rows, row_of)
+        for name, content in (extra_files or {}).items():
+            write_bytes(draft / name, content)
+        publish_documents(draft, replace(cohort.manifest, steps=steps))
+    return open_cohort(cohort.root)
+
+
+def publish_documents(root: Path, manifest: Manifest, facts: Facts | None = None) -> None:
+    """Write the card, the Croissant file and, last, the manifest that vouches for every file.
+
+    Args:
+        root: the cohort folder.
+        manifest: its manifest; the files are recorded anew.
+        facts: what is known about the cohort; what ships with the package where None.
+    """
+    from ictmri.documents.croissant import render_croissant
+    from ictmri.documents.dataset_card import render_card
+    from ictmri.documents.facts import load_facts
+    from ictmri.documents.facts_from_data import informed
+
+    recorded = replace(manifest, files=fingerprints(root))
+    told = informed(facts or load_facts(manifest), root, manifest)
+    documents = {
+        "README.md": render_card(root, recorded, told),
+        "croissant.json": render_croissant(recorded, told),
+    }
+    for name, text in documents.items():
+        write_text(root / name, text)
+    files = recorded.files | fingerprints(root, only=documents)
+    write_manifest(root, replace(recorded, files=dict(sorted(files.items()))))
+
+
+def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: RowOf) -> None:
+    """Write a config's parquet files, a few cases in memory at a time.
+
+    A fold is one file, or several equal ones where it is large: readers may take a whole file into
+    memory. Their number depends on the folds alone, so that it never changes for a cohort.
+    """
+    by_fold: dict[int, list[FoldRow]] = {}
+    for row in folds:
+        by_fold.setdefault(row.fold, []).append(row)
+    for fold, rows in sorted(by_fold.items()):
+        n = -(-len(rows) // CASES_A_FILE)
+        for k in range(n):
+            path = root / "data" / config / f"fold{fold}-{k:05d}-of-{n:05d}.parquet"
+            part = rows[k * len(rows) // n : (k + 1) * len(rows) // n]
+            _write_parquet(path, config, map(row_of, part))
+
+
+def _write_parquet(path: Path, config: Config, rows: Iterable[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    typed = features(config)
+    schema = typed.arrow_schema
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="none") as writer:
+        for group in _grouped(rows):
+            encoded = [typed.encode_example(row) for row in group]
+            columns = {name: [row[name] for row in encoded] for name in typed}
+            writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == _ROWS_A_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

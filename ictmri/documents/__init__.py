@@ -1,0 +1,1 @@
+"""What is written about a cohort: card, datasheet, checklists, Croissant, tables."""

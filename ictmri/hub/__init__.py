@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: releases fetched, kept and checked."""

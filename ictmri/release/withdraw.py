@@ -1,0 +1,154 @@
+"""A new version of a cohort without some of its cases; the folds of all others stay."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.build.pseudonyms import link_path
+from ictmri.build.successor import take_over_link
+from ictmri.build.write import publish_documents, write_config
+from ictmri.changes import FILE_NAME as CHANGES
+from ictmri.changes import changes_text, revised
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.errors import InputError, nearest
+from ictmri.folds import FoldRow, write_folds
+from ictmri.io.files import is_free, write_text
+from ictmri.scans.findings import FILE_NAME as FINDINGS
+from ictmri.scans.findings import findings_text, read_findings
+from ictmri.transaction import alone_with, changing, work_folder
+
+REASONS: Final = {
+    "consent": "Withdrawn: consent was taken back.",
+    "duplicate": "Withdrawn: the patient was in the cohort twice.",
+    "diagnosis": "Withdrawn: the diagnosis was revised or is in doubt.",
+    "quality": "Withdrawn: the scan cannot be used.",
+    "other": "Withdrawn.",
+}
+"""Why a case may leave: fixed texts, so that nothing about a person is written down."""
+
+
+def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Cohort:
+    """Write the next major version of a cohort without some cases; the old folder stays as it is.
+
+    Args:
+        cohort: any cohort folder.
+        case_ids: who leaves.
+        reason: a key of :data:`REASONS`.
+        out: folder of the new version.
+
+    Raises:
+        InputError: unknown cases or reason, ``out`` is taken, or a fold would be empty.
+    """
+    rows = cohort.folds().rows
+    kept = [row for row in rows if row.case_id not in set(case_ids)]
+    _check(cohort, rows, kept, case_ids, reason, out)
+    change = REASONS[reason] + " The folds of all other cases are unchanged."
+    with alone_with(out):
+        part = work_folder(out, "part")
+        part.mkdir(parents=True)
+        digest = write_folds(part / "folds.csv", kept)
+        for config in cohort.manifest.configs:
+            write_config(part, config, kept, _in_order(cohort.rows(config)))  # type: ignore[arg-type]
+        _copy_the_rest(cohort, part, {row.case_id for row in kept})
+        manifest = replace(
+            revised(cohort.manifest, "major", change, cases=case_ids),
+            n_cases=len(kept),
+            folds_sha256=digest,
+        )
+        write_text(part / CHANGES, changes_text(manifest))
+        publish_documents(part, manifest)
+        if link_path(cohort.root).is_file():
+            # Who left keeps his case id there, and the others' names are hunted for when it is published.
+            take_over_link(cohort, out)
+        part.rename(out)
+    return open_cohort(out)
+
+
+def add_erratum(cohort: Cohort, text: str, case_ids: list[str]) -> Cohort:
+    """Add an erratum to a cohort: the next patch version, the same data.
+
+    Args:
+        cohort: the cohort; changed in place.
+        text: what readers must know.
+        case_ids: the cases that it concerns; may be empty.
+
+    Raises:
+        InputError: unknown cases, or no text.
+    """
+    problems = _unknown(cohort.folds().case_ids, case_ids)
+    if not text.strip():
+        problems.append("the text of the erratum is empty")
+    if problems:
+        raise InputError("erratum", problems, "nothing was written")
+    with alone_with(cohort.root), changing(cohort.root) as draft:
+        manifest = revised(cohort.manifest, "patch", f"Erratum: {text.strip()}", cases=case_ids)
+        write_text(draft / CHANGES, changes_text(manifest))
+        publish_documents(draft, manifest)
+    return open_cohort(cohort.root)
+
+
+def _check(
+    cohort: Cohort,
+    rows: tuple[FoldRow, ...],
+    kept: list[FoldRow],
+    case_ids: list[str],
+    reason: str,
+    out: Path,
+) -> None:
+    problems = _unknown([row.case_id for row in rows], case_ids)
+    if not case_ids:
+        problems.append("no case was named")
+    if reason not in REASONS:
+        problems.append(f"unknown reason {reason!r}; choose {', '.join(REASONS)}")
+    if not is_free(out):
+        problems.append(f"{out} is taken: a version is never written over another")
+    emptied = {row.fold for row in rows} - {row.fold for row in kept}
+    problems += [f"fold {fold} would be empty" for fold in sorted(emptied)]
+    if problems:
+        raise InputError("withdraw", problems, "correct these; nothing was written")
+    cohort.check()
+
+
+def _unknown(known: list[str], case_ids: list[str]) -> list[str]:
+    return [
+        f"no case {case_id!r} in the cohort{nearest(case_id, known)}"
+        for case_id in case_ids
+        if case_id not in set(known)
+    ]
+
+
+def _in_order(stored: Iterator[dict[str, Any]]) -> Callable[[FoldRow], dict[str, Any]]:
+    """Return a function that finds rows in a stream that has them in the same order, and more."""
+
+    def row_of(row: FoldRow) -> dict[str, Any]:
+        return next(found for found in stored if found["case_id"] == row.case_id)
+
+    return row_of
+
+
+def _copy_the_rest(cohort: Cohort, part: Path, kept: set[str]) -> None:
+    """Copy what else the folder holds about the cases that stay."""
+    findings = [f for f in read_findings(cohort.root) if not f.case_id or f.case_id in kept]
+    if (cohort.root / FINDINGS).is_file():
+        write_text(part / FINDINGS, findings_text(findings))
+    acquisition = cohort.root / "acquisition.csv"
+    if acquisition.is_file():
+        write_text(part / acquisition.name, _rows_of(acquisition.read_text(encoding="utf-8"), kept))
+    for boxes in sorted(cohort.root.glob("boxes/*.jsonl")):
+        lines = boxes.read_text(encoding="utf-8").splitlines(keepends=True)
+        mine = [line for line in lines if json.loads(line)["case_id"] in kept]
+        write_text(part / "boxes" / boxes.name, "".join(mine))
+
+
+def _rows_of(table: str, kept: set[str]) -> str:
+    header, *rows = csv.reader(io.StringIO(table))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([header, *(row for row in rows if row[0] in kept)])
+    return stream.getvalue()

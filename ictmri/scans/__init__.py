@@ -1,0 +1,1 @@
+"""One scan: read, examined, and what was found."""

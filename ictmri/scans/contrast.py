@@ -1,0 +1,202 @@
+"""What a name says about contrast: the words of a series, a file, a folder or an agent's field."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from importlib import resources
+from typing import Any, Final, Literal
+
+import yaml
+
+Said = Literal["with", "without", "both", "nothing"]
+
+MAX_LETTERS: Final = 256
+"""Of a longer name only so much is read; DICOM allows 64."""
+_LONG: Final = 6
+"""A known word of so many letters is found inside an unknown one (``kontrastmittelgabe``)."""
+_SHORT: Final = r"(c|ce|k|km|mdc|pdc|civ|iv|gd|gad\w*|[ck]ontrast\w*)"
+_SIGNS: Final = (
+    (r"(?<![a-z])sub-?\d+", " "),
+    (r"\+/-|±", " wwo "),
+    (r"\bw\s*/\s*o(ut)?(?![a-z])", " without "),
+    (r"\bw\s*(/|&|\+|and)?\s*wo\b", " wwo "),
+    (r"\bw\s*/(?!\w+/)\s*", " with "),
+    (r"(?<![a-z0-9])([sc])\.\s?(?=m\.\s?d\.\s?c(?![a-z0-9]))", r"\1/"),
+    (r"(?<![a-z0-9])m\.\s?d\.\s?c(?![a-z0-9])\.?", "mdc "),
+    (rf"(?<![a-z0-9/])s\s*/\s*(?={_SHORT}\b)", " without "),
+    (rf"(?<![a-z0-9/])c\s*/\s*(?={_SHORT}\b)", " with "),
+    # Catalan; Philips calls every other series SENSE.
+    (r"(?<![a-z])sense[\s_.-]+(?=contrast|gadolini(?![a-z]))", " without "),
+    (r"(?<![a-z])native?[\s_.-]*space(?![a-z])", " space "),
+    (r"(?<![\w.])0(\s*ml)?\s+(?=gd|gad|km|contrast)", " without "),
+    (r"(?<![a-z0-9])o\.?[\s_]*(?=km\b)", " without "),
+    (r"(?<![a-z0-9])m\.?[\s_]*(?=km\b)", " with "),
+    (rf"\+[\s_]*{_SHORT}(?![a-z0-9])", " with gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}[\s_]*\+(?!\w)", r" \1 with gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}\s?-(?=_|\s*$)", r" \1 without gad "),
+    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}-(?=\s)", r" \1 without gad "),
+    # A dash between spaces may part words or mean minus.
+    (rf"\s-\s+{_SHORT}(?![a-z0-9])", " wwo "),
+    (rf"(?:(?<=\s)|^)-{_SHORT}(?![a-z0-9])", " without gad "),
+    (r"\bwith(out)?\s+c\b", r" with\1 gad "),
+)
+"""Signs that stand for words, by pattern, in this order."""
+
+
+_ROLES: Final = {
+    "agent": "A",
+    "agent_of_t1": "A",
+    "agent_beside_t1": "a",
+    "before": "B",
+    "before_of_t1": "B",
+    "after": "P",
+    "without": "o",
+    "con": "k",
+    "with": "w",
+    "negation": "n",
+    "free": "f",
+    "both": "2",
+    "conjunction": "&",
+    "filler": ".",
+    "other_matter": "x",
+    "other_contrast": "c",
+    "t1": "1",
+}
+"""List of words -> the letter that stands for such a word in a phrase."""
+_AGENT: Final = r"[.a]*[Aak][Aa.]*"
+_PHRASE: Final = re.compile(
+    rf"(?P<other>[BPowk]\.*x|cA|1ax|A[Aa.]*(?=B))"
+    rf"|(?P<both>2|[wk]\.*&?\.*o|o\.*&\.*[wk])"
+    rf"|(?P<without>B(?:{_AGENT})?|[on](?:{_AGENT}|\.*P)|o(?=[&$])|A[Aa.]*(?:f|n(?=\$?$))|a[Aa.]*n(?=\$$))"
+    rf"|(?P<with>(?:P|w)(?:{_AGENT})|P|[wk](?=[&$])|A[Aa.]*|(?<=1)a|a(?=\$))"
+)
+"""Phrases about contrast, in letters for their words; what comes first in this order counts."""
+
+
+@cache
+def _table() -> dict[str, frozenset[str]]:
+    text = resources.files("ictmri.scans").joinpath("contrast.yaml").read_text("utf-8")
+    table: dict[str, Any] = yaml.safe_load(text)
+    return {name: frozenset(line.split()) for name, line in table.items()}
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(word for words in _table().values() for word in words if len(word) > 1)
+
+
+def _folded(text: str) -> str:
+    flat = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text[:MAX_LETTERS]))
+    flat = "".join(letter for letter in flat if not unicodedata.combining(letter))
+    # Words that camel case joins: t1PreContrast, GdT1; cT1.
+    flat = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", " ", flat)
+    return re.sub(r"(?<![A-Za-z0-9])c(?=T1)", "gad ", flat).casefold()
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a name in order, those that are written together taken apart."""
+    flat = _folded(text)
+    for sign, meaning in _SIGNS:
+        flat = re.sub(sign, meaning, flat)
+    return [word for run in re.findall(r"[^\W_]+", flat) for word in _apart(run)]
+
+
+@cache
+def _apart(run: str) -> tuple[str, ...]:
+    """Return a run of letters and digits as known words, where it is made of such; else what it is."""
+    if run in _known() or len(run) == 1:
+        return (run,)
+    for numbered in (run, run.rstrip("0123456789")):
+        split = _segmented(numbered)
+        if split:
+            return split
+    if re.fullmatch(r"t1w?(c|k)", run):
+        return "t1", "gad"
+    found = [word for word in sorted(_known(), key=len, reverse=True) if _inside(word, run)]
+    if found:
+        head, _, tail = run.partition(found[0])
+        return (*(_apart(head) if head else ()), found[0], *(_apart(tail) if tail else ()))
+    return (run,)
+
+
+def _inside(word: str, run: str) -> bool:
+    return word in run and (len(word) >= _LONG or not word.isascii())
+
+
+def _segmented(run: str) -> tuple[str, ...]:
+    """Return the fewest known words that make up a run, nothing where none do."""
+    best: list[tuple[str, ...] | None] = [(), *[None] * len(run)]
+    for end in range(1, len(run) + 1):
+        for start in range(max(0, end - 20), end):
+            before, word = best[start], run[start:end]
+            if before is None or not (word in _known() or (word.isdecimal() and start)):
+                continue
+            if best[end] is None or len(before) + 1 < len(best[end] or ()):
+                best[end] = (*before, word)
+    return best[-1] or ()
+
+
+def read_contrast(text: str) -> Said:
+    """Return what a name says: contrast was given, was not, both, or nothing about it."""
+    parts = _roles(words(text))
+    found = {match.lastgroup for match in _PHRASE.finditer(parts)} - {"other"}
+    if not found:
+        return "nothing"
+    return "both" if len(found) > 1 or "both" in found else "with" if "with" in found else "without"
+
+
+def without_contrast(pieces: list[str]) -> list[str]:
+    """Return the pieces of a name that do not belong to what it says about contrast."""
+    split = [words(piece) for piece in pieces]
+    parts = _roles([word for line in split for word in line])
+    said = {at for match in _PHRASE.finditer(parts) for at in range(*match.span())}
+    ends = [sum(map(len, split[: index + 1])) for index in range(len(split))]
+    return [
+        piece
+        for piece, line, end in zip(pieces, split, ends, strict=True)
+        if not line or not said.issuperset(range(end - len(line), end))
+    ]
+
+
+def read_agent(text: str) -> Said:
+    """Return what the field for the contrast agent says; an unknown word there is an agent's name."""
+    table = _table()
+    field = re.findall(r"[^\W_]+", _folded(text))
+    if not field or field == ["n", "a"] or set(field) <= table["agent_unknown"]:
+        return "nothing"
+    if field[0] in table["agent_none"] or re.search(r"(?<![\d.])0(\.0+)?\s*ml", text.lower()):
+        return "without"
+    said = read_contrast(text)
+    return "with" if said == "nothing" else said
+
+
+def is_t1(text: str) -> bool:
+    """Return True where a name has a word for a T1 sequence."""
+    return any(word in _table()["t1"] for word in words(text))
+
+
+def is_other_sequence(text: str) -> bool:
+    """Return True where a name has a word for a sequence that is no T1, or for a computed image."""
+    table, found = _table(), set(words(text))
+    if found & table["other_sequence"]:
+        return True
+    return bool(found & table["flair"]) and not found & table["t1"]
+
+
+def _roles(line: list[str]) -> str:
+    """Return a letter for each word of a name, see :data:`_ROLES`; ``-`` is a word that means nothing."""
+    table = _table()
+    is_t1 = any(word in table["t1"] for word in line)
+    roles_here = {
+        name: role for name, role in _ROLES.items() if is_t1 or not name.endswith("_of_t1")
+    }
+    letters = []
+    for word in line:
+        roles = (role for name, role in roles_here.items() if word in table[name])
+        role = next(roles, "-")
+        role = "A" if any(word.startswith(stem) for stem in table["agent_stem"]) else role
+        letters.append(role)
+    # Only the name of a T1 can end in a lone preposition, or in a letter for the agent.
+    return "".join(letters) + ("$" if is_t1 else "")

@@ -1,0 +1,235 @@
+"""One DICOM series to a volume: what its slices must agree on, and the array that they make."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.errors import ScanError
+from ictmri.io.volumes import plain
+from ictmri.scans.codes import Note
+from ictmri.scans.dicom_acquisition import (
+    check_attributes,
+    check_complete,
+    check_one_acquisition,
+)
+from ictmri.scans.dicom_series import Series, choose_t1ce, find_series
+from ictmri.scans.dicom_slices import Slice, quiet, read_slices
+from ictmri.scans.limits import check_size
+from ictmri.verify.privacy import VENDORS, is_plausible
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import nibabel as nib
+    from pydicom.dataset import Dataset
+
+SAME_PLACE_MM: Final = 1e-3
+OFF_PLACE_MM: Final = 0.1
+"""How far a slice may lie from its place in a regular stack, besides :data:`OFF_PLACE`."""
+OFF_PLACE: Final = 0.02
+"""The same as a share of the distance between slices."""
+SHEAR_MM: Final = 0.25
+"""How far the last slice may lie beside the first; a volume with right angles holds no shear."""
+TOLD_MM: Final = 0.01
+"""Distance from its place from which a slice is told."""
+ACQUISITION_NUMBERS: Final = {
+    "field_strength_t": ("MagneticFieldStrength",),
+    "repetition_time_ms": ("RepetitionTime",),
+    "echo_time_ms": ("EchoTime", "EffectiveEchoTime"),
+    "inversion_time_ms": ("InversionTime",),
+    "flip_angle_deg": ("FlipAngle",),
+    "slice_thickness_mm": ("SliceThickness",),
+}
+"""Column of ``acquisition.csv`` -> DICOM attributes: numbers only, nothing that could hold a name."""
+ACQUISITION_COLUMNS: Final = (*ACQUISITION_NUMBERS, "vendor", "acquisition")
+
+
+@dataclass(frozen=True, slots=True)
+class DicomScan:
+    """A volume out of a DICOM folder.
+
+    Attributes:
+        image: axes (column, row, slice) as acquired, see :func:`ictmri.io.volumes.plain`.
+        oddities: free of anything the headers said in words.
+        acquisition: numbers and vendor, see :data:`ACQUISITION_NUMBERS`.
+    """
+
+    image: nib.Nifti1Image
+    oddities: list[Note]
+    acquisition: dict[str, str]
+
+
+def read_dicom(path: Path) -> DicomScan:
+    """Read the T1-CE of a folder, or of a single file.
+
+    Raises:
+        ScanError: no series or several could be it, or it is not one regular volume.
+    """
+    with quiet():
+        found, aside = find_series(path)
+        series, doubts = choose_t1ce(found)
+        _check_size(series)
+        slices = [each for file in series.paths for each in read_slices(file)]
+        image, told = _volume(slices)
+        return DicomScan(image, aside + doubts + told, _acquisition(slices[0].header))
+
+
+def _check_size(series: Series) -> None:
+    rows, columns = (int(series.head.get(name) or 0) for name in ("Rows", "Columns"))
+    if series.slices < 2:
+        raise ScanError("one slice is no volume", code="not-one-volume")
+    check_size((columns, rows, series.slices))
+
+
+def _volume(slices: list[Slice]) -> tuple[nib.Nifti1Image, list[Note]]:
+    headers = [each.header for each in slices]
+    if any(
+        str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES" for header in headers
+    ):
+        raise ScanError("words may be written into its pixels", code="burned-in-text")
+    _check_grid(slices)
+    check_attributes(headers)
+    turn = _turn(slices)
+    slices, told = _one_a_place(slices, turn[2])
+    centre, step, uneven = _line(np.array([each.position for each in slices]), turn)
+    check_one_acquisition(slices, step)
+    check_complete(slices, step)
+    spacing = np.mean([each.spacing for each in slices], axis=0)
+    affine = np.eye(4)
+    affine[:3, :3] = turn.T * [spacing[1], spacing[0], step]
+    affine[:3, 3] = centre - turn[2] * step * (len(slices) - 1) / 2
+    return _placed(slices, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine), told + uneven
+
+
+def _check_grid(slices: list[Slice]) -> None:
+    first = slices[0]
+    if {each.pixels.shape for each in slices} != {first.pixels.shape}:
+        raise ScanError("slices of different sizes in one series", code="mixed-series")
+    if any(np.abs(each.spacing / first.spacing - 1).max() > 1e-4 for each in slices):
+        raise ScanError("pixels of different sizes in one series", code="mixed-series")
+    if any(np.abs(each.turn - first.turn).max() > 1e-3 for each in slices):
+        raise ScanError("slices of different orientations in one series", code="mixed-series")
+
+
+def _turn(slices: list[Slice]) -> NDArray[np.float64]:
+    """Return (3, 3): directions along a row, down a column and from slice to slice, at right angles."""
+    row, column = np.mean([each.turn for each in slices], axis=0)
+    left, _, right = np.linalg.svd(np.stack([row, column, np.cross(row, column)]))
+    return np.asarray(left @ right, dtype=np.float64)
+
+
+def _one_a_place(
+    slices: list[Slice], normal: NDArray[np.float64]
+) -> tuple[list[Slice], list[Note]]:
+    """Sort slices along their normal, drop exact copies, and refuse second volumes."""
+    kept: list[Slice] = []
+    for each in sorted(slices, key=lambda each: float(each.position @ normal)):
+        if not kept or np.linalg.norm(each.position - kept[-1].position) > SAME_PLACE_MM:
+            kept.append(each)
+        elif _digest(each) != _digest(kept[-1]):
+            raise ScanError(
+                "two different slices lie at the same place: more than one volume",
+                code="mixed-series",
+            )
+    if len(kept) < 2:
+        raise ScanError("one slice is no volume", code="not-one-volume")
+    dropped = len(slices) - len(kept)
+    text = f"{dropped} slices were there twice; the copies were dropped"
+    return kept, [Note("repeated-slices", text)] if dropped else []
+
+
+def _digest(each: Slice) -> tuple[bytes, tuple[float, float]]:
+    return hashlib.sha256(each.pixels.tobytes()).digest(), each.scaling
+
+
+def _line(
+    positions: NDArray[np.float64], turn: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, list[Note]]:
+    """Return the middle and the step (mm) of the straight line that slices lie on.
+
+    Raises:
+        ScanError: there is no such line, it is not their normal, or slices are missing on it.
+    """
+    steps = np.diff(positions @ turn[2])
+    _check_gaps(steps)
+    count = np.arange(len(positions)) - (len(positions) - 1) / 2
+    centre = positions.mean(axis=0)
+    along = count @ positions / (count @ count)
+    off = np.linalg.norm(positions - centre - count[:, None] * along, axis=1)
+    step = float(along @ turn[2])
+    if off.max() > max(OFF_PLACE_MM, OFF_PLACE * step):
+        shown = f"{steps.min():.3f} to {steps.max():.3f} mm"
+        text = (
+            f"the slice spacing is uneven: {shown}; a slice lies {off.max():.2f} mm off its place"
+        )
+        raise ScanError(text, code="uneven-slices")
+    shear = float(np.linalg.norm(along - step * turn[2])) * (len(positions) - 1)
+    if shear > SHEAR_MM:
+        text = f"the stack of slices is sheared: the last lies {shear:.1f} mm beside the first"
+        raise ScanError(text, code="sheared-slices")
+    text = f"the slice spacing is uneven by {off.max():.2f} mm"
+    return centre, step, [Note("slightly-uneven-slices", text)] if off.max() > TOLD_MM else []
+
+
+def _check_gaps(steps: NDArray[np.float64]) -> None:
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(steps > 1.5 * usual)
+    if len(gaps):
+        missing = int(np.round(steps[gaps] / max(usual, SAME_PLACE_MM) - 1).sum())
+        first = ", ".join(str(gap + 1) for gap in gaps[:5])
+        raise ScanError(
+            f"about {missing} slices are missing, after slice {first}", code="missing-slices"
+        )
+
+
+def _placed(slices: list[Slice], affine: NDArray[np.float64]) -> nib.Nifti1Image:
+    """Return slices as a volume (column, row, slice) of the values that their rescaling gives."""
+    import nibabel as nib
+
+    planes = [each.pixels.T for each in slices]
+    scalings = [each.scaling for each in slices]
+    if set(scalings) != {(1.0, 0.0)}:
+        planes = [a * slope + b for a, (slope, b) in zip(planes, scalings, strict=True)]
+    image = nib.Nifti1Image(np.stack(planes, axis=-1), affine)
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    return plain(image)
+
+
+def _acquisition(header: Dataset) -> dict[str, str]:
+    """Return how the scan was made, after the PS3.15 Basic Profile has emptied the header.
+
+    What passes is typed: numbers, and a vendor out of a list. No text of the header does.
+    """
+    import copy
+
+    from dicomanonymizer import anonymize_dataset
+
+    plain = copy.deepcopy(header)
+    try:
+        anonymize_dataset(plain)
+    except Exception:  # noqa: BLE001
+        # A header that the profile cannot be applied to tells nothing.
+        return {}
+    facts = {
+        column: next(
+            (n for name in names if (n := _number(plain.get(name))) and is_plausible(column, n)), ""
+        )
+        for column, names in ACQUISITION_NUMBERS.items()
+    }
+    maker = str(plain.get("Manufacturer", "")).lower()
+    facts["vendor"] = next((vendor for vendor in VENDORS if maker.startswith(vendor)), "")
+    facts["acquisition"] = {"2D": "2D", "3D": "3D"}.get(str(plain.get("MRAcquisitionType")), "")
+    return facts
+
+
+def _number(value: Any) -> str:
+    try:
+        return f"{float(value):.6g}"
+    except (TypeError, ValueError):
+        return ""

@@ -1,0 +1,144 @@
+"""Changes of a cohort folder that happen wholly or not at all, even when the process is killed.
+
+Everything unfinished lies beside the folder under a name that begins with a dot, and is finished or
+removed by the next process that works on it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.errors import InputError
+from ictmri.io.files import private_folder, refuse_links, remove_parts, write_json
+from ictmri.io.lock import locked
+from ictmri.io.states import json_mapping, kept
+from ictmri.manifest import FILE_NAME, read_manifest
+
+_STAMP: Final = "stamp.json"
+_GONE: Final = "gone"
+_BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html", "replies")
+"""Files that a build writes beside the folder."""
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Let one process at a time work on a folder; others wait."""
+    with locked(work_folder(out, "lock"), f"works on {out}"):
+        yield
+
+
+@contextmanager
+def alone_with(root: Path) -> Iterator[None]:
+    """Let one process at a time work on a cohort folder, after finishing a change that was cut off.
+
+    Raises:
+        InputError: a folder in it is a link: what is changed there would change somewhere else.
+    """
+    with only_one(root):
+        refuse_links(root)
+        _finish_change(root)
+        for stage in ("part", "draft", _GONE):
+            shutil.rmtree(work_folder(root, stage), ignore_errors=True)
+        for name in _BESIDE:
+            remove_parts(work_folder(root, "lock").parent, f"{root.resolve().name}.{name}")
+        yield
+
+
+def work_folder(out: Path, stage: str) -> Path:
+    """Return the folder beside a cohort that holds finished cases until a stage is complete.
+
+    Raises:
+        InputError: a link lies there; what is written, moved and removed would be somewhere else.
+    """
+    place = out.resolve()
+    folder = place.with_name(f".{place.name}.{stage}")
+    if folder.is_symlink():
+        raise InputError(str(folder), ["is a link, and no work of this program"], "remove the link")
+    return folder
+
+
+def opened_work(out: Path, stage: str, stamp: Any) -> Path:
+    """Return a stage's work folder, emptied where it belongs to other inputs.
+
+    It is its owner's alone: it holds pictures of the scans.
+
+    Args:
+        out: the cohort folder.
+        stage: name of the stage.
+        stamp: what the inputs are, as JSON.
+    """
+    work = work_folder(out, stage)
+    path = work / _STAMP
+    if kept(path, json_mapping) != stamp:
+        close_work(out, stage)
+        write_json(private_folder(work) / _STAMP, stamp)
+    remove_parts(private_folder(work))
+    return work
+
+
+def close_work(out: Path, stage: str) -> None:
+    """Remove a stage's work folder, if there is one."""
+    work, gone = work_folder(out, stage), work_folder(out, _GONE)
+    if work.is_dir():
+        # Renamed first: a folder half removed would pass for one that holds what its stamp says.
+        work.rename(gone)
+        shutil.rmtree(gone)
+
+
+@contextmanager
+def changing(root: Path) -> Iterator[Path]:
+    """Yield a copy of a cohort folder; what is changed in it takes effect when the block succeeds.
+
+    The copy is made of links where the disk allows it: files in it are replaced, never written into.
+    Giving the copy its final name is the moment from which the change will be finished, if need be by
+    the next process that works on the cohort.
+    """
+    draft = work_folder(root, "draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        shutil.copytree(root, draft, copy_function=_link)
+        yield draft
+    except BaseException:
+        # On a full disk, what cannot be finished must not keep the space.
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    draft.rename(work_folder(root, "change"))
+    _finish_change(root)
+
+
+def _finish_change(root: Path) -> None:
+    change = work_folder(root, "change")
+    if not change.is_dir():
+        return
+    if not (root / FILE_NAME).is_file():
+        # The cohort that was to be changed is gone.
+        shutil.rmtree(change)
+        return
+    refuse_links(change)
+    files = [path for path in change.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == FILE_NAME):
+        place = root / path.relative_to(change)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+    _remove_unlisted(root)
+    shutil.rmtree(change)
+
+
+def _remove_unlisted(root: Path) -> None:
+    """Remove data files of before that the new manifest does not list."""
+    listed = read_manifest(root).files
+    for path in (root / "data").rglob("*.parquet"):
+        if path.relative_to(root).as_posix() not in listed:
+            path.unlink()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

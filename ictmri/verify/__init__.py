@@ -1,0 +1,1 @@
+"""What may be said of a cohort: whole, private, free of leaks."""

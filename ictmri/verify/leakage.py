@@ -1,0 +1,248 @@
+"""Does something other than the voxels tell the class?
+
+Two classifiers see only what :mod:`.header_features` finds, are cross-validated on the cohort's own
+folds, and are compared with themselves on permuted labels; each feature is tested on its own, too. Labels
+are permuted within folds, so that the folds stay stratified. Because there are several tests, the p-value
+of the whole is that of the largest deviation among them (Westfall and Young's maxT, on the same
+permutations). What is found is not always a fault of the data: children have smaller heads, and smaller
+heads compress to smaller files.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError, MissingDependencyError
+from ictmri.io.parallel import run_all
+from ictmri.verify.header_features import HeaderFeatures, header_features
+
+if TYPE_CHECKING:
+    from ictmri.cohort import Cohort
+
+__all__ = [
+    "HeaderFeatures",
+    "header_features",
+    "leakage_of",
+    "leakage_report",
+    "render_leakage",
+]
+
+SCHEMA: Final = "ictmri/leakage/1"
+N_PERMUTATIONS: Final = 200
+LEVEL: Final = 0.01
+"""p-value from which a report calls a cohort suspicious."""
+N_TREES: Final = 15
+MODELS: Final = ("random forest", "logistic regression")
+_AT_ONCE: Final = 10
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def leakage_report(
+    cohort: Cohort,
+    *,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+    jobs: int | None = None,
+) -> dict[str, Any]:
+    """Test whether headers, sizes, ids, order or acquisition tell the class, see :func:`leakage_of`."""
+    return {"cohort": cohort.name} | leakage_of(
+        header_features(cohort), n_permutations=n_permutations, seed=seed, jobs=jobs
+    )
+
+
+def render_leakage(report: dict[str, Any]) -> str:
+    """Return a report as lines for the terminal; it is a question, not a verdict."""
+    verdict = (
+        "the class can be told without the voxels: look at what is below"
+        if report["suspicious"]
+        else "nothing tells the class without the voxels"
+    )
+    lines = [
+        f"leakage: {verdict} (p = {report['p_value']:.3f}, {report['n_features']} features, "
+        f"{report['n_permutations']} permutations)"
+    ]
+    lines += [
+        f"  {name}: macro-F1 {found['macro_f1']:.3f}, by chance {found['chance']['median']:.3f} "
+        f"(99 % below {found['chance']['p99']:.3f})"
+        for name, found in report["models"].items()
+    ]
+    lines += [f"  {found['name']}: p = {found['p_value']:.3f}" for found in report["features"]]
+    return "\n".join(lines)
+
+
+def leakage_of(
+    features: HeaderFeatures,
+    *,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+    jobs: int | None = None,
+) -> dict[str, Any]:
+    """Test whether features tell the class.
+
+    Args:
+        features: what the classifiers see.
+        n_permutations: permutations of the labels; 100 at least for a level of 1 %.
+        seed: of the permutations and of the forest.
+        jobs: worker processes; all usable cores where None.
+
+    Returns:
+        ``p_value`` of the whole and ``suspicious`` (it is at most :data:`LEVEL`); ``models`` with macro-F1,
+        its chance distribution and p-value; ``features``, those with a p-value (corrected for their
+        number) of at most :data:`LEVEL`, strongest first.
+
+    Raises:
+        MissingDependencyError: scikit-learn is not installed.
+        InputError: a fold has training cases of one class only.
+    """
+    _need_sklearn()
+    _refuse_one_class(features)
+    if not features.names:
+        return _report(features, np.zeros((1 + n_permutations, len(MODELS))), None)
+    labels = _permuted(features, n_permutations, seed)
+    blocks = [labels[start : start + _AT_ONCE] for start in range(0, len(labels), _AT_ONCE)]
+    scores = run_all(
+        partial(_scores, features, seed),
+        blocks,
+        total=len(blocks),
+        title="leakage",
+        unit="block",
+        jobs=jobs,
+    )
+    return _report(features, np.concatenate(scores), _between(features.values, labels))
+
+
+def _need_sklearn() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("sklearn") is None:
+        raise MissingDependencyError("Testing for leakage", "baselines")
+
+
+def _refuse_one_class(features: HeaderFeatures) -> None:
+    alone = [
+        f"fold {fold}: all training cases are of one class"
+        for fold in np.unique(features.folds)
+        if len(np.unique(features.labels[features.folds != fold])) < 2
+    ]
+    if alone:
+        raise InputError("leakage", alone, "ask this of a cohort with more cases of each class")
+
+
+def _permuted(features: HeaderFeatures, n: int, seed: int) -> Ints:
+    """Return (1 + n, cases) labels: as they are, then permuted within folds."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(features.labels, (1 + n, 1))
+    for fold in np.unique(features.folds):
+        places = np.flatnonzero(features.folds == fold)
+        labels[1:, places] = rng.permuted(labels[1:, places], axis=1)
+    return labels
+
+
+def _scores(features: HeaderFeatures, seed: int, block: Ints) -> Floats:
+    """Return (block, models) macro-F1 of the predictions out of fold."""
+    return np.array([[_macro_f1(y, p) for p in _predicted(features, y, seed)] for y in block])
+
+
+def _predicted(features: HeaderFeatures, labels: Ints, seed: int) -> list[Ints]:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    predicted = [np.zeros_like(labels) for _ in MODELS]
+    scaled = StandardScaler().fit_transform(features.values)
+    for fold in np.unique(features.folds):
+        test = features.folds == fold
+        forest = RandomForestClassifier(
+            N_TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
+        )
+        logistic = LogisticRegression(C=0.1, class_weight="balanced")
+        for model, values, out in zip(
+            (forest, logistic), (features.values, scaled), predicted, strict=True
+        ):
+            out[test] = model.fit(values[~test], labels[~test]).predict(values[test])
+    return predicted
+
+
+def _macro_f1(truth: Ints, predicted: Ints) -> float:
+    n = len(CLASSES)
+    confusion = np.bincount(n * truth + predicted, minlength=n * n).reshape(n, n)
+    support = confusion.sum(axis=0) + confusion.sum(axis=1)
+    hits = 2 * np.diagonal(confusion)
+    return float(np.mean(np.divide(hits, support, out=np.zeros(n), where=support > 0)))
+
+
+def _between(values: Floats, labels: Ints) -> Floats:
+    """Return (permutations, features): Kruskal and Wallis' spread of mean ranks between classes."""
+    ranks = np.column_stack([_ranks(column) for column in values.T])
+    ranks = (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
+    spread = np.zeros((len(labels), ranks.shape[1]))
+    for label in range(len(CLASSES)):
+        member = (labels == label).astype(np.float64)
+        size = np.maximum(member.sum(axis=1, keepdims=True), 1.0)
+        spread += (member @ ranks) ** 2 / size
+    return spread
+
+
+def _ranks(column: Floats) -> Floats:
+    """Return ranks, those of equal values averaged."""
+    _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: Floats = (ends - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def _report(features: HeaderFeatures, scores: Floats, between: Floats | None) -> dict[str, Any]:
+    tests = scores
+    if between is not None:
+        # The cube root of a chi-squared is about normal (Wilson and Hilferty 1931): comparable deviations.
+        tests = np.column_stack([scores, np.cbrt(between.max(axis=1))])
+    whole = _p_value(_standardised(tests).max(axis=1))
+    return {
+        "schema": SCHEMA,
+        "n_cases": len(features.case_ids),
+        "n_features": len(features.names),
+        "n_permutations": len(scores) - 1,
+        "p_value": whole,
+        "suspicious": whole <= LEVEL,
+        "models": {name: _against_chance(scores[:, i]) for i, name in enumerate(MODELS)},
+        "features": [] if between is None else _suspects(features.names, between),
+    }
+
+
+def _standardised(tests: Floats) -> Floats:
+    spread = tests.std(axis=0)
+    z: Floats = (tests - tests.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return z
+
+
+def _against_chance(scores: Floats) -> dict[str, Any]:
+    chance = np.quantile(scores[1:], [0.5, 0.95, 0.99])
+    return {
+        "macro_f1": round(float(scores[0]), 4),
+        "chance": {
+            name: round(float(value), 4)
+            for name, value in zip(("median", "p95", "p99"), chance, strict=True)
+        },
+        "p_value": _p_value(scores),
+    }
+
+
+def _suspects(names: list[str], between: Floats) -> list[dict[str, Any]]:
+    largest = between.max(axis=1)
+    found = []
+    for place in np.argsort(-between[0], kind="stable"):
+        p_value = _p_value(np.append(between[0, place], largest[1:]))
+        if p_value <= LEVEL:
+            found.append({"name": names[place], "p_value": p_value})
+    return found
+
+
+def _p_value(values: Floats) -> float:
+    """Return the share of all values, the first included, that reach the first."""
+    return round(float(np.mean(values >= values[0] - 1e-12)), 4)

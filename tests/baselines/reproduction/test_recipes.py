@@ -1,0 +1,321 @@
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri.io.files import canonical_json
+from ictmri.io.resources import shipped
+from ictmri.manifest import FILE_NAME
+from ictmri_baselines.backbones import BACKBONES
+from ictmri_baselines.backbones.settings import DenseNet3D
+from ictmri_baselines.diagnoser.checkpoint import load_model
+from ictmri_baselines.diagnoser.fit import Settings, read_settings
+from ictmri_baselines.methods import find_method
+from ictmri_baselines.reproduction.recipe import (
+    PROFILES,
+    Profile,
+    Recipe,
+    load_recipe,
+    merged,
+    recipe_ids,
+)
+from ictmri_baselines.reproduction.reproduce import reproduce
+from ictmri_benchmark import evaluate
+from ictmri_benchmark.board.entry import load_entry
+
+TABLES = ["table2/1", "table2/2", "table2/3", "table2/4", "table2/5", "convnext3d"]
+TABLES += [f"table3/{name}" for name in BACKBONES if name != "convnext3d"]
+
+
+def settings(name: str, profile: str) -> Settings:
+    return read_settings(load_recipe(name).settings_for(profile))
+
+
+def test_every_row_of_the_tables_is_a_recipe() -> None:
+    assert set(TABLES) <= set(recipe_ids())
+
+
+def test_every_row_is_held_against_its_row_of_the_paper() -> None:
+    printed = {row["slug"] for row in yaml.safe_load(shipped("reported.yaml").read_text())}
+    claimed = {load_recipe(name).reported for name in TABLES}
+    assert claimed == printed
+
+
+def test_the_paper_profile_is_the_printed_training() -> None:
+    """Sections 4.4 and 5 of arXiv:2602.21613, read by eye."""
+    got = settings("table2/5", "paper")
+    written_out = got.network.settings
+    assert DenseNet3D(**written_out) == DenseNet3D()
+    silent = got.network.model_copy(update={"settings": {}})
+    assert got.model_copy(update={"network": silent}) == Settings()
+    assert (got.optimisation.learning_rate, got.optimisation.weight_decay) == (5e-5, 1e-4)
+    assert (got.optimisation.batch, got.optimisation.accumulate) == (2, 2)
+    assert (got.optimisation.epochs, got.optimisation.period) == (250, 10)
+    assert (got.optimisation.clip, got.optimisation.label_smoothing) == (2.0, 0.05)
+    assert (got.network.dropout, got.network.backbone) == (0.2, "densenet3d")
+    augmentation = got.augmentation
+    assert (augmentation.flip_probability, augmentation.turn_probability) == (0.5, 0.5)
+    assert (augmentation.noise_probability, augmentation.noise_sd) == (0.15, 0.01)
+    assert (augmentation.gamma_probability, augmentation.gamma) == (0.15, (0.9, 1.1))
+
+
+@pytest.mark.parametrize("profile", ["paper", "cpu", "smoke"])
+def test_rows_of_a_table_differ_by_what_the_table_names_alone(profile: str) -> None:
+    whole = settings("table2/5", profile)
+    switches = {"localisation", "attention"}
+    for row in range(1, 5):
+        other = settings(f"table2/{row}", profile)
+        update: dict[str, object] = {"network": whole.network}
+        if (profile, row) == ("cpu", 1):
+            # The raw volume has no prior to cut around: it is seen whole, in more voxels and for as long.
+            assert (other.view.of, other.view.edge) == ("brain", 48)
+            update |= {"view": whole.view, "augmentation": whole.augmentation}
+        assert other.model_copy(update=update) == whole
+        changed = {k for k, v in other.network if v != getattr(whole.network, k)}
+        assert changed <= switches
+    for name in BACKBONES:
+        other = settings(name if name == "convnext3d" else f"table3/{name}", profile)
+        assert other.network.backbone == name
+        assert other.model_copy(update={"network": whole.network}) == whole
+
+
+def test_the_ablation_switches_are_those_of_table_2() -> None:
+    rows = [settings(f"table2/{row}", "paper").network for row in range(1, 6)]
+    assert [(r.localisation, r.attention) for r in rows] == [
+        ("none", False),
+        ("coarse", False),
+        ("coarse", True),
+        ("refined", False),
+        ("refined", True),
+    ]
+
+
+def test_what_the_paper_leaves_open_is_stated_with_a_reason() -> None:
+    for name in TABLES:
+        choices = load_recipe(name).choices
+        assert {"view", "selection", "seeds", "initialisation"} <= set(choices)
+        assert all(len(reason.split()) > 3 for reason in choices.values())
+
+
+@pytest.mark.parametrize("name", recipe_ids())
+def test_every_recipe_makes_a_valid_entry_and_the_same_predictions_twice(
+    name: str, phantom: Cohort, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name)
+    done = reproduce(recipe, phantom, tmp_path / "run", seeds=[0], profile="smoke", jobs=1)
+    entry = load_entry(done.out / "entry.yaml")
+    assert entry.slug == recipe.slug
+    assert entry.synthetic
+    assert entry.compute["recipe_sha256"] == recipe.digest("smoke")
+    again = evaluate(done.out / "predictions.csv", phantom.scored_folds(), synthetic=True)
+    assert again.to_json() == (done.out / "report.json").read_text()
+    fold = "folds/seed0-fold1.csv"
+    reproduce(recipe, phantom, tmp_path / "again", folds=[1], seeds=[0], profile="smoke", jobs=1)
+    assert (tmp_path / "again" / fold).read_bytes() == (done.out / fold).read_bytes()
+
+
+def test_a_trained_model_says_where_it_comes_from(phantom: Cohort, tmp_path: Path) -> None:
+    reproduce("table2/5", phantom, tmp_path / "run", folds=[2], seeds=[0], profile="smoke", jobs=1)
+    folder = tmp_path / "run" / "folds" / "seed0-fold2"
+    _, description = load_model(folder / "model.safetensors")
+    assert description.origin["recipe"] == "table2/5"
+    assert description.origin["fold"] == 2
+    assert description.origin["synthetic"] is True
+    assert "SYNTHETIC" in (folder / "card.md").read_text()
+    assert list(folder.glob("log/part-*/metrics.csv"))
+
+
+def test_settings_are_merged_mapping_by_mapping() -> None:
+    below = {"a": {"b": 1, "c": [1, 2]}, "d": 2}
+    assert merged(below, {"a": {"c": [3]}, "d": {"e": 1}}) == {
+        "a": {"b": 1, "c": [3]},
+        "d": {"e": 1},
+    }
+    assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 2}
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
+    text = "extends: table2/5\nname: Mine\nsettings: {network: {tap: block3}}\n"
+    mine: Recipe = load_recipe(write(tmp_path, text))
+    assert mine.id == "mine"
+    got = read_settings(mine.settings_for("paper"))
+    assert got.network.tap == "block3"
+    assert got.optimisation == Settings().optimisation
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: table2/9\n", "not found"),
+        ("extends: table2/5\nsettigns: {}\n", "settigns"),
+        ("- a\n", "not a mapping"),
+        ("extends: table2/5\nseeds: []\n", "seeds: .*at least 1"),
+        ("extends: table2/5\nseeds: [0, 0]\n", "seeds: .*twice"),
+        ("extends: table2/5\nseeds: [-1]\n", "seeds.*greater than or equal to 0"),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_recipe(write(tmp_path, text))
+
+
+def test_a_file_whose_name_is_no_name_of_an_entry_is_refused(tmp_path: Path) -> None:
+    for name in ("My recipe.yaml", "Ü.yaml", f"{'x' * 99}.yaml"):
+        (tmp_path / name).write_text("extends: table2/5\n")
+        with pytest.raises(InputError, match="rename the file"):
+            load_recipe(str(tmp_path / name))
+
+
+def test_wrong_settings_stop_a_run_before_it_begins(phantom: Cohort, tmp_path: Path) -> None:
+    text = "extends: table2/5\nsettings: {optimisation: {clip: 0}, view: {of: head}}\n"
+    with pytest.raises(InputError) as caught:
+        reproduce(write(tmp_path, text), phantom, tmp_path / "run", profile="smoke", jobs=1)
+    assert "optimisation.clip" in str(caught.value)
+    assert "view.of" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+# Which of several words wins
+
+
+def chain(name: str) -> list[dict[str, Any]]:
+    """Return the contents of a recipe's files, the one that is extended first."""
+    content = yaml.safe_load((shipped("recipes") / f"{name}.yaml").read_text())
+    parent = content.get("extends")
+    return [*([] if parent is None else chain(parent)), content]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_stands_above_all_settings_of_the_recipes_that_ship(profile: Profile) -> None:
+    for name in recipe_ids():
+        expected: dict[str, Any] = {}
+        for content in chain(name):
+            expected = merged(expected, content.get("settings", {}))
+        for content in chain(name):
+            expected = merged(expected, content.get("profiles", {}).get(profile, {}))
+        assert canonical_json(load_recipe(name).settings_for(profile)) == canonical_json(expected)
+
+
+def other(value: Any, kind: Any) -> Any:
+    """Return a value that a setting may have and has not."""
+    if isinstance(value, bool):
+        return not value
+    if value is None:
+        return 1
+    if choices := [word for word in get_args(kind) if isinstance(word, str) and word != value]:
+        return choices[0]
+    if isinstance(value, tuple):
+        return [round(one + 0.01, 3) for one in value]
+    return value + 1 if isinstance(value, int) else round(value / 2 + 0.01, 4)
+
+
+def every_leaf() -> list[tuple[str, str, Any]]:
+    """Return part, name and another value of every setting."""
+    base = settings("table2/5", "cpu")
+    special = {"backbone": "vit3d", "settings": {"width": 7}, "tap": "block3"}
+    return [
+        (part, name, special.get(name) or other(getattr(model, name), field.annotation))
+        for part, model in base
+        for name, field in type(model).model_fields.items()
+    ]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("base", ["table2/5", "light/virtual-biopsy"])
+def test_every_setting_of_a_recipe_of_ones_own_is_honoured(
+    base: str, profile: Profile, tmp_path: Path
+) -> None:
+    leaves_ = every_leaf()
+    assert len(leaves_) > 35
+    for part, name, value in leaves_:
+        text = yaml.safe_dump({"extends": base, "settings": {part: {name: value}}})
+        mine = load_recipe(write(tmp_path, text))
+        found = mine.settings_for(profile)[part][name]
+        assert found == value if not isinstance(value, dict) else value.items() <= found.items()
+
+
+def test_a_profile_of_ones_own_stands_above_ones_settings(tmp_path: Path) -> None:
+    text = """
+extends: table2/5
+settings: {optimisation: {epochs: 3, batch: 5}}
+profiles: {smoke: {optimisation: {epochs: 2}}}
+"""
+    mine = load_recipe(write(tmp_path, text))
+    for profile, epochs in (("cpu", 3), ("paper", 3), ("smoke", 2)):
+        chosen = mine.settings_for(profile)["optimisation"]
+        assert (chosen["epochs"], chosen["batch"]) == (epochs, 5)
+    assert mine.overruled("cpu") == [
+        "optimisation.epochs is 3 as the recipe says; the profile cpu of what it extends says 20",
+        "optimisation.batch is 5 as the recipe says; the profile cpu of what it extends says 8",
+    ]
+    assert (
+        "optimisation.epochs is 2 as the profile smoke of the recipe says; its settings say 3"
+        in (mine.overruled("smoke"))
+    )
+
+
+def test_the_processing_that_a_recipe_names_is_that_of_every_profile(tmp_path: Path) -> None:
+    for said in ("light", "paper"):
+        mine = load_recipe(write(tmp_path, f"extends: table2/5\nprocessing: {said}\n"))
+        assert {mine.processing_for(profile) for profile in PROFILES} == {said}
+    silent = load_recipe("table2/5")
+    assert [silent.processing_for(profile) for profile in PROFILES] == ["light", "light", "paper"]
+
+
+PAYLOAD = """
+from pathlib import Path
+Path(__file__).with_name("ran").touch()
+def method(train, labels, test, *, seed, **settings): ...
+"""
+CODE = {
+    "a method": "extends: controls/majority\nmethod: somebodys:method\n",
+    "a backbone": "extends: table2/5\nsettings: {network: {backbone: 'somebodys:method'}}\n",
+    "a backbone of a profile": (
+        "extends: table2/5\nprofiles: {smoke: {network: {backbone: 'somebodys:method'}}}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CODE)
+def test_a_recipe_says_what_it_imports_and_reading_it_imports_nothing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "somebodys.py").write_text(PAYLOAD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    recipe = load_recipe(write(tmp_path, CODE[kind]))
+    assert recipe.imports("smoke") == ["somebodys:method"]
+    for name in ("run.json", "entry.yaml", "model.safetensors", FILE_NAME):
+        folder = tmp_path / f"with {name}" / "recipes"
+        folder.mkdir(parents=True)
+        (folder.parent / name).touch()
+        with pytest.raises(InputError, match="imports somebodys:method, and lies with"):
+            load_recipe(write(folder, CODE[kind]))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shipped_recipes_import_nothing_else() -> None:
+    assert not [name for name in recipe_ids() if load_recipe(name).imports("paper")]
+
+
+@pytest.mark.parametrize("path", ["somebodys:no", "no_such:x", "os:system", "os:sep", "broken:x"])
+def test_a_method_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "somebodys.py").write_text(PAYLOAD)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=f"method {path}"):
+        find_method(path)
+
+
+@pytest.mark.parametrize("settings", [{"strenght": 1.0}, {}])
+def test_settings_that_a_method_does_not_take(settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"argument.*strength"):
+        find_method("ictmri_baselines.controls.rules:demographics", settings)

@@ -1,0 +1,202 @@
+import json
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.commandline import kill_after, run
+from support.damage import DAMAGES, damage
+from support.loopback_cluster import loopback_cluster
+
+from ictmri.cohort import Cohort
+from ictmri.errors import InputError
+from ictmri_baselines.diagnoser.checkpoint import MODEL, read_description
+from ictmri_baselines.reproduction.recipe import load_recipe
+from ictmri_baselines.reproduction.reproduce import reproduce
+from ictmri_baselines.reproduction.results import collect, render, write_results
+
+RECIPE = """
+extends: table2/5
+profiles:
+  smoke:
+    optimisation: {epochs: 60}
+    compute: {checkpoint_every: 5}
+"""
+ENTRY = ("entry.yaml", "predictions.csv", "report.json")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "table2-5.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def entry(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ENTRY}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_that_was_killed_ends_in_the_same_entry(
+    seed: int, recipe: Path, phantom: Cohort, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    undisturbed = reproduce(str(recipe), phantom, tmp_path / "whole", profile="smoke", jobs=2)
+    out = tmp_path / "killed"
+    command = ["reproduce", recipe, "--cohort", phantom.root, "--profile", "smoke", "--out", out]
+    hit = [kill_after(rng.uniform(6, 16), *command, "--jobs", "2") for _ in range(3)]
+    assert any(hit)
+    run(*command)
+    assert entry(out) == entry(undisturbed.out)
+
+
+@pytest.mark.long
+def test_a_cluster_that_loses_a_worker_gives_the_same_entry(
+    recipe: Path, phantom: Cohort, tmp_path: Path
+) -> None:
+    here = reproduce(str(recipe), phantom, tmp_path / "here", profile="smoke", jobs=1)
+    with loopback_cluster(tmp_path / "cluster") as cluster:
+        cluster.add_worker()
+        cluster.add_worker()
+        folds = tmp_path / "there" / "folds"
+        killer = threading.Thread(target=_kill_when, args=(cluster.workers[0].pid, folds))
+        killer.start()
+        there = reproduce(
+            str(recipe), phantom, folds.parent, profile="smoke", scheduler=cluster.address
+        )
+        killer.join()
+        assert cluster.workers[0].wait() == -signal.SIGKILL
+    assert entry(there.out) == entry(here.out)
+
+
+def _kill_when(pid: int, folds: Path) -> None:
+    """Kill a worker once a fold is under way."""
+    deadline = time.monotonic() + 120
+    while not list(folds.glob("*/training.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(pid, signal.SIGKILL)
+
+
+def test_damaged_states_of_a_run_are_made_again(
+    raw_phantom: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, name = tmp_path / "run", "controls/majority"
+    expected = entry(reproduce(name, raw_phantom, out, jobs=1).out)
+    capsys.readouterr()
+    for how in DAMAGES:
+        states = [out / "folds" / "seed0-fold0.csv", out / "folds" / "seed0-fold1.json"]
+        states += [] if how == "garbled" else [out / "run.json"]
+        for state in states:
+            damage(state, how)
+        for path in ENTRY:
+            damage(out / path, how)
+        assert entry(reproduce(name, raw_phantom, out, jobs=1).out) == expected
+        told = capsys.readouterr().err
+        for state in states:
+            assert f"{state} is damaged" in told
+            assert state.with_name(f"{state.name}.damaged").is_file()
+
+
+def test_a_fold_is_taken_under_the_settings_that_it_ran_with_alone(
+    phantom: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "mine.yaml", tmp_path / "run"
+    fold = out / "folds" / "seed0-fold0"
+
+    def ran(**optimisation: Any) -> dict[str, Any]:
+        settings = {"optimisation": optimisation, "view": {"edge": 16}}
+        recipe.write_text(yaml.safe_dump({"extends": "table2/5", "settings": settings}))
+        reproduce(str(recipe), phantom, out, folds=[0], seeds=[0], profile="smoke", jobs=1)
+        return dict(read_description(fold / MODEL).settings["optimisation"])
+
+    assert ran(epochs=2, learning_rate=0.5).items() >= {"epochs": 2, "learning_rate": 0.5}.items()
+    run_made = json.loads((out / "run.json").read_text())
+    assert run_made["settings"]["optimisation"]["epochs"] == 2
+    assert any(line.startswith("optimisation.epochs is 2") for line in run_made["overruled"])
+    before = fold.with_suffix(".csv").read_bytes()
+    with pytest.raises(InputError, match=r"optimisation\.epochs is 2, not 3") as caught:
+        ran(epochs=3, learning_rate=0.5)
+    assert "sha256" not in str(caught.value)
+    assert fold.with_suffix(".csv").read_bytes() == before
+    (out / "run.json").unlink()
+    capsys.readouterr()
+    assert ran(epochs=3, learning_rate=0.5)["epochs"] == 3
+    assert "seed0-fold0.csv is not of this run: this fold is done again" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def runs(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rows of the ablation and a control, finished."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("table2/1", "table2/5", "controls/majority"):
+        out = folder / name.replace("/", "-")
+        reproduce(name, phantom, out, profile="smoke", seeds=[0, 1], jobs=1)
+    return folder
+
+
+def test_the_table_holds_what_was_reported_beside_what_was_reproduced(
+    runs: Path, phantom: Cohort
+) -> None:
+    results = collect(runs, phantom)
+    text = render(results)
+    (full,) = (row for row in text.splitlines() if row.startswith("| `table2/5` | Virtual"))
+    assert "91.83 / 92.00 / 91.91 / 92.00" in full
+    (found,) = (run for run in results["runs"] if run["recipe"] == "table2/5")
+    assert f"{100 * found['pooled']['macro_f1']['value']:.1f} [" in full
+    assert "| – / – / – / 78.90 |" in text, "the later release's card gives an accuracy alone"
+    assert "SYNTHETIC" in text
+    assert "nothing about\npatients" in text
+    assert "| not run |" in text
+    (planned,) = results["planned"]
+    by_recipe = {run["recipe"]: run["pooled"]["macro_f1"]["value"] for run in results["runs"]}
+    expected = by_recipe["table2/5"] - by_recipe["table2/1"]
+    assert planned["difference"] == pytest.approx(expected, abs=1e-6)
+    assert planned["p_holm"] == planned["p"], "one comparison needs no correction"
+
+
+def test_the_table_is_written_whole_and_alike(runs: Path, phantom: Cohort, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_results(tmp_path / name, collect(runs, phantom))
+    for file in ("README.md", "results.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_published_table_is_of_the_recipes_that_ship() -> None:
+    folder = Path(__file__).parents[3] / "baselines"
+    results = json.loads((folder / "results.json").read_text())
+    assert render(results) == (folder / "README.md").read_text()
+    for run_made in results["runs"]:
+        recipe = load_recipe(run_made["recipe"])
+        assert run_made["recipe_sha256"] == recipe.digest(run_made["profile"]), recipe.id
+
+
+def test_a_folder_without_runs_gives_no_table(phantom: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no entry"):
+        collect(tmp_path, phantom)
+
+
+def test_a_run_does_not_begin_where_an_entry_was_handed_in(phantom: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "entry.yaml").write_text("slug: controls-majority\n")
+    with pytest.raises(InputError, match="handed in"):
+        reproduce("controls/majority", phantom, tmp_path, jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["entry.yaml"]
+
+
+def test_links_in_a_run_lead_nowhere_else(phantom: Cohort, tmp_path: Path) -> None:
+    (tmp_path / "sent" / "folds").mkdir(parents=True)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "sent" / "folds" / "seed0-fold0").symlink_to(tmp_path / "else")
+    with pytest.raises(InputError, match="seed0-fold0 is a link to a folder"):
+        reproduce("controls/majority", phantom, tmp_path / "sent")
+
+
+def test_a_recipe_and_all_of_them_exclude_each_other(tmp_path: Path) -> None:
+    for words in (["table2/5", "--all"], []):
+        done = run("reproduce", *words, "--out", tmp_path / "x", code=1)
+        assert "--all" in done.stderr

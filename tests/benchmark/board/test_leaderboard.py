@@ -1,0 +1,271 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.made_predictions import probabilities, write_predictions
+
+from ictmri.errors import InputError
+from ictmri.folds import FoldTable
+from ictmri_benchmark import evaluate
+from ictmri_benchmark.board.entry import (
+    BenchmarkRef,
+    Entry,
+    InputsUsed,
+    MethodInfo,
+    load_entry,
+    write_entry,
+)
+from ictmri_benchmark.board.leaderboard import build_leaderboard, render_table, write_leaderboard
+from ictmri_benchmark.board.submission import submit, withdraw_entry
+
+
+def entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
+    fields: dict[str, object] = {
+        "slug": slug,
+        "benchmark": BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256),
+        "synthetic": False,
+        "method": MethodInfo(name=slug.title(), summary="Made up.", authors=("A",), licence="MIT"),
+        "selection": "fixed-epoch",
+        "seeds": (0,),
+        "inputs": InputsUsed(image=True, prior="none", demographics=False),
+    }
+    return Entry(**(fields | changes))
+
+
+def add(folder: Path, cohort: FoldTable, described: Entry, values: np.ndarray) -> Path:
+    path = folder / described.slug
+    write_predictions(path / "predictions.csv", cohort, values)
+    write_entry(path / "entry.yaml", described)
+    return path
+
+
+@pytest.fixture
+def entries(cohort: FoldTable, tmp_path: Path) -> Path:
+    folder = tmp_path / "entries"
+    for place, skill in enumerate((0.0, 0.3, 0.6)):
+        add(folder, cohort, entry(cohort, f"skill-{place}"), probabilities(cohort, skill, place))
+    return folder
+
+
+def rescored(board: dict) -> list[dict]:
+    return [row for row in board["entries"] if row["report"] is not None]
+
+
+def test_entries_are_rescored_and_ranked(entries: Path, cohort: FoldTable) -> None:
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    rows = rescored(board)
+    assert [row["slug"] for row in rows] == ["skill-2", "skill-1", "skill-0"]
+    assert [row["rank"] for row in rows] == [{"value": k, "low": k, "high": k} for k in (1, 2, 3)]
+    for row in rows:
+        alone = evaluate(entries / row["slug"] / "predictions.csv", cohort)
+        assert row["report"] == alone.content
+    assert rows[0]["behind_first"]["value"] == 0.0
+    assert rows[1]["behind_first"]["low"] > 0
+
+
+def test_equal_entries_share_the_rank(cohort: FoldTable, tmp_path: Path) -> None:
+    for slug in ("a", "b", "c"):
+        add(tmp_path, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
+    rows = rescored(build_leaderboard(tmp_path, cohort, synthetic=False))
+    assert [row["rank"]["value"] for row in rows] == [1, 1, 1]
+
+
+def test_near_entries_have_overlapping_rank_intervals(cohort: FoldTable, tmp_path: Path) -> None:
+    predicted = probabilities(cohort, 0.4).argmax(axis=1)
+    for place in range(3):
+        near = predicted.copy()
+        near[40 * place : 40 * place + 3] = 3
+        add(tmp_path, cohort, entry(cohort, f"s{place}"), near)
+    rows = rescored(build_leaderboard(tmp_path, cohort, synthetic=False))
+    assert all(row["rank"]["low"] < 3 and row["rank"]["high"] > 1 for row in rows)
+
+
+def test_test_fold_selection_is_shown_and_not_ranked(entries: Path, cohort: FoldTable) -> None:
+    described = entry(cohort, "peeked", selection="test-fold")
+    add(entries, cohort, described, np.array(cohort.labels))
+    (row,) = [
+        row
+        for row in rescored(build_leaderboard(entries, cohort, synthetic=False))
+        if row["slug"] == "peeked"
+    ]
+    assert row["ranked"] is False
+    assert row["rank"] is None
+
+
+def test_reported_rows_are_apart_and_never_ranked(entries: Path, cohort: FoldTable) -> None:
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    reported = [row for row in board["entries"] if row["level"] == "R0"]
+    assert len(reported) == 11
+    assert all(not row["ranked"] and row["rank"] is None for row in reported)
+    printed = {row["slug"]: row["reported"]["accuracy"] for row in reported}
+    assert printed["paper-table2-5"] == 92.0
+    assert printed["card-convnext3d"] == 78.9
+
+
+def test_an_entry_for_other_folds_is_refused_with_the_reason(
+    entries: Path, cohort: FoldTable
+) -> None:
+    other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
+    add(entries, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    assert [item["slug"] for item in board["refused"]] == ["stale"]
+    assert "splits_sha256" in board["refused"][0]["reason"]
+    assert "stale" in render_table(board)
+
+
+def test_an_edited_report_is_an_error_that_names_the_entry(
+    entries: Path, cohort: FoldTable
+) -> None:
+    report = evaluate(entries / "skill-1" / "predictions.csv", cohort)
+    path = entries / "skill-1" / "report.json"
+    path.write_text(report.to_json())
+    build_leaderboard(entries, cohort, synthetic=False)
+    content = json.loads(path.read_text())
+    content["pooled"]["macro_f1"]["value"] = 0.99
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"skill-1: report\.json is not what"):
+        build_leaderboard(entries, cohort, synthetic=False)
+
+
+def test_regenerating_changes_nothing(entries: Path, cohort: FoldTable, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        board = build_leaderboard(entries, cohort, synthetic=True)
+        write_leaderboard(tmp_path / name, board)
+    for file in ("leaderboard.json", "leaderboard.html"):
+        first, second = ((tmp_path / name / file).read_bytes() for name in ("first", "second"))
+        assert first == second
+
+
+def test_submit_writes_an_entry_that_the_board_takes(cohort: FoldTable, tmp_path: Path) -> None:
+    source = add(tmp_path / "mine", cohort, entry(cohort, "mine"), probabilities(cohort, 0.4))
+    done = submit(
+        source / "predictions.csv",
+        source / "entry.yaml",
+        cohort,
+        tmp_path / "entries",
+        synthetic=False,
+    )
+    assert sorted(path.name for path in done.folder.iterdir()) == [
+        "entry.yaml",
+        "predictions.csv",
+        "report.json",
+    ]
+    assert len(rescored(build_leaderboard(tmp_path / "entries", cohort, synthetic=False))) == 1
+
+
+def test_submit_names_the_problems_of_both_files(cohort: FoldTable, tmp_path: Path) -> None:
+    wrong = entry(cohort, "mine", claimed={"macro_f1": 0.99, "f2": 0.5}, seeds=(0, 1))
+    source = add(tmp_path / "mine", cohort, wrong, probabilities(cohort, 0.4))
+    arguments = (source / "predictions.csv", source / "entry.yaml", cohort, tmp_path / "entries")
+    with pytest.raises(InputError) as caught:
+        submit(*arguments, synthetic=False)
+    text = "\n".join(caught.value.problems)
+    for part in ("claimed.macro_f1 is 0.99, recomputed is", "claimed.f2: no such", "seeds are"):
+        assert part in text
+    (source / "predictions.csv").write_text("case_id,prediction\nmini-0000,nonsense\n")
+    (source / "entry.yaml").write_text("slug: No Slug\n")
+    with pytest.raises(InputError) as caught:
+        submit(*arguments, synthetic=False)
+    text = "\n".join(caught.value.problems)
+    assert "entry.yaml: slug" in text
+    assert "predictions.csv: row 2: unknown class" in text
+    assert not (tmp_path / "entries").exists()
+
+
+@pytest.mark.parametrize("slug", ["../up", "a/b", "A", "", "a--b", "-a", "a" * 61])
+def test_slugs_that_could_be_paths_are_refused(
+    slug: str, cohort: FoldTable, tmp_path: Path
+) -> None:
+    write_entry(tmp_path / "entry.yaml", entry(cohort, "fine"))
+    text = (tmp_path / "entry.yaml").read_text().replace("slug: fine", f"slug: '{slug}'")
+    (tmp_path / "entry.yaml").write_text(text)
+    with pytest.raises(InputError, match="slug"):
+        load_entry(tmp_path / "entry.yaml")
+
+
+def test_an_entry_survives_the_round_trip(cohort: FoldTable, tmp_path: Path) -> None:
+    described = entry(cohort, "mine", claimed={"accuracy": 0.5}, external=("weights X",))
+    write_entry(tmp_path / "entry.yaml", described)
+    assert load_entry(tmp_path / "entry.yaml") == described
+
+
+def test_an_empty_folder_says_what_to_do(cohort: FoldTable, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no entry in this folder"):
+        build_leaderboard(tmp_path, cohort, synthetic=False)
+
+
+def hand_in(place: Path, cohort: FoldTable, slug: str, entries: Path, **how: str) -> None:
+    source = add(place, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
+    given = (source / "predictions.csv", source / "entry.yaml")
+    submit(*given, cohort, entries, synthetic=False, **how)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def runs(entries: Path) -> Path:
+    """Entries as ``ictmri reproduce`` leaves them: each with its run.json, none in a ledger."""
+    for place in entries.iterdir():
+        (place / "run.json").write_text("{}")
+    return entries
+
+
+def slugs(entries: Path, cohort: FoldTable) -> set[str]:
+    return {row["slug"] for row in rescored(build_leaderboard(entries, cohort, synthetic=False))}
+
+
+def test_an_entry_of_ones_own_stands_beside_runs(
+    runs: Path, cohort: FoldTable, tmp_path: Path
+) -> None:
+    hand_in(tmp_path, cohort, "mine", runs)
+    assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
+    hand_in(tmp_path, cohort, "mine", runs, correcting="another seed")
+    withdraw_entry(runs, "mine", "by mistake")
+    assert slugs(runs, cohort) == {"skill-0", "skill-1", "skill-2"}
+    (runs / "skill-1" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"skill-1: not in ledger\.csv"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_a_run_is_neither_corrected_nor_withdrawn(
+    runs: Path, cohort: FoldTable, tmp_path: Path
+) -> None:
+    before = (runs / "skill-1" / "predictions.csv").read_bytes()
+    for how in ({}, {"correcting": "better"}):
+        with pytest.raises(InputError, match="run of ictmri reproduce") as caught:
+            hand_in(tmp_path, cohort, "skill-1", runs, **how)
+        assert "another slug" in caught.value.next_step
+    with pytest.raises(InputError, match="nobody submitted") as caught:
+        withdraw_entry(runs, "skill-1", "x")
+    assert (runs / "skill-1" / "predictions.csv").read_bytes() == before
+    assert not (runs.parent / "ledger.csv").exists()
+
+
+def test_runs_may_lie_in_folders_of_any_name(runs: Path, cohort: FoldTable, tmp_path: Path) -> None:
+    (runs / "skill-2").rename(runs / "my-run")
+    assert "skill-2" in slugs(runs, cohort)
+    with pytest.raises(InputError, match="run of ictmri reproduce") as caught:
+        hand_in(tmp_path, cohort, "skill-2", runs)
+    assert caught.value.subject == str(runs / "my-run")
+    hand_in(tmp_path, cohort, "mine", runs)
+    assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
+    other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
+    stale = add(runs, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
+    (stale / "run.json").write_text("{}")
+    stale.rename(runs / "old")
+    assert build_leaderboard(runs, cohort, synthetic=False)["refused"][0]["slug"] == "stale"
+    (runs / "mine").rename(runs / "yours")
+    with pytest.raises(InputError, match=r"yours: .* calls itself 'mine'"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_two_folders_of_one_slug_are_named(runs: Path, cohort: FoldTable) -> None:
+    shutil.copytree(runs / "skill-2", runs / "again")
+    with pytest.raises(InputError, match="skill-2: its slug 'skill-2' is that of again"):
+        build_leaderboard(runs, cohort, synthetic=False)
+
+
+def test_a_folder_above_the_entries_says_where_they_are(entries: Path, cohort: FoldTable) -> None:
+    with pytest.raises(InputError, match="no entry") as caught:
+        build_leaderboard(entries.parent, cohort, synthetic=False)
+    assert caught.value.next_step == f"give {entries}"
