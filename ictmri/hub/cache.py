@@ -12,7 +12,7 @@ from ictmri.hub.download import download, preflight
 from ictmri.hub.errors import HubError, reaching
 from ictmri.io.files import write_text
 from ictmri.io.resources import find_cache, user_cache
-from ictmri.io.states import DAMAGED, kept
+from ictmri.io.states import kept
 from ictmri.manifest import FILE_NAME, damaged_files, read_manifest
 
 _NEWEST: Final = "main"
@@ -30,17 +30,9 @@ def kept_release(repo_id: str, revision: str | None = None) -> Path | None:
     cache = find_cache()
     if cache is None:
         return None
-    folder = _folder(cache, repo_id)
-    asked = revision or _NEWEST
-    ref = folder / "refs" / quote(asked, safe="")
-    known = kept(ref, _commit_in)
-    if known is not None:
-        commit = known
-    elif _COMMIT.fullmatch(asked) and asked in _verified(folder):
-        commit = asked
-    else:
-        return None
-    return folder / commit if _is_whole(folder / commit) else None
+    commit = kept(_ref(cache, repo_id, revision), _commit_in)
+    root = _root(cache, repo_id, commit or "")
+    return root if commit and _is_whole(root) else None
 
 
 def fetch_release(repo_id: str, *, token: str | None = None, revision: str | None = None) -> Path:
@@ -57,16 +49,16 @@ def fetch_release(repo_id: str, *, token: str | None = None, revision: str | Non
         HubError: the repository cannot be read.
         InputError: it is no cohort, or its files are not those that its manifest lists.
     """
-    folder = _folder(user_cache(), repo_id)
+    cache = user_cache()
     try:
         commit = preflight(repo_id, token=token, revision=revision)
     except HubError as error:
-        kept = kept_release(repo_id, revision)
-        if kept is None or not error.unreachable:
+        stands_in = kept_release(repo_id, revision)
+        if stands_in is None or not error.unreachable:
             raise
-        return kept
-    root = folder / commit
-    if commit not in _verified(folder) or not _is_whole(root):
+        return stands_in
+    root = _root(cache, repo_id, commit)
+    if kept_release(repo_id, commit) is None:
         _refuse_other_data(repo_id, commit, token)
         download(repo_id, root, token=token, revision=commit)
         problems = damaged_files(root, read_manifest(root), quick=False)
@@ -76,16 +68,18 @@ def fetch_release(repo_id: str, *, token: str | None = None, revision: str | Non
                 problems,
                 "tell its owners: its manifest is not of its files",
             )
-    write_text(folder / "refs" / quote(revision or _NEWEST, safe=""), f"{commit}\n")
+    # Under its commit as well: that is what tells later that its files were verified.
+    for name in (commit, revision):
+        write_text(_ref(cache, repo_id, name), f"{commit}\n")
     return root
 
 
 def _refuse_other_data(repo_id: str, commit: str, token: str | None) -> None:
-    import huggingface_hub as hub
+    from huggingface_hub import HfApi
 
     with reaching(repo_id, token=token):
-        known = hub.file_exists(
-            repo_id, FILE_NAME, repo_type="dataset", revision=commit, token=token
+        known = HfApi(token=token).file_exists(
+            repo_id, FILE_NAME, repo_type="dataset", revision=commit
         )
     if not known:
         raise InputError(
@@ -95,13 +89,12 @@ def _refuse_other_data(repo_id: str, commit: str, token: str | None) -> None:
         )
 
 
-def _folder(cache: Path, repo_id: str) -> Path:
-    return cache / "hub" / repo_id.replace("/", "--")
+def _root(cache: Path, repo_id: str, commit: str) -> Path:
+    return cache / "hub" / repo_id.replace("/", "--") / commit
 
 
-def _verified(folder: Path) -> set[str]:
-    refs = (kept(ref, _commit_in) for ref in (folder / "refs").glob("*") if ref.suffix != DAMAGED)
-    return {commit for commit in refs if commit is not None}
+def _ref(cache: Path, repo_id: str, revision: str | None) -> Path:
+    return _root(cache, repo_id, "refs") / quote(revision or _NEWEST, safe="")
 
 
 def _commit_in(ref: Path) -> str:

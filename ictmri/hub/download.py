@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
-from ictmri.hub.errors import HubError, reaching
-from ictmri.hub.transfer import fetch, matches
-from ictmri.io.files import leads_elsewhere, sha256_bytes, sha256_file, write_json
+from ictmri.hub.errors import reaching
+from ictmri.hub.transfer import fetch_all, size_of
+from ictmri.io.files import is_free, leads_elsewhere, sha256_bytes, sha256_file, write_json
+from ictmri.io.states import json_mapping
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
-
-__all__ = ["HubError", "Snapshot", "download", "preflight", "reaching", "read_snapshot"]
 
 TIMEOUT: Final = 5.0
 """Seconds to wait for the Hub to answer the first question."""
 RECORD: Final = ".snapshot.json"
 _SCHEMA: Final = "ictmri/snapshot/1"
 _PART: Final = ".part-"
-_WORKERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +33,11 @@ class Snapshot:
         root: the folder that holds the files.
         repo_id: the repository, ``ORG/NAME``.
         commit: id of the commit, 40 hexadecimal digits.
-        files: sha256 and size in bytes by path relative to ``root``.
     """
 
     root: Path
     repo_id: str
     commit: str
-    files: Mapping[str, Mapping[str, Any]]
 
 
 def preflight(repo_id: str, *, token: str | None = None, revision: str | None = None) -> str:
@@ -67,28 +58,18 @@ def preflight(repo_id: str, *, token: str | None = None, revision: str | None = 
             rejected, no such repository or revision, offline, or the Hub does not answer.
         InputError: ``repo_id`` is not a name that a repository can have.
     """
-    import huggingface_hub as hub
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+    from huggingface_hub import HfApi
 
+    api = HfApi(token=token)
     with reaching(repo_id, token=token, revision=revision):
-        info = hub.HfApi(token=token).dataset_info(repo_id, revision=revision, timeout=TIMEOUT)
+        info = api.dataset_info(repo_id, revision=revision, timeout=TIMEOUT)
         # A gated repository shows its information to everybody; this asks for the content.
-        answer = hub.get_session().get(
-            f"{hub.constants.ENDPOINT}/api/datasets/{repo_id}/auth-check",
-            headers=build_hf_headers(token=token),
-            timeout=TIMEOUT,
-        )
-        hf_raise_for_status(answer)
+        api.auth_check(repo_id, repo_type="dataset")
     return str(info.sha)
 
 
 def download(
-    repo_id: str,
-    into: Path,
-    *,
-    token: str | None = None,
-    revision: str | None = None,
-    allow_patterns: Sequence[str] | None = None,
+    repo_id: str, into: Path, *, token: str | None = None, revision: str | None = None
 ) -> Snapshot:
     """Copy a commit of a dataset repository into a folder and verify every file.
 
@@ -101,65 +82,53 @@ def download(
         into: the folder; made where it does not exist.
         token: Hugging Face token; the one of ``hf auth login`` or ``$HF_TOKEN`` where None.
         revision: branch, tag or commit; the newest where None.
-        allow_patterns: copy only files whose path matches one of these (``*`` also matches ``/``).
-
-    Returns:
-        What lies in ``into`` now.
 
     Raises:
         HubError: the repository cannot be read, see ``preflight``, or the connection stays away.
         InputError: files are not what the Hub says, have names that lead elsewhere, do not fit on the
             disk, or ``into`` holds something else.
+        OSError: the disk refuses.
     """
+    import huggingface_hub as hub
+
     from ictmri.transaction import only_one
 
     commit = preflight(repo_id, token=token, revision=revision)
     with reaching(repo_id, token=token):
-        files = _listed(repo_id, commit, token, allow_patterns)
-    _refuse_tricks(repo_id, [file.path for file in files])
-    with _explaining_disk(into), only_one(into):
-        record = _claim(into, repo_id, commit, files)
-        missing = [file for file in files if not _is_file(into / file.path, file)]
+        tree = hub.HfApi(token=token).list_repo_tree(
+            repo_id, recursive=True, revision=commit, repo_type="dataset"
+        )
+        files = [entry for entry in tree if isinstance(entry, hub.RepoFile)]
+    names = [file.path for file in files]
+    _refuse_tricks(repo_id, names)
+    record = {"schema": _SCHEMA, "repo_id": repo_id, "commit": commit, "files": names}
+    with only_one(into):
+        _claim(into, record)
+        missing = {_part(into, file): file for file in files if not _is(into / file.path, file)}
         _refuse_without_room(into, missing)
+        wanted = {
+            part: (hub.hf_hub_url(repo_id, f.path, repo_type="dataset", revision=commit), f.size)
+            for part, f in missing.items()
+        }
         with reaching(repo_id, token=token):
-            _fetch_all(repo_id, commit, token, into, missing)
-        _refuse_damaged(repo_id, into, missing)
-        for file in files:
-            record["files"][file.path] = _fingerprint(into, file)
-        write_json(into / RECORD, record)
-        for part in into.glob(f"{_PART}*"):
-            part.unlink()
-    return _as_snapshot(into, record)
+            fetch_all(wanted, repo_id, token)
+        _settle(repo_id, into, missing)
+        write_json(into / RECORD, record | {"whole": True})
+    return Snapshot(into, repo_id, commit)
 
 
 def read_snapshot(root: Path) -> Snapshot | None:
     """Return what ``download`` recorded of a folder, None where it did not finish one there."""
     record = _read_record(root)
-    if record is None or not all("sha256" in known for known in record["files"].values()):
-        return None
-    return _as_snapshot(root, record)
+    return Snapshot(root, record["repo_id"], record["commit"]) if record.get("whole") else None
 
 
-def _listed(
-    repo_id: str, commit: str, token: str | None, patterns: Sequence[str] | None
-) -> list[RepoFile]:
-    import huggingface_hub as hub
-
-    tree = hub.HfApi(token=token).list_repo_tree(
-        repo_id, recursive=True, revision=commit, repo_type="dataset"
-    )
-    files = [entry for entry in tree if isinstance(entry, hub.RepoFile)]
-    chosen = [
-        file
-        for file in files
-        if patterns is None or any(fnmatchcase(file.path, pattern) for pattern in patterns)
-    ]
-    if not chosen:
-        some = ", ".join(file.path for file in files[:5])
-        raise InputError(
-            repo_id, [f"no file matches {', '.join(patterns or [])}"], f"it holds {some} .."
-        )
-    return chosen
+def _read_record(root: Path) -> dict[str, Any]:
+    try:
+        record = json_mapping(root / RECORD)
+    except (OSError, ValueError, TypeError):
+        return {}
+    return record if record.get("schema") == _SCHEMA else {}
 
 
 def _refuse_tricks(repo_id: str, paths: Sequence[str]) -> None:
@@ -180,32 +149,30 @@ def _is_trick(path: str) -> bool:
     )
 
 
-def _claim(into: Path, repo_id: str, commit: str, files: Sequence[RepoFile]) -> dict[str, Any]:
-    """Note whose the folder is before anything is put into it, and return the note.
-
-    A copy that is cut short so still knows which files in the folder are its own.
-    """
+def _claim(into: Path, record: dict[str, Any]) -> None:
+    """Note whose the folder is before anything is put into it: a copy cut short knows its own files."""
     old = _read_record(into)
-    if old is None and into.is_dir() and any(into.iterdir()):
+    problem = ""
+    if not old and not is_free(into):
         problem = "it holds files that were not downloaded"
-        raise InputError(str(into), [problem], "give a new or an empty folder")
-    if old and old["repo_id"] != repo_id:
+    elif old and old["repo_id"] != record["repo_id"]:
         problem = f"it holds a copy of {old['repo_id']}"
+    if problem:
         raise InputError(str(into), [problem], "give a new or an empty folder")
-    planned = {file.path: {"bytes": file.size} for file in files}
-    if old and old["commit"] == commit:
-        planned = {**old["files"], **planned}
-    elif old:
-        for path in old["files"].keys() - planned.keys():
-            (into / path).unlink(missing_ok=True)
-    record = {"schema": _SCHEMA, "repo_id": repo_id, "commit": commit, "files": planned}
+    for path in set(old.get("files", [])) - set(record["files"]):
+        (into / path).unlink(missing_ok=True)
     write_json(into / RECORD, record)
-    return record
 
 
-def _is_file(path: Path, file: RepoFile) -> bool:
-    sha256 = file.lfs.sha256 if file.lfs else None
-    return matches(path, size=file.size, sha256=sha256, git_sha1=file.blob_id)
+def _is(path: Path, file: RepoFile) -> bool:
+    """Return whether a file is the one that the Hub lists; of those outside LFS it knows git's id."""
+    from huggingface_hub.utils.sha import git_hash
+
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    if file.lfs:
+        return sha256_file(path) == file.lfs.sha256
+    return git_hash(path.read_bytes()) == file.blob_id
 
 
 def _part(into: Path, file: RepoFile) -> Path:
@@ -214,8 +181,8 @@ def _part(into: Path, file: RepoFile) -> Path:
     return into / f"{_PART}{sha256_bytes(f'{file.path} {content}'.encode())[:32]}"
 
 
-def _refuse_without_room(into: Path, missing: Sequence[RepoFile]) -> None:
-    needed = sum(file.size for file in missing) - _held(into, missing)
+def _refuse_without_room(into: Path, missing: dict[Path, RepoFile]) -> None:
+    needed = sum(file.size - size_of(part) for part, file in missing.items())
     free = shutil.disk_usage(into).free
     if needed > free:
         raise InputError(
@@ -225,115 +192,21 @@ def _refuse_without_room(into: Path, missing: Sequence[RepoFile]) -> None:
         )
 
 
-def _held(into: Path, missing: Sequence[RepoFile]) -> int:
-    parts = [_part(into, file) for file in missing]
-    return sum(part.stat().st_size for part in parts if part.is_file())
-
-
-def _fetch_all(
-    repo_id: str, commit: str, token: str | None, into: Path, missing: Sequence[RepoFile]
-) -> None:
-    import huggingface_hub as hub
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
-    headers = build_hf_headers(token=token)
-    with _progress(repo_id, into, missing) as advance, ThreadPoolExecutor(_WORKERS) as pool:
-        stopped = threading.Event()
-
-        def advanced(count: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError
-            advance(count)
-
-        jobs = [
-            pool.submit(
-                fetch,
-                hub.hf_hub_url(repo_id, file.path, repo_type="dataset", revision=commit),
-                _part(into, file),
-                size=file.size,
-                headers=headers,
-                advance=advanced,
-            )
-            for file in missing
-        ]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _progress(
-    repo_id: str, into: Path, missing: Sequence[RepoFile]
-) -> Iterator[Callable[[int], None]]:
-    from tqdm import tqdm
-
-    lock = threading.Lock()
-    with tqdm(
-        desc=repo_id,
-        total=sum(file.size for file in missing),
-        initial=_held(into, missing),
-        unit="B",
-        unit_scale=True,
-        disable=not missing,
-    ) as bar:
-
-        def advance(count: int) -> None:
-            with lock:
-                bar.update(count)
-
-        yield advance
-
-
-def _refuse_damaged(repo_id: str, into: Path, fetched: Sequence[RepoFile]) -> None:
-    """Move the parts that are what the Hub lists to their places; remove and name the others."""
+def _settle(repo_id: str, into: Path, fetched: dict[Path, RepoFile]) -> None:
+    """Move the parts that are what the Hub lists to their places; remove all others."""
     problems = []
-    for file in fetched:
-        part, place = _part(into, file), into / file.path
-        if _is_file(part, file):
+    for part, file in fetched.items():
+        if _is(part, file):
+            place = into / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             part.replace(place)
         else:
-            part.unlink(missing_ok=True)
             problems.append(f"{file.path}: what arrived is not what the Hub lists; it was removed")
+    for part in into.glob(f"{_PART}*"):
+        part.unlink()
     if problems:
         raise InputError(
             repo_id,
             problems,
             "run the same command again, it fetches only these; if that does not help, tell the owners",
         )
-
-
-def _fingerprint(into: Path, file: RepoFile) -> dict[str, Any]:
-    sha256 = file.lfs.sha256 if file.lfs else sha256_file(into / file.path)
-    return {"sha256": sha256, "bytes": file.size}
-
-
-def _as_snapshot(root: Path, record: Mapping[str, Any]) -> Snapshot:
-    whole = {path: known for path, known in sorted(record["files"].items()) if "sha256" in known}
-    return Snapshot(root, record["repo_id"], record["commit"], whole)
-
-
-def _read_record(root: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
-        return None
-    return record
-
-
-@contextmanager
-def _explaining_disk(into: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise InputError(
-            str(into), [f"cannot write there: {error.strerror or error}"], "choose another folder"
-        ) from None

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ictmri.errors import AccessError, InputError
@@ -14,16 +13,88 @@ from ictmri.errors import AccessError, InputError
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-# How the Hub words the three states of a request for access (its X-Error-Message), and a token's limits.
-_REJECTED: Final = re.compile(r"reject|denied|declin", re.IGNORECASE)
-_PENDING: Final = re.compile(r"await|pending|review", re.IGNORECASE)
-_LIMITED_TOKEN: Final = re.compile(r"fine-?grained|token settings", re.IGNORECASE)
-_NOT_ASKED: Final = re.compile(
-    r"authori[sz]ed list|ask for access|request access|must have access|accept|agree", re.IGNORECASE
-)
 _NETWORK: Final = (
     "check the network, the proxy settings and HF_ENDPOINT, then run the same command again"
 )
+_LOG_IN: Final = "log in with `hf auth login`, or set HF_TOKEN"
+_UNREACHABLE: Final = {
+    "offline": (
+        "the Hub is not asked because HF_HUB_OFFLINE is set",
+        "unset HF_HUB_OFFLINE and run again",
+    ),
+    "silent": ("{endpoint} does not answer in time", _NETWORK),
+    "cut off": ("{endpoint} cannot be reached: {said}", _NETWORK),
+    # A proxy's login page, for one.
+    "not the Hub": (
+        "what answers at {endpoint} is not the Hub",
+        f"open that address in a browser; {_NETWORK}",
+    ),
+    "too many": (
+        "too many requests from here: the Hub limits their rate (status 429)",
+        "wait {wait} and run again; logging in with `hf auth login` raises the limit",
+    ),
+    "its own": (
+        "the Hub has a problem of its own (status {status})",
+        "run again in a few minutes; see https://status.huggingface.co",
+    ),
+}
+"""Reason and next step where the Hub did not answer the question."""
+_REFUSED: Final = {
+    "no revision": (
+        "it has no revision {revision!r}",
+        "see its tags at {page}/tree/main, or leave the revision out for the newest",
+    ),
+    "missing": (
+        "no such dataset repository, or a private one that your account cannot see",
+        "check the name at {page}, or ask its owners to let you in",
+    ),
+    "missing, nobody": (
+        "no such dataset repository, or a private one, and you are not logged in",
+        f"check the name; if it is private, {_LOG_IN}",
+    ),
+    "gated, nobody": (
+        "it is gated, and you are not logged in",
+        f"ask for access at {{page}}, then {_LOG_IN}",
+    ),
+    "bad token": (
+        "the Hub does not accept your token: it is mistyped, expired or revoked",
+        "make a new one at {endpoint}/settings/tokens, then `hf auth login` or set HF_TOKEN",
+    ),
+    "read only": (
+        "your account or token may not change it (the Hub says: {said})",
+        "use a token that may write ({endpoint}/settings/tokens) of a member of {owner}",
+    ),
+    "rejected": (
+        "its owners rejected your request for access",
+        "write to its owners, see {page}",
+    ),
+    "pending": (
+        "your request for access awaits its owners' review",
+        "wait for the Hub's e-mail, then run again",
+    ),
+    "limited token": (
+        "your token may not read gated repositories",
+        "allow it to at {endpoint}/settings/tokens, then run again",
+    ),
+    "not asked": (
+        "it is gated, and your account has not asked for access and accepted its terms",
+        "ask for access at {page}, then run again",
+    ),
+    "no access": (
+        "your account has no access to it (the Hub says: {said})",
+        "see {page}, then run again",
+    ),
+    "other": ("the Hub refuses (status {status}): {said}", "see {page}, then run again"),
+}
+"""Reason and next step where something is wrong with the question, or with who asks."""
+_ACCESS: Final = {
+    "rejected": r"reject|denied|declin",
+    "pending": r"await|pending|review",
+    "limited token": r"fine-?grained|token settings",
+    "not asked": r"authori[sz]ed list|ask for access|request access|must have access|accept|agree",
+    "no access": "",
+}
+"""How the Hub words the states of a request for access (its X-Error-Message); the first that fits."""
 
 
 class HubError(AccessError):
@@ -62,19 +133,36 @@ def reaching(
         HubError: the Hub cannot be reached, or refuses.
         InputError: ``repo_id`` is not a name that a repository can have.
     """
-    from huggingface_hub import errors, get_token
+    from huggingface_hub import constants, errors, get_token
 
-    asked = _Asked(repo_id, revision, with_token=bool(token or get_token()), writing=writing)
     try:
         yield
     except errors.HFValidationError as error:
         raise InputError(repo_id, [str(error)], "give the repository as ORG/NAME") from None
-    except Exception as error:
+    except Exception as raised:
         # What fails in the threads of an upload arrives as the cause of a RuntimeError.
-        explained = _explained(error, asked) or _explained(error.__cause__, asked)
-        if explained is None:
+        error = raised if _known(raised) else raised.__cause__
+        if error is None or not _known(error):
             raise
-        raise explained from error
+        response = getattr(error, "response", None)
+        seconds = response.headers.get("Retry-After", "") if response else ""
+        facts = {
+            "endpoint": constants.ENDPOINT,
+            "page": f"{constants.ENDPOINT}/datasets/{repo_id}",
+            "owner": repo_id.split("/", maxsplit=1)[0],
+            "revision": revision,
+            "said": " ".join(_words(error).split())[:300] or "no reason given",
+            "status": response.status_code if response else "",
+            "wait": f"{seconds} seconds" if seconds.isdigit() else "five minutes",
+        }
+        if isinstance(error, errors.HfHubHTTPError):
+            kind = _refusal(error, repo_id, with_token=bool(token or get_token()), writing=writing)
+        else:
+            kind = _silence(error)
+        unreachable = kind in _UNREACHABLE
+        reason, next_step = (_UNREACHABLE if unreachable else _REFUSED)[kind]
+        reason, next_step = reason.format(**facts), next_step.format(**facts)
+        raise HubError(repo_id, reason, next_step, unreachable=unreachable) from raised
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -82,157 +170,49 @@ def is_connection_error(error: BaseException) -> bool:
 
     Known by name: huggingface_hub lets its HTTP client's own errors through, and has changed clients.
     """
-    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
+    return _is_a(error, "TransportError")
 
 
-def page(repo_id: str) -> str:
-    """Return the address of a dataset repository's page."""
-    return f"{_endpoint()}/datasets/{repo_id}"
+def _is_a(error: BaseException, name: str) -> bool:
+    return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    repo_id: str
-    revision: str | None
-    with_token: bool
-    writing: bool
-
-
-def _explained(error: BaseException | None, asked: _Asked) -> HubError | None:
+def _known(error: BaseException) -> bool:
     from huggingface_hub import errors
 
-    repo_id = asked.repo_id
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        reason = "the Hub is not asked because HF_HUB_OFFLINE is set"
-        return HubError(repo_id, reason, "unset HF_HUB_OFFLINE and run again", unreachable=True)
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        return _refused(error, status, asked) or _failed(error, status, repo_id)
+    kinds = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, json.JSONDecodeError)
+    return isinstance(error, kinds) or is_connection_error(error)
+
+
+def _words(error: BaseException) -> str:
+    return getattr(error, "server_message", None) or str(error)
+
+
+def _silence(error: BaseException) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return _not_the_hub(repo_id)
-    if error is not None and is_connection_error(error):
-        slow = any(kind.__name__ == "TimeoutException" for kind in type(error).__mro__)
-        what = "does not answer in time" if slow else f"cannot be reached: {_one_line(str(error))}"
-        return HubError(repo_id, f"{_endpoint()} {what}", _NETWORK, unreachable=True)
-    return None
+        return "not the Hub"
+    if not is_connection_error(error):
+        return "offline"
+    return "silent" if _is_a(error, "TimeoutException") else "cut off"
 
 
-def _refused(error: HfHubHTTPError, status: int, asked: _Asked) -> HubError | None:
-    """Explain what is wrong with the question or with who asks; None where it is the Hub's failure."""
+def _refusal(error: HfHubHTTPError, repo_id: str, *, with_token: bool, writing: bool) -> str:
+    """Return what the Hub means by a status: a key of the tables above."""
     from huggingface_hub import errors
 
-    repo_id, said = asked.repo_id, error.server_message or "no reason given"
-    if isinstance(error, errors.RevisionNotFoundError):
-        tags = f"{page(repo_id)}/tree/main"
-        next_step = f"see its tags at {tags}, or leave the revision out for the newest"
-        return HubError(repo_id, f"it has no revision {asked.revision!r}", next_step)
-    if status == 401:
-        gated = isinstance(error, errors.GatedRepoError)
-        return _bad_token(repo_id) if asked.with_token else _no_token(repo_id, gated=gated)
-    if status == 403:
-        return _read_only(repo_id, said) if asked.writing else _forbidden(repo_id, said)
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return HubError(
-            repo_id,
-            "no such dataset repository, or a private one that your account cannot see",
-            f"check the name at {page(repo_id)}, or ask its owners to let you in",
-        )
-    return None
-
-
-def _failed(error: HfHubHTTPError, status: int, repo_id: str) -> HubError:
-    if status == 429:
-        seconds = error.response.headers.get("Retry-After", "")
-        wait = f"{seconds} seconds" if seconds.isdigit() else "five minutes"
-        return HubError(
-            repo_id,
-            "too many requests from here: the Hub limits their rate (status 429)",
-            f"wait {wait} and run again; logging in with `hf auth login` raises the limit",
-            unreachable=True,
-        )
-    if status >= 500:
-        return HubError(
-            repo_id,
-            f"the Hub has a problem of its own (status {status})",
-            "run again in a few minutes; see https://status.huggingface.co",
-            unreachable=True,
-        )
-    if status == 404 and "X-Error-Code" not in error.response.headers:
-        return _not_the_hub(repo_id)
-    said = _one_line(error.server_message or str(error))
-    reason = f"the Hub refuses (status {status}): {said}"
-    return HubError(repo_id, reason, f"see {page(repo_id)}, then run again")
-
-
-def _not_the_hub(repo_id: str) -> HubError:
-    # A proxy's login page, for one.
-    reason = f"what answers at {_endpoint()} is not the Hub"
-    return HubError(
-        repo_id, reason, f"open that address in a browser; {_NETWORK}", unreachable=True
-    )
-
-
-def _no_token(repo_id: str, *, gated: bool) -> HubError:
-    log_in = "log in with `hf auth login`, or set HF_TOKEN"
-    if gated:
-        return HubError(
-            repo_id,
-            "it is gated, and you are not logged in",
-            f"ask for access at {page(repo_id)}, then {log_in}",
-        )
-    return HubError(
-        repo_id,
-        "no such dataset repository, or a private one, and you are not logged in",
-        f"check the name; if it is private, {log_in}",
-    )
-
-
-def _bad_token(repo_id: str) -> HubError:
-    return HubError(
-        repo_id,
-        "the Hub does not accept your token: it is mistyped, expired or revoked",
-        f"make a new one at {_endpoint()}/settings/tokens, then `hf auth login` or set HF_TOKEN",
-    )
-
-
-def _read_only(repo_id: str, said: str) -> HubError:
-    return HubError(
-        repo_id,
-        f"your account or token may not change it (the Hub says: {_one_line(said)})",
-        f"use a token that may write ({_endpoint()}/settings/tokens) of a member of"
-        f" {repo_id.split('/', maxsplit=1)[0]}",
-    )
-
-
-def _forbidden(repo_id: str, said: str) -> HubError:
-    words = said.replace(repo_id, "")
-    if _REJECTED.search(words):
-        reason = "its owners rejected your request for access"
-        return HubError(repo_id, reason, f"write to its owners, see {page(repo_id)}")
-    if _PENDING.search(words):
-        reason = "your request for access awaits its owners' review"
-        return HubError(repo_id, reason, "wait for the Hub's e-mail, then run again")
-    if _LIMITED_TOKEN.search(words):
-        return HubError(
-            repo_id,
-            "your token may not read gated repositories",
-            f"allow it to at {_endpoint()}/settings/tokens, then run again",
-        )
-    if _NOT_ASKED.search(words):
-        return HubError(
-            repo_id,
-            "it is gated, and your account has not asked for access and accepted its terms",
-            f"ask for access at {page(repo_id)}, then run again",
-        )
-    reason = f"your account has no access to it (the Hub says: {_one_line(said)})"
-    return HubError(repo_id, reason, f"see {page(repo_id)}, then run again")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300] or "no reason given"
+    status = error.response.status_code
+    gated = isinstance(error, errors.GatedRepoError)
+    words = _words(error).replace(repo_id, "")
+    access = next(k for k, said in _ACCESS.items() if re.search(said, words, re.IGNORECASE))
+    nobody = "gated, nobody" if gated else "missing, nobody"
+    unnamed = "X-Error-Code" not in error.response.headers
+    meanings = [
+        (isinstance(error, errors.RevisionNotFoundError), "no revision"),
+        (status == 401, "bad token" if with_token else nobody),
+        (status == 403, "read only" if writing else access),
+        (isinstance(error, errors.RepositoryNotFoundError), "missing"),
+        (status == 429, "too many"),
+        (status >= 500, "its own"),
+        (status == 404 and unnamed, "not the Hub"),
+    ]
+    return next((kind for holds, kind in meanings if holds), "other")

@@ -11,6 +11,7 @@ from support.loopback_hub import LoopbackHub
 
 from ictmri.build.folder import build_folder
 from ictmri.cohort import open_cohort
+from ictmri.hub.download import Snapshot, read_snapshot
 
 REPO = "clinic/cohort"
 BIG = "data/default/fold0-00000-of-00001.parquet"
@@ -27,13 +28,12 @@ except IctmriError as error:
     sys.exit(str(error))
 """
 DOWNLOAD = """
-import json, sys
+import sys
 from pathlib import Path
 from ictmri.errors import IctmriError
 from ictmri.hub.download import download
 try:
-    done = download(sys.argv[1], Path("copy"), allow_patterns=json.loads(sys.argv[2]))
-    print(json.dumps([done.commit, done.files]))
+    print(download(sys.argv[1], Path("copy")).commit)
 except IctmriError as error:
     sys.exit(str(error))
 """
@@ -103,16 +103,18 @@ def refused(
     return done.stderr
 
 
-def downloaded(hub: LoopbackHub, home: Path, patterns: list[str] | None = None) -> Path:
-    done = client(hub, home, DOWNLOAD, REPO, json.dumps(patterns), token=GUEST)
+def downloaded(hub: LoopbackHub, home: Path) -> Path:
+    done = client(hub, home, DOWNLOAD, REPO, token=GUEST)
     assert done.returncode == 0, done.stderr
-    commit, files = json.loads(done.stdout)
-    assert commit == hub.repositories[REPO].branches["main"]
-    for path, known in files.items():
-        found = (home / "copy" / path).read_bytes()
-        assert found == hub.files(REPO)[path]
-        assert known == {"sha256": hashlib.sha256(found).hexdigest(), "bytes": len(found)}
-    return home / "copy"
+    commit = hub.repositories[REPO].branches["main"]
+    assert done.stdout.strip() == commit
+    copy = home / "copy"
+    assert read_snapshot(copy) == Snapshot(copy, REPO, commit)
+    found = [path for path in copy.rglob("*") if path.is_file() and path.name != ".snapshot.json"]
+    assert {path.relative_to(copy).as_posix(): path.read_bytes() for path in found} == hub.files(
+        REPO
+    )
+    return copy
 
 
 def test_access_gives_the_commit(
@@ -239,7 +241,7 @@ def test_a_process_that_was_killed_is_resumed_by_the_same_command(
 ) -> None:
     hub.seed(REPO, content)
     hub.faults.stall(BIG, after=1_000_000)
-    command = [sys.executable, "-c", DOWNLOAD, REPO, "null"]
+    command = [sys.executable, "-c", DOWNLOAD, REPO]
     env = hub.env(tmp_path, GUEST)
     with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL) as first:
         deadline = time.monotonic() + 6 * SECONDS
@@ -247,12 +249,11 @@ def test_a_process_that_was_killed_is_resumed_by_the_same_command(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         first.kill()
-    copy = downloaded(hub, tmp_path)
+    assert read_snapshot(tmp_path / "copy") is None
+    downloaded(hub, tmp_path)
     *_, last = hub.received("GET", f"/cdn/{REPO}/{hashlib.sha256(content[BIG]).hexdigest()}")
     assert last.range == f"bytes={len(content[BIG]) - last.sent}-"
     assert last.sent <= len(content[BIG]) - 1_000_000
-    names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
-    assert names == {*content, ".snapshot.json"}
 
 
 def test_what_is_there_is_not_fetched_again(
@@ -260,8 +261,6 @@ def test_what_is_there_is_not_fetched_again(
 ) -> None:
     hub.tree_page = 2
     hub.seed(REPO, content)
-    downloaded(hub, tmp_path, ["*.csv"])
-    assert not hub.received(part="/cdn/")
     copy = downloaded(hub, tmp_path)
     (copy / "folds.csv").write_text("a,b\n1,3\n")
     hub.seed(REPO, {**{path: content[path] for path in (BIG, "folds.csv")}, "new.txt": b"new"})
@@ -277,7 +276,7 @@ def test_a_file_that_arrives_wrong_is_named_and_fetched_again(
     hub.seed(REPO, content)
     for path in ("data/two.parquet", "folds.csv"):
         hub.faults.corrupt(path)
-    text = refused(hub, tmp_path, DOWNLOAD, REPO, "null", token=None)
+    text = refused(hub, tmp_path, DOWNLOAD, REPO, token=None)
     assert "2 problems" in text
     assert "data/two.parquet: what arrived is not what the Hub lists" in text
     assert "run the same command again" in text
@@ -308,7 +307,7 @@ def test_names_that_lead_elsewhere_are_refused(hub: LoopbackHub, tmp_path: Path)
         "a//b",
     )
     hub.seed(REPO, dict.fromkeys((*tricks, "good.txt", "Good.txt"), b"evil"))
-    text = refused(hub, tmp_path, DOWNLOAD, REPO, "null", token=None)
+    text = refused(hub, tmp_path, DOWNLOAD, REPO, token=None)
     for path in tricks:
         assert repr(path) in text
     assert "'good.txt' is the name of two files on some disks" in text
@@ -319,7 +318,7 @@ def test_names_that_lead_elsewhere_are_refused(hub: LoopbackHub, tmp_path: Path)
 def test_without_room_nothing_is_fetched(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.seed(REPO, {"a.bin": b"a"})
     hub.claimed_sizes["a.bin"] = 10**17
-    text = refused(hub, tmp_path, DOWNLOAD, REPO, "null", token=None)
+    text = refused(hub, tmp_path, DOWNLOAD, REPO, token=None)
     assert "the files need 100000000.00 GB more" in text
     assert not hub.received(part="resolve")
 
@@ -328,7 +327,7 @@ def test_a_folder_of_the_users_own_is_left_alone(hub: LoopbackHub, tmp_path: Pat
     hub.seed(REPO, {"a.txt": b"a"})
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "a.txt").write_text("mine")
-    text = refused(hub, tmp_path, DOWNLOAD, REPO, "null", token=None)
+    text = refused(hub, tmp_path, DOWNLOAD, REPO, token=None)
     assert "it holds files that were not downloaded" in text
     assert (tmp_path / "copy" / "a.txt").read_text() == "mine"
 
