@@ -1,26 +1,28 @@
-"""Cases on a Dask cluster: a bounded number of items under way, results in order, one thread a task.
+"""Cases on a Dask cluster: a bounded number of items under way, one thread a task.
 
 A worker that is lost takes nothing with it: the scheduler gives its items to another, and whoever
 writes files does so under a name that they take when they are whole (:mod:`ictmri.io.files`).
+
+joblib's own Dask backend (1.6, measured) waits forever for an item on which its workers end, counts the
+threads of the cluster once, so that workers that join later stay idle, and works on this machine where
+the cluster has one thread. So items are sent with Dask's client itself.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import pickle
-import platform
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ictmri.errors import InputError, MissingDependencyError
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Versions: TypeAlias = Mapping[str, str | None]
 
 ONE_THREAD: Final = {
     "OMP_NUM_THREADS": "1",
@@ -45,9 +48,10 @@ are held by the scheduler, 20 MB each, so they are never all sent."""
 LOOK_SECONDS: Final = 5.0
 """Between two looks at how many workers there are: a batch system adds them one by one."""
 PROTOCOL: Final = ("dask", "distributed", "cloudpickle", "msgpack", "tornado")
-"""Packages that must be the same on both sides for the messages to be understood."""
+"""What must, with Python, be the same on both sides for the messages to be understood."""
 RESULT: Final = ("ictmri", "numpy", "scipy", "nibabel", "SimpleITK", "antspyx", "torch", "monai")
 """Packages whose version may change a voxel: equal inputs must give equal bytes on every worker."""
+_SAME: Final = "start the scheduler and the workers from the environment of this command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +70,6 @@ class Cluster:
     def __post_init__(self) -> None:
         if self.folder is not None and not self.folder.is_absolute():
             raise ValueError(f"workers have a working directory of their own: {self.folder}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Work(Generic[T]):
-    """All items of a run, and what the workers must have in common with this process."""
-
-    cluster: Cluster
-    function: Callable[[T], Any]
-    items: Iterator[T]
-    title: str
-    name: Callable[[int, T], str]
-    versions: dict[str, str]
-    token: str
 
 
 def run_on(
@@ -107,134 +98,100 @@ def run_on(
     """
     try:
         from distributed.comm import CommClosedError
+        from distributed.versions import get_package_info
     except ImportError:
         raise MissingDependencyError("A Dask cluster", "cluster") from None
+    from tqdm import tqdm
+
+    numbered = enumerate(items)
+    under_way: dict[Future, tuple[int, str]] = {}
     with _quiet(), _connected(cluster) as client, _seen(cluster.folder) as token:
-        work = _Work(cluster, function, iter(items), title, name, _versions(RESULT), token)
+        needs = _Needs(get_package_info(PROTOCOL + RESULT), cluster.folder, token)
         try:
-            yield from _done(client, work, at_once)
+            while True:
+                threads = _threads(client)
+                if not threads and not under_way:
+                    told = f"{title}: {cluster.address} has no worker yet; waiting"
+                    tqdm.write(told, file=sys.stderr)
+                limit = at_once or max(1, AHEAD * threads)
+                for position, item in islice(numbered, max(0, limit - len(under_way))):
+                    sent = _sent(client, function, item, needs)
+                    under_way[sent] = (position, name(position, item))
+                if not under_way:
+                    return
+                for future in _finished(list(under_way)):
+                    value = _result(future, under_way, title)
+                    yield under_way.pop(future)[0], value
         except (CommClosedError, CancelledError) as error:
             problem = f"the connection to the scheduler was lost while {title} was running"
             step = "run the same command again, it goes on from here"
             raise InputError(f"--scheduler {cluster.address}", [problem], step) from error
+        finally:
+            # What runs on a worker cannot be stopped there, and may as well end.
+            with suppress(OSError, CancelledError):
+                client.cancel(list(under_way), reason="given up", msg=title)
 
 
-def _done(client: Client, work: _Work[T], at_once: int | None) -> Iterator[tuple[int, Any]]:
-    under_way: dict[Future, tuple[int, str]] = {}
-    position, more = 0, True
-    try:
-        while more or under_way:
-            limit = at_once or max(1, AHEAD * _threads(client, work, bool(under_way)))
-            while more and len(under_way) < limit:
-                try:
-                    item = next(work.items)
-                except StopIteration:
-                    more = False
-                    break
-                called = work.name(position, item)
-                under_way[_sent(client, work, item)] = (position, called)
-                position += 1
-            for future in _finished(list(under_way)):
-                value = _result(future, under_way, work)
-                yield under_way.pop(future)[0], value
-    finally:
-        # What runs on a worker cannot be stopped there, and may as well end.
-        with suppress(OSError, CancelledError):
-            client.cancel(list(under_way), reason="given up", msg=work.title)
-
-
-def _sent(client: Client, work: _Work[T], item: T) -> Future:
+def _sent(client: Client, function: Callable[[T], Any], item: T, needs: _Needs) -> Future:
     import cloudpickle
-    import dask
 
     # As bytes, so that Dask does not look for its own tasks among the item's values.
-    content = cloudpickle.dumps((work.function, item))
-    needs = _Needs(work.versions, work.cluster.folder, work.token)
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"}):
-        key = f"ictmri-{uuid.uuid4().hex}"
-        return client.submit(_run, content, needs, key=key, pure=False)
+    content = cloudpickle.dumps((function, item))
+    return client.submit(_run, content, needs, key=f"ictmri-{uuid.uuid4().hex}", pure=False)
 
 
 def _finished(futures: list[Future]) -> list[Future]:
     """Wait a little; return the futures that are done in one way or the other."""
     from distributed import wait
 
-    if not futures:
-        return []
-    try:
-        done = wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED").done
-    except TimeoutError:
-        return []
-    except CancelledError:
-        # Which one it was is found below.
-        done = {future for future in futures if future.status != "pending"}
-    return [future for future in futures if future in done]
+    with suppress(TimeoutError, CancelledError):
+        wait(futures, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+    return [future for future in futures if future.status != "pending"]
 
 
-def _result(future: Future, under_way: dict[Future, tuple[int, str]], work: _Work[Any]) -> Any:
+def _result(future: Future, under_way: Mapping[Future, tuple[int, str]], title: str) -> Any:
     from distributed.scheduler import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
-        raise _killer(error, under_way, work) from error
+        # A neighbour of the one at fault may be among them.
+        lost = [called for other, (_, called) in under_way.items() if other.status == "error"]
+        times = f"worker processes ended {error.allowed_failures + 1} times while they held it"
+        raise InputError(
+            title,
+            [f"{called}: {times}; mostly memory ran out" for called in lost],
+            "look into the workers' logs; give a worker more memory (--memory-limit) and one thread",
+        ) from error
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("ictmri"):
             raise
-        problem = f"a worker cannot import {error.name}"
-        raise InputError(work.title, [problem], _SAME_ENVIRONMENT) from error
+        raise InputError(title, [f"a worker cannot import {error.name}"], _SAME) from error
 
 
-_SAME_ENVIRONMENT: Final = (
-    "start the scheduler and the workers from the environment of this command"
-)
-
-
-def _killer(error: Any, under_way: dict[Future, tuple[int, str]], work: _Work[Any]) -> InputError:
-    """Say which items workers did not survive; a neighbour of the one at fault may be among them."""
-    lost = [called for future, (_, called) in under_way.items() if future.status == "error"]
-    times = error.allowed_failures + 1
-    problem = "worker processes ended {} times while they held it; mostly memory ran out"
-    return InputError(
-        work.title,
-        [f"{called}: {problem.format(times)}" for called in lost],
-        "look into the workers' logs; give a worker more memory (--memory-limit) and one thread",
-    )
-
-
-def _threads(client: Client, work: _Work[Any], waiting: bool) -> int:
-    """Return how many threads the cluster has; say so once where it has none."""
+def _threads(client: Client) -> int:
     from distributed.comm import CommClosedError
 
     try:
-        count: int = sum(client.nthreads().values())
+        return sum(client.nthreads().values())
     except OSError as error:  # it may also have timed out
         raise CommClosedError(str(error)) from error
-    if not count and not waiting:
-        from tqdm import tqdm
-
-        text = f"{work.title}: {work.cluster.address} has no worker yet; waiting"
-        tqdm.write(text, file=sys.stderr)
-    return count
 
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
     """What a worker must have in common with the process that gave it the work."""
 
-    versions: dict[str, str]
+    versions: _Versions
     folder: Path | None
     token: str
 
     def check(self) -> None:
-        """Raise InputError where the worker differs."""
-        here = _versions(RESULT)
-        problems = [
-            f"{package} {here[package]} there, {wanted} here"
-            for package, wanted in self.versions.items()
-            if here[package] != wanted
-        ]
-        step = _SAME_ENVIRONMENT
+        """Raise InputError where the worker differs: it may have joined after the command began."""
+        from distributed.versions import get_package_info
+
+        problems = _differences("it", get_package_info(PROTOCOL + RESULT), self.versions)
+        step = _SAME
         if self.folder is not None and not (self.folder / self.token).is_file():
             problems.append(f"it does not see {self.folder}, where results are written")
             step = "put the cohort on a file system that all workers mount at the same path"
@@ -262,11 +219,9 @@ def one_thread() -> Iterator[None]:
     if "SimpleITK" in sys.modules:
         sys.modules["SimpleITK"].ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     with ExitStack() as stack:
-        try:
+        with suppress(ImportError):
             from threadpoolctl import threadpool_limits
-        except ImportError:
-            pass
-        else:
+
             stack.enter_context(threadpool_limits(limits=1))
         yield
 
@@ -286,41 +241,31 @@ def _connected(cluster: Cluster) -> Iterator[Client]:
             "give the address that `dask scheduler` printed, like tcp://host:8786, and see that it runs",
         ) from error
     with client:
-        _check_protocol(client, where)
+        found = client.get_versions(packages=RESULT)
+        ours = found["client"]["packages"]
+        problems = _differences("the scheduler", found["scheduler"]["packages"], ours, PROTOCOL)
+        for worker, facts in found["workers"].items():
+            problems += _differences(worker, facts["packages"], ours)
+        if problems:
+            raise InputError(where, problems, _SAME)
         yield client
 
 
-def _check_protocol(client: Client, where: str) -> None:
-    found = client.get_versions()
-    sides = {"the scheduler": found["scheduler"], **found["workers"]}
-    ours, python = found["client"]["packages"], platform.python_version_tuple()[:2]
-    problems = []
-    for side, facts in sides.items():
-        theirs = facts["packages"]
-        problems += [
-            f"{side} has {package} {theirs.get(package)}, this command {ours[package]}"
-            for package in PROTOCOL
-            if theirs.get(package) != ours[package]
-        ]
-        other = tuple(facts["host"]["python"].split(".")[:2])
-        if other != python:
-            shown = ".".join(other), ".".join(python)
-            problems.append("{} runs Python {}, this command {}".format(side, *shown))
-    if problems:
-        raise InputError(where, problems, _SAME_ENVIRONMENT)
+def _differences(
+    side: str, theirs: _Versions, ours: _Versions, packages: tuple[str, ...] = PROTOCOL + RESULT
+) -> list[str]:
+    names = ("python", *packages)
+    known = {name: (_version(theirs, name), _version(ours, name)) for name in names}
+    return [
+        f"{side} has {name} {there}, this command {here}"
+        for name, (there, here) in known.items()
+        if there != here
+    ]
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    return {package: _version(package) for package in packages}
-
-
-@cache
-def _version(package: str) -> str:
-    """Return the version of a package, ``"none"`` where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
+def _version(versions: _Versions, package: str) -> str:
+    # Of Python, 3.12 is enough.
+    return ".".join(str(versions.get(package)).split(".")[: 2 if package == "python" else None])
 
 
 @contextmanager
@@ -341,20 +286,16 @@ def _seen(folder: Path | None) -> Iterator[str]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the cluster's own chatter off the progress bar; what matters is raised."""
+    import dask
+
     known = {"distributed", *logging.root.manager.loggerDict}
     loggers = [logging.getLogger(name) for name in known if name.startswith("distributed")]
     before = {logger: logger.level for logger in loggers}
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"}):
+            yield
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
-
-
-def item_name(name: Callable[[T], str] | None, unit: str) -> Callable[[int, T], str]:
-    """Return what names an item: the caller's function, else its number."""
-    if name is None:
-        return lambda position, _: f"{unit} {position + 1}"
-    return lambda _, item: name(item)

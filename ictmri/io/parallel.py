@@ -11,12 +11,12 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ictmri.errors import InputError
-from ictmri.io.cluster import ONE_THREAD, Cluster, item_name, run_on
+from ictmri.io.cluster import ONE_THREAD, Cluster, run_on
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,13 +65,13 @@ def run_all(
         return []
     if scheduler is not None:
         cluster = scheduler if isinstance(scheduler, Cluster) else Cluster(scheduler)
-        done = run_on(
-            cluster, function, items, title=title, name=item_name(name, unit), at_once=jobs
-        )
-        try:
+
+        def called(position: int, item: T) -> str:
+            return name(item) if name else f"{unit} {position + 1}"
+
+        done = run_on(cluster, function, items, title=title, name=called, at_once=jobs)
+        with closing(done):
             found = dict(_bar(done, total=total, desc=title, unit=unit))
-        finally:
-            done.close()
         return [found[position] for position in range(len(found))]
     from joblib import Parallel, delayed
 

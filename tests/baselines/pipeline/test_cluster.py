@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
+from distributed.versions import get_package_info
 
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
@@ -30,10 +31,12 @@ from support.loopback_cluster import (
 
 from ictmri.errors import InputError
 from ictmri.io import cluster as cluster_module
-from ictmri.io.cluster import Cluster
+from ictmri.io.cluster import PROTOCOL, RESULT, Cluster
 from ictmri.io.parallel import run_all
 
 MANY = 16
+_NONE = {"packages": {}}
+SAME_VERSIONS = {"client": _NONE, "scheduler": _NONE, "workers": {}}
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +112,28 @@ def test_an_error_of_a_case_comes_whole_and_ends_the_run(cluster: LoopbackCluste
         run_all(refused, range(9), total=9, title="cases", scheduler=cluster.address)
 
 
+@pytest.mark.filterwarnings("ignore:Mismatched versions")
 def test_workers_must_share_the_folder_and_the_versions(
     cluster: LoopbackCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="working directory of their own"):
         Cluster(cluster.address, Path("out"))
-    monkeypatch.setattr(cluster_module, "_version", lambda name: "9.9" if name == "scipy" else "1")
-    with pytest.raises(InputError, match=r"(?s)worker on .*scipy [0-9.]+ there, 9.9 here"):
+    here = get_package_info(PROTOCOL + RESULT)
+    for package, message in (
+        ("scipy", r"(?s)2 problems.*tcp://.* has scipy [0-9.]+, this command 9\.9"),
+        ("dask", r"(?s)3 problems.*the scheduler has dask [0-9.]+, this command 9\.9"),
+        ("python", r"(?s)3 problems.*the scheduler has python 3\.[0-9]+, this command 9\.9"),
+    ):
+        other = here | {package: "9.9"}
+        monkeypatch.setattr("distributed.versions.get_package_info", lambda _, other=other: other)
+        with pytest.raises(InputError, match=message):
+            run_all(abs, [1], total=1, title="cases", scheduler=cluster.address)
+    # A worker that joins later is asked with each item.
+    monkeypatch.setattr(Client, "get_versions", lambda *_, **__: SAME_VERSIONS)
+    with pytest.raises(InputError, match=r"(?s)worker on .*it has python [0-9.]+, this command 9"):
         run_all(abs, [1], total=1, title="cases", scheduler=cluster.address)
     monkeypatch.undo()
-    elsewhere = cluster_module._Needs(cluster_module._versions(["numpy"]), tmp_path, "no such file")
+    elsewhere = cluster_module._Needs(here, tmp_path, "no such file")
     with pytest.raises(InputError, match="does not see"):
         elsewhere.check()
 
