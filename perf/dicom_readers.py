@@ -4,7 +4,7 @@ dcm2niix runs as its users run it, with ``-x i`` (axes as acquired) and ``-p n``
 scaling). A reader is right where every corner lies within 0.05 mm and every value agrees; of a series
 that is no volume the right thing is to say so.
 
-Example: pip install dcm2niix && PYTHONPATH=tests python perf/dicom_readers.py --data ../shared/data
+Example: pip install dcm2niix && PYTHONPATH=tests python perf/dicom_readers.py --data $ICTMRI_REAL_SCANS
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python perf/localization.py --phantoms 40                    # SYNTHETIC phantoms of another seed
     python perf/localization.py --cohort out/ictmri-phantom     # a SYNTHETIC cohort, localized
-    python perf/localization.py --cohort out/real --masks ../shared/data/masks
+    python perf/localization.py --cohort out/real --masks $ICTMRI_REAL_SCANS/masks
 
 With ``--masks`` the cohort must be processed and localized, and its link file must lie beside it: a mask
 belongs to the case whose source id its file name begins with. The masks are compared on the scans' own

@@ -6,7 +6,7 @@ classes (Otsu's two thresholds inside the template's brain, on the warped scan a
 on the phantom, whose anatomy is known, of the deep structures and the ventricles.
 
 Example: python perf/processing.py --workers
-         python perf/processing.py --scan ../shared/data/cohort/images/brats2013_pat0001_t1c.nii.gz
+         python perf/processing.py --scan $ICTMRI_REAL_SCANS/cohort/images/brats2013_pat0001_t1c.nii.gz
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ thresholds in ictmri_baselines/processor/qc_rules.py lie between the two.
 
 With --lesions it prints instead how much of each marked tumour the light settings keep in the brain.
 
-Example: OMP_NUM_THREADS=1 python perf/quality.py --data ../shared/data --brain deepbet
+Example: OMP_NUM_THREADS=1 python perf/quality.py --data $ICTMRI_REAL_SCANS --brain deepbet
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,7 +199,9 @@ def lesions(data: Path) -> Iterator[str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("ICTMRI_REAL_SCANS", "real-scans")
+    )
     parser.add_argument("--brain", default="deepbet")
     parser.add_argument("--registration", default="affine")
     parser.add_argument("--phantoms", type=int, default=5)

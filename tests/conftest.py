@@ -26,13 +26,11 @@ os.environ.pop("ICTMRI_HOME", None)
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from support.made_volumes import MINI_CLASSES, write_volume  # noqa: E402
+from support.real_scans import problems  # noqa: E402
 
 # A busy machine is no failure.
 settings.register_profile("ictmri", deadline=None)
 settings.load_profile("ictmri")
-
-REPOSITORY = Path(__file__).parents[1]
-SHARED = REPOSITORY.parent / "shared" / "data"
 
 
 @pytest.fixture
@@ -49,10 +47,20 @@ def mini_table(tmp_path: Path) -> Path:
     return table
 
 
+@pytest.fixture(scope="session")
+def real_scans() -> Path:
+    """The folder of the real scans; tests that need it skip where it is not at hand."""
+    folder = os.environ.get("ICTMRI_REAL_SCANS")
+    if not folder:
+        pytest.skip(
+            "ICTMRI_REAL_SCANS names no folder of the real scans: tests/support/real_scans.py"
+        )
+    found = list(problems(Path(folder)))
+    assert not found, found
+    return Path(folder)
+
+
 @pytest.fixture
-def real_table() -> Path:
-    """The table of the six real scans; tests that need it skip where they are not at hand."""
-    table = SHARED / "cohort" / "cohort.csv"
-    if not table.is_file():
-        pytest.skip("the real scans (../shared/data) are not at hand")
-    return table
+def real_table(real_scans: Path) -> Path:
+    """The table of six of the real scans."""
+    return real_scans / "cohort" / "cohort.csv"

@@ -41,9 +41,9 @@ def read(path: Path) -> nib.Nifti1Image:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_real_head_on_thick_slices(network: HdBet | DeepBet, real_table: Path) -> None:
+def test_a_real_head_on_thick_slices(network: HdBet | DeepBet, real_scans: Path) -> None:
     """Agreement with HD-BET's own output, with mirroring, that came with the scan."""
-    data = real_table.parents[1]
+    data = real_scans
     scan = nib.load(data / "cohort" / "images" / "tcga_fg_6692_t1c.nii.gz")
     (own,) = data.glob("masks/tcga_fg_6692*hdbet*")
     found = network.run(volume_of(scan), align(scan)).brain
@@ -53,8 +53,8 @@ def test_a_real_head_on_thick_slices(network: HdBet | DeepBet, real_table: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-def test_no_tumour_is_bitten_off(network: HdBet | DeepBet, real_table: Path) -> None:
-    data = real_table.parents[1]
+def test_no_tumour_is_bitten_off(network: HdBet | DeepBet, real_scans: Path) -> None:
+    data = real_scans
     scan = read(data / "cohort" / "images" / "pyradiomics_brain1_t1c.nrrd")
     (path,) = data.glob("masks/pyradiomics_brain1*tumour*")
     tumour = np.asarray(nib.as_closest_canonical(read(path)).dataobj) > 0
@@ -72,8 +72,8 @@ def test_light_is_another_thing_for_patients_than_for_phantoms() -> None:
 
 
 @pytest.mark.slow
-def test_on_patients_light_keeps_a_lesion_that_the_templates_mask_cuts(real_table: Path) -> None:
-    data = real_table.parents[1]
+def test_on_patients_light_keeps_a_lesion_that_the_templates_mask_cuts(real_scans: Path) -> None:
+    data = real_scans
     scan = read(data / "cohort" / "images" / "pyradiomics_brain1_t1c.nrrd")
     (path,) = data.glob("masks/pyradiomics_brain1*tumour*")
     tumour = np.asarray(read(path).dataobj) > 0

@@ -482,11 +482,11 @@ def test_the_patients_right_is_on_the_viewers_left() -> None:
 
 
 @pytest.mark.slow
-def test_real_scans_stay_in_and_bites_are_named(real_table: Path) -> None:
+def test_real_scans_stay_in_and_bites_are_named(real_scans: Path) -> None:
     """One that came without its skull, and one with thick slices; a bite of 20 ml at its surface."""
     from ictmri.scans.read import read_scan
 
-    folder = real_table.parent / "images"
+    folder = real_scans / "cohort" / "images"
     for name in ("brats_met_00110_t1c.nii.gz", "tcga_fg_6692_t1c.nii.gz"):
         assert "exclude" not in codes(read_scan(folder / name).image).values()
     scan = read_scan(folder / "brats_met_00110_t1c.nii.gz").image

@@ -112,9 +112,9 @@ def test_different_heads_give_no_pair_and_their_finer_scans_do() -> None:
 
 
 @pytest.mark.long
-def test_copies_of_real_scans_are_found(real_table: Path) -> None:
+def test_copies_of_real_scans_are_found(real_scans: Path) -> None:
     prints = {}
-    for path in sorted((real_table.parent / "images").iterdir()):
+    for path in sorted((real_scans / "cohort" / "images").iterdir()):
         image = read_scan(path).image
         prints[path.name[:16]] = head_print(align(image))
         if path.name.startswith(("tcga", "pyrad")):

@@ -238,9 +238,9 @@ def test_voxels_that_are_no_volume_of_numbers(
 
 
 @pytest.mark.slow
-def test_real_scans_have_the_findings_that_one_sees(real_table: Path) -> None:
+def test_real_scans_have_the_findings_that_one_sees(real_scans: Path) -> None:
     told = {}
-    for path in sorted((real_table.parent / "images").iterdir()):
+    for path in sorted((real_scans / "cohort" / "images").iterdir()):
         scan = read_scan(path)
         notes = (*scan.oddities, *look_over(scan.image)[0])
         told[path.name.split("_t1c")[0]] = {note.code for note in notes}
@@ -257,8 +257,8 @@ def test_real_scans_have_the_findings_that_one_sees(real_table: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_head_with_its_neck_has_no_finding(real_table: Path) -> None:
-    scan = read_scan(real_table.parents[1] / "dicom" / "sag_anon")
+def test_a_whole_head_with_its_neck_has_no_finding(real_scans: Path) -> None:
+    scan = read_scan(real_scans / "dicom" / "sag_anon")
     assert [note.code for note in scan.oddities] == ["files-left-aside", "no-contrast-named"]
     assert codes(scan.image) == set()
     assert "brain-clipped" in codes(scan.image.slicer[:, 60:, :])

@@ -161,7 +161,9 @@ def test_without_one_readable_scan_nothing_is_written(mini_table: Path, tmp_path
     assert not (tmp_path / "mini").exists()
 
 
-def test_real_scans_keep_their_voxels_and_places(real_table: Path, tmp_path: Path) -> None:
+def test_real_scans_keep_their_voxels_and_places(
+    real_table: Path, real_scans: Path, tmp_path: Path
+) -> None:
     built = build_folder(real_table, tmp_path / "real", n_folds=2)
     link = dict(
         reversed(line.split(",")[:2]) for line in link_path(tmp_path / "real").open().readlines()
@@ -169,7 +171,7 @@ def test_real_scans_keep_their_voxels_and_places(real_table: Path, tmp_path: Pat
     by_patient = {
         link[row["case_id"]]: unpack(row["image"]) for row in built.cohort.rows("default")
     }
-    for path in sorted((real_table.parent / "images").iterdir()):
+    for path in sorted((real_scans / "cohort" / "images").iterdir()):
         image = by_patient[path.name.removesuffix(".nii.gz").removesuffix(".nrrd")[:-4]]
         oracle = sitk.ReadImage(str(path))
         np.testing.assert_allclose(

@@ -45,9 +45,9 @@ def test_the_rest_is_left_as_it_was(head: nib.Nifti1Image) -> None:
     assert not back.any()
 
 
-def test_real_heads_lose_their_face_and_keep_their_brain(real_table: Path) -> None:
+def test_real_heads_lose_their_face_and_keep_their_brain(real_scans: Path) -> None:
     """HD-BET's own mask of a real scan as the other opinion of what is brain."""
-    folder = real_table.parents[1]
+    folder = real_scans
     scan = read_scan(folder / "cohort" / "images" / "tcga_fg_6692_t1c.nii.gz").image
     (mask,) = (folder / "masks").glob("tcga_fg_6692*brain*")
     brain = nib.load(mask).get_fdata() > 0
@@ -57,8 +57,8 @@ def test_real_heads_lose_their_face_and_keep_their_brain(real_table: Path) -> No
     assert (changed & brain).sum() / brain.sum() < 0.005
 
 
-def test_an_extracted_brain_has_no_face(real_table: Path) -> None:
-    scan = read_scan(real_table.parent / "images" / "brats_met_00110_t1c.nii.gz").image
+def test_an_extracted_brain_has_no_face(real_scans: Path) -> None:
+    scan = read_scan(real_scans / "cohort" / "images" / "brats_met_00110_t1c.nii.gz").image
     done = remove_face(unpack(pack(scan, "x")))
     assert done.extracted
     np.testing.assert_array_equal(done.image.get_fdata(), scan.get_fdata())

@@ -46,8 +46,8 @@ def same(ours: nib.Nifti1Image, theirs: nib.Nifti1Image) -> None:
     np.testing.assert_array_equal(ours.get_fdata(), theirs.get_fdata())
 
 
-def test_the_real_series_is_what_itk_reads(real_table: Path) -> None:
-    folder = real_table.parents[1] / "dicom" / "sag_anon"
+def test_the_real_series_is_what_itk_reads(real_scans: Path) -> None:
+    folder = real_scans / "dicom" / "sag_anon"
     done = read_dicom(folder)
     same(done.image, by_itk(folder))
     assert done.image.get_data_dtype() == np.int16
@@ -90,11 +90,11 @@ def test_compressed_series_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
 
 
 def test_real_compressed_slices_decode_as_gdcm_does(
-    real_table: Path, capfd: pytest.CaptureFixture[str]
+    real_scans: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import pydicom
 
-    folder = real_table.parents[1] / "dicom" / "wg04_mr"
+    folder = real_scans / "dicom" / "wg04_mr"
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     syntaxes = set()
     for path in files:

@@ -265,10 +265,10 @@ def test_what_is_no_tumour_is_left_empty_and_told(tmp_path: Path) -> None:
     assert (own.subtype, own.unlisted) == ("smith", "")
 
 
-def test_the_real_half_anonymised_series_comes_out_clean(real_table: Path, tmp_path: Path) -> None:
+def test_the_real_half_anonymised_series_comes_out_clean(real_scans: Path, tmp_path: Path) -> None:
     import pydicom
 
-    folder = real_table.parents[1] / "dicom" / "sag_anon"
+    folder = real_scans / "dicom" / "sag_anon"
     header = pydicom.dcmread(next(folder.glob("*.dcm")), stop_before_pixels=True)
     words = [
         str(header[name].value) for name in ("PatientBirthDate", "AccessionNumber", "StationName")
@@ -276,7 +276,7 @@ def test_the_real_half_anonymised_series_comes_out_clean(real_table: Path, tmp_p
     assert all(words)
     (tmp_path / "t.csv").write_text(
         f"patient_id,image,label\n{words[1]},{folder},glioma\n"
-        f"b,{real_table.parent / 'images' / 'tcga_fg_6692_t1c.nii.gz'},glioma\n"
+        f"b,{real_scans / 'cohort' / 'images' / 'tcga_fg_6692_t1c.nii.gz'},glioma\n"
     )
     cohort = build_folder(tmp_path / "t.csv", tmp_path / "out", n_folds=2, jobs=1).cohort
     texts = [path for path in cohort.root.rglob("*") if path.suffix != ".parquet"]
