@@ -3,98 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
 
 from ictmri.errors import AccessError, InputError
 
-if TYPE_CHECKING:
-    from huggingface_hub.errors import HfHubHTTPError
-
-_NETWORK: Final = (
-    "check the network, the proxy settings and HF_ENDPOINT, then run the same command again"
-)
-_LOG_IN: Final = "log in with `hf auth login`, or set HF_TOKEN"
-_UNREACHABLE: Final = {
-    "offline": (
-        "the Hub is not asked because HF_HUB_OFFLINE is set",
-        "unset HF_HUB_OFFLINE and run again",
-    ),
-    "silent": ("{endpoint} does not answer in time", _NETWORK),
-    "cut off": ("{endpoint} cannot be reached: {said}", _NETWORK),
-    # A proxy's login page, for one.
-    "not the Hub": (
-        "what answers at {endpoint} is not the Hub",
-        f"open that address in a browser; {_NETWORK}",
-    ),
-    "too many": (
-        "too many requests from here: the Hub limits their rate (status 429)",
-        "wait {wait} and run again; logging in with `hf auth login` raises the limit",
-    ),
-    "its own": (
-        "the Hub has a problem of its own (status {status})",
-        "run again in a few minutes; see https://status.huggingface.co",
-    ),
+_PHRASES: Final = {
+    "network": "check the network, the proxy settings and HF_ENDPOINT, then run the same command again",
+    "log_in": "log in with `hf auth login`, or set HF_TOKEN",
 }
-"""Reason and next step where the Hub did not answer the question."""
-_REFUSED: Final = {
-    "no revision": (
-        "it has no revision {revision!r}",
-        "see its tags at {page}/tree/main, or leave the revision out for the newest",
-    ),
-    "missing": (
-        "no such dataset repository, or a private one that your account cannot see",
-        "check the name at {page}, or ask its owners to let you in",
-    ),
-    "missing, nobody": (
-        "no such dataset repository, or a private one, and you are not logged in",
-        f"check the name; if it is private, {_LOG_IN}",
-    ),
-    "gated, nobody": (
-        "it is gated, and you are not logged in",
-        f"ask for access at {{page}}, then {_LOG_IN}",
-    ),
-    "bad token": (
-        "the Hub does not accept your token: it is mistyped, expired or revoked",
-        "make a new one at {endpoint}/settings/tokens, then `hf auth login` or set HF_TOKEN",
-    ),
-    "read only": (
-        "your account or token may not change it (the Hub says: {said})",
-        "use a token that may write ({endpoint}/settings/tokens) of a member of {owner}",
-    ),
-    "rejected": (
-        "its owners rejected your request for access",
-        "write to its owners, see {page}",
-    ),
-    "pending": (
-        "your request for access awaits its owners' review",
-        "wait for the Hub's e-mail, then run again",
-    ),
-    "limited token": (
-        "your token may not read gated repositories",
-        "allow it to at {endpoint}/settings/tokens, then run again",
-    ),
-    "not asked": (
-        "it is gated, and your account has not asked for access and accepted its terms",
-        "ask for access at {page}, then run again",
-    ),
-    "no access": (
-        "your account has no access to it (the Hub says: {said})",
-        "see {page}, then run again",
-    ),
-    "other": ("the Hub refuses (status {status}): {said}", "see {page}, then run again"),
-}
-"""Reason and next step where something is wrong with the question, or with who asks."""
-_ACCESS: Final = {
-    "rejected": r"reject|denied|declin",
-    "pending": r"await|pending|review",
-    "limited token": r"fine-?grained|token settings",
-    "not asked": r"authori[sz]ed list|ask for access|request access|must have access|accept|agree",
-    "no access": "",
-}
-"""How the Hub words the states of a request for access (its X-Error-Message); the first that fits."""
 
 
 class HubError(AccessError):
@@ -133,7 +55,7 @@ def reaching(
         HubError: the Hub cannot be reached, or refuses.
         InputError: ``repo_id`` is not a name that a repository can have.
     """
-    from huggingface_hub import constants, errors, get_token
+    from huggingface_hub import errors
 
     try:
         yield
@@ -141,31 +63,14 @@ def reaching(
         raise InputError(repo_id, [str(error)], "give the repository as ORG/NAME") from None
     except Exception as raised:
         # What fails in the threads of an upload arrives as the cause of a RuntimeError.
-        error = raised if _known(raised) else raised.__cause__
-        if error is None or not _known(error):
-            raise
-        response = getattr(error, "response", None)
-        seconds = response.headers.get("Retry-After", "") if response else ""
-        facts = {
-            "endpoint": constants.ENDPOINT,
-            "page": f"{constants.ENDPOINT}/datasets/{repo_id}",
-            "owner": repo_id.split("/", maxsplit=1)[0],
-            "revision": revision,
-            "said": " ".join(_words(error).split())[:300] or "no reason given",
-            "status": response.status_code if response else "",
-            "wait": f"{seconds} seconds" if seconds.isdigit() else "five minutes",
-        }
-        if isinstance(error, errors.HfHubHTTPError):
-            kind = _refusal(error, repo_id, with_token=bool(token or get_token()), writing=writing)
-        else:
-            kind = _silence(error)
-        unreachable = kind in _UNREACHABLE
-        reason, next_step = (_UNREACHABLE if unreachable else _REFUSED)[kind]
-        reason, next_step = reason.format(**facts), next_step.format(**facts)
-        raise HubError(repo_id, reason, next_step, unreachable=unreachable) from raised
+        for error in (raised, raised.__cause__):
+            kind = _kind(error, repo_id, token=token, writing=writing)
+            if error is not None and kind:
+                raise _explained(error, kind, repo_id, revision) from raised
+        raise
 
 
-def is_connection_error(error: BaseException) -> bool:
+def is_connection_error(error: BaseException | None) -> bool:
     """Return whether the network failed, not what it carried.
 
     Known by name: huggingface_hub lets its HTTP client's own errors through, and has changed clients.
@@ -173,46 +78,71 @@ def is_connection_error(error: BaseException) -> bool:
     return _is_a(error, "TransportError")
 
 
-def _is_a(error: BaseException, name: str) -> bool:
+def _is_a(error: BaseException | None, name: str) -> bool:
     return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
-def _known(error: BaseException) -> bool:
-    from huggingface_hub import errors
+def _explained(error: BaseException, kind: str, repo_id: str, revision: str | None) -> HubError:
+    from huggingface_hub import constants
 
-    kinds = (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, json.JSONDecodeError)
-    return isinstance(error, kinds) or is_connection_error(error)
+    response = getattr(error, "response", None)
+    seconds = "" if response is None else response.headers.get("Retry-After", "")
+    facts = {
+        **_PHRASES,
+        "endpoint": constants.ENDPOINT,
+        "page": f"{constants.ENDPOINT}/datasets/{repo_id}",
+        "owner": repo_id.split("/", maxsplit=1)[0],
+        "revision": revision,
+        "said": " ".join(_words(error).split())[:300] or "no reason given",
+        "status": getattr(response, "status_code", None),
+        "wait": f"{seconds} seconds" if seconds.isdigit() else "five minutes",
+    }
+    (told,) = (kinds[kind] for kinds in _table().values() if kind in kinds)
+    reason, next_step = told["reason"].format(**facts), told["next"].format(**facts)
+    return HubError(repo_id, reason, next_step, unreachable=kind in _table()["unreachable"])
 
 
 def _words(error: BaseException) -> str:
     return getattr(error, "server_message", None) or str(error)
 
 
-def _silence(error: BaseException) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return "not the Hub"
-    if not is_connection_error(error):
-        return "offline"
-    return "silent" if _is_a(error, "TimeoutException") else "cut off"
+def _kind(
+    error: BaseException | None, repo_id: str, *, token: str | None, writing: bool
+) -> str | None:
+    """Return what an error means, by its name in the table; None where it is not the Hub's."""
+    from huggingface_hub import errors, get_token
+
+    if isinstance(error, errors.HfHubHTTPError):
+        status, headers = error.response.status_code, error.response.headers
+        nobody = f"{'gated' if isinstance(error, errors.GatedRepoError) else 'missing'}, nobody"
+        meanings = [
+            (isinstance(error, errors.RevisionNotFoundError), "no revision"),
+            (status == 401, "bad token" if token or get_token() else nobody),
+            (status == 403, "read only" if writing else _access(error, repo_id)),
+            (isinstance(error, errors.RepositoryNotFoundError), "missing"),
+            (status == 429, "too many"),
+            (status >= 500, "its own"),
+            (status == 404 and "X-Error-Code" not in headers, "not the Hub"),
+            (True, "other"),
+        ]
+    else:
+        meanings = [
+            (isinstance(error, errors.OfflineModeIsEnabled), "offline"),
+            (isinstance(error, json.JSONDecodeError), "not the Hub"),
+            (is_connection_error(error) and _is_a(error, "TimeoutException"), "silent"),
+            (is_connection_error(error), "cut off"),
+        ]
+    return next((kind for holds, kind in meanings if holds), None)
 
 
-def _refusal(error: HfHubHTTPError, repo_id: str, *, with_token: bool, writing: bool) -> str:
-    """Return what the Hub means by a status: a key of the tables above."""
-    from huggingface_hub import errors
+def _access(error: BaseException, repo_id: str) -> str:
+    said = _words(error).replace(repo_id, "").casefold()
+    states = _table()["access"].items()
+    return next(name for name, state in states if any(word in said for word in state["words"]))
 
-    status = error.response.status_code
-    gated = isinstance(error, errors.GatedRepoError)
-    words = _words(error).replace(repo_id, "")
-    access = next(k for k, said in _ACCESS.items() if re.search(said, words, re.IGNORECASE))
-    nobody = "gated, nobody" if gated else "missing, nobody"
-    unnamed = "X-Error-Code" not in error.response.headers
-    meanings = [
-        (isinstance(error, errors.RevisionNotFoundError), "no revision"),
-        (status == 401, "bad token" if with_token else nobody),
-        (status == 403, "read only" if writing else access),
-        (isinstance(error, errors.RepositoryNotFoundError), "missing"),
-        (status == 429, "too many"),
-        (status >= 500, "its own"),
-        (status == 404 and unnamed, "not the Hub"),
-    ]
-    return next((kind for holds, kind in meanings if holds), "other")
+
+@cache
+def _table() -> dict[str, dict[str, dict[str, Any]]]:
+    content = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+    table: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(content)
+    return table

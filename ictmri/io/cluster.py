@@ -98,6 +98,7 @@ def run_on(
     """
     try:
         from distributed.comm import CommClosedError
+        from distributed.utils import silence_logging_cmgr
         from distributed.versions import get_package_info
     except ImportError:
         raise MissingDependencyError("A Dask cluster", "cluster") from None
@@ -105,7 +106,9 @@ def run_on(
 
     numbered = enumerate(items)
     under_way: dict[Future, tuple[int, str]] = {}
-    with _quiet(), _connected(cluster) as client, _seen(cluster.folder) as token:
+    # What matters of the cluster's own chatter is raised.
+    quiet = silence_logging_cmgr(logging.CRITICAL)
+    with quiet, _connected(cluster) as client, _seen(cluster.folder) as token:
         needs = _Needs(get_package_info(PROTOCOL + RESULT), cluster.folder, token)
         try:
             while True:
@@ -134,10 +137,12 @@ def run_on(
 
 def _sent(client: Client, function: Callable[[T], Any], item: T, needs: _Needs) -> Future:
     import cloudpickle
+    import dask
 
     # As bytes, so that Dask does not look for its own tasks among the item's values.
     content = cloudpickle.dumps((function, item))
-    return client.submit(_run, content, needs, key=f"ictmri-{uuid.uuid4().hex}", pure=False)
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"}):
+        return client.submit(_run, content, needs, key=f"ictmri-{uuid.uuid4().hex}", pure=False)
 
 
 def _finished(futures: list[Future]) -> list[Future]:
@@ -281,21 +286,3 @@ def _seen(folder: Path | None) -> Iterator[str]:
         yield token
     finally:
         (folder / token).unlink(missing_ok=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the cluster's own chatter off the progress bar; what matters is raised."""
-    import dask
-
-    known = {"distributed", *logging.root.manager.loggerDict}
-    loggers = [logging.getLogger(name) for name in known if name.startswith("distributed")]
-    before = {logger: logger.level for logger in loggers}
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"}):
-            yield
-    finally:
-        for logger, level in before.items():
-            logger.setLevel(level)

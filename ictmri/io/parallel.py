@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -90,16 +90,11 @@ def run_all(
                 results = parallel(delayed(function)(item) for item in items)
             return list(_bar(results, total=total, desc=title, unit=unit))
         finally:
-            _close(results)
-
-
-def _close(results: Generator[R, None, None] | None) -> None:
-    """End what is still running, here and not when the interpreter happens to find it."""
-    if results is not None:
-        with warnings.catch_warnings():
-            # joblib warns of tasks that were given up, which is what an interruption asks for.
-            warnings.simplefilter("ignore")
-            results.close()
+            # Ended here, and not when the interpreter happens to find it. joblib warns of tasks that
+            # were given up, which is what an interruption asks for.
+            if results is not None:
+                with warnings.catch_warnings(action="ignore"):
+                    results.close()
 
 
 def watched(items: Sequence[T], title: str) -> Iterable[T]:
@@ -175,9 +170,7 @@ def _replacing_silently() -> Iterator[None]:
     with a later case and volumes of another size do; its items are not lost. The warning calls that a leak.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "A worker stopped while some jobs were given", UserWarning
-        )
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         yield
 
 
