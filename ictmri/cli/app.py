@@ -69,18 +69,22 @@ def _commands(entry: EntryPoint) -> Iterator[tuple[str, Any]]:
         yield name, getattr(importlib.import_module(module), attribute)
 
 
+def _is_foreign(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name != "ictmri"
+
+
 def _add_commands() -> None:
-    """Add the commands of all packages, each under a heading of its own; the first of a name stays."""
+    """Add the commands of all packages, each under a heading of its own; ours first, and they stay."""
     taken: set[str] = set()
-    for entry in entry_points(group=_GROUP):
+    for entry in sorted(entry_points(group=_GROUP), key=_is_foreign):
         try:
             found = dict(_commands(entry))
         except Exception as error:
-            if entry.dist is None or entry.dist.name == "ictmri":
+            if not _is_foreign(entry):
                 raise
-            # Somebody else's package, and maybe an old one: what is ours must run all the same.
+            # Maybe an old package of somebody's: what is ours must run all the same.
             reason = f"{type(error).__name__}: {error}"
-            echo(f"warning: the commands of {entry.dist.name} are left out ({reason})", err=True)
+            echo(f"warning: the commands of {entry.value} are left out ({reason})", err=True)
             continue
         panel = f"Commands of the {entry.name}"
         for name, command in found.items():
