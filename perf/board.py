@@ -17,8 +17,7 @@ from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
 from ictmri_benchmark.board.ranking import Contender, compare_pairs, rank, resolution
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.score.metrics import confusion, headline
-from ictmri_benchmark.score.protocol import RANK_KEY
+from ictmri_benchmark.score.metrics import RANK_KEY, confusion, headline
 
 
 def made_up(folds: FoldTable, n: int) -> list[NDArray[np.int64]]:

@@ -19,7 +19,8 @@ from ictmri.cohort import PHANTOM
 from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
 from ictmri_benchmark.score.intervals import bootstrap, draws
-from ictmri_benchmark.score.protocol import HEADLINE, N_DRAWS
+from ictmri_benchmark.score.metrics import PRINTED
+from ictmri_benchmark.score.protocol import N_DRAWS
 
 
 def loop(folds: FoldTable, predicted: NDArray[np.int64], n_draws: int) -> NDArray[np.float64]:
@@ -59,9 +60,9 @@ def main() -> None:
     started = time.perf_counter()
     theirs = loop(folds, predicted, options.n_draws)
     loop_seconds = time.perf_counter() - started
-    columns = np.column_stack([ours[name][:, 0] for name in HEADLINE])
+    columns = np.column_stack([ours[metric.name][:, 0] for metric in PRINTED])
     seconds = float(np.median(ours_seconds))
-    print(f"{options.n_draws} draws of {len(truth)} cases, {len(HEADLINE)} metrics")
+    print(f"{options.n_draws} draws of {len(truth)} cases, {len(PRINTED)} metrics")
     print(f"ictmri_benchmark: {seconds:.3f} s (median of 3)")
     print(f"scikit-learn loop: {loop_seconds:.1f} s")
     print(f"ratio: {loop_seconds / seconds:.0f}")

@@ -19,8 +19,8 @@ from sklearn.metrics import classification_report
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldRow, FoldTable
 from ictmri_benchmark.score.intervals import bootstrap, percentile_interval
-from ictmri_benchmark.score.metrics import confusion, headline, per_class
-from ictmri_benchmark.score.protocol import HEADLINE, N_DRAWS
+from ictmri_benchmark.score.metrics import METRICS, confusion, headline, per_class
+from ictmri_benchmark.score.protocol import N_DRAWS
 
 
 class Many(FoldTable):
@@ -55,7 +55,7 @@ def ours(table: Many, predicted: NDArray[np.int64], n_draws: int) -> dict[str, f
     matrix = confusion(table.labels, predicted[0])
     per_class(matrix)
     drawn = bootstrap(table, [predicted], n_draws)
-    for name in HEADLINE:
+    for name in METRICS:
         percentile_interval(drawn.headline[name][:, 0])
     return {name: float(value) for name, value in headline(matrix).items()}
 

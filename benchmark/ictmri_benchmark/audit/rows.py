@@ -15,8 +15,9 @@ from ictmri.io.csvfile import read_csv
 from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.audit.fold_means import stratified_sizes
 from ictmri_benchmark.audit.rounding import Printed
+from ictmri_benchmark.score.metrics import PRINTED
 
-METRICS: Final = ("precision", "recall", "f1", "accuracy")
+REPORTED: Final = tuple(metric.plain for metric in PRINTED)
 DECLARED: Final = (
     "unit",
     "decimals",
@@ -27,7 +28,7 @@ DECLARED: Final = (
     "class_counts",
     "classes",
 )
-COLUMNS: Final = ("name", "table", *METRICS, *DECLARED)
+COLUMNS: Final = ("name", "table", *REPORTED, *DECLARED)
 EXAMPLE: Final = "name,precision,recall,f1,accuracy,n,folds,averaging,class_counts"
 WORDS: Final = {
     "unit": ("percent", "fraction"),
@@ -116,8 +117,8 @@ def _header_problems(header: list[str]) -> list[str]:
     ]
     if "name" not in header:
         problems.append("row 1: column 'name' is missing")
-    if not set(METRICS) & set(header):
-        problems.append(f"row 1: none of the columns {', '.join(METRICS)}")
+    if not set(REPORTED) & set(header):
+        problems.append(f"row 1: none of the columns {', '.join(REPORTED)}")
     return problems
 
 
@@ -217,7 +218,7 @@ def _class_counts(text: str) -> str:
 _CHECKS: Final[dict[str, Callable[[str], str]]] = {
     "name": _name,
     "table": _name,
-    **dict.fromkeys(METRICS, _value),
+    **dict.fromkeys(REPORTED, _value),
     "decimals": _whole(0, _MAX_DIGITS),
     "n": _whole(1, MAX_N),
     "folds": _folds,
@@ -228,9 +229,9 @@ _CHECKS: Final[dict[str, Callable[[str], str]]] = {
 
 
 def _together(values: dict[str, str]) -> Iterator[str]:
-    given = {name: values[name] for name in METRICS if values.get(name)}
+    given = {name: values[name] for name in REPORTED if values.get(name)}
     if not given:
-        yield f"{', '.join(METRICS)}: all are empty; nothing is reported"
+        yield f"{', '.join(REPORTED)}: all are empty; nothing is reported"
     small = {name for name, text in given.items() if 0 < float(text) <= 1}
     large = {name for name, text in given.items() if float(text) > 1}
     unit = values.get("unit", "")
@@ -280,7 +281,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _row(number: int, values: dict[str, str]) -> Row:
-    given = {name: values[name] for name in METRICS if values.get(name)}
+    given = {name: values[name] for name in REPORTED if values.get(name)}
     unit = values.get("unit") or ("percent" if any(float(t) > 1 for t in given.values()) else "")
     decimals = values.get("decimals", "")
     folds, counts = values.get("folds", ""), _counts(values.get("class_counts", ""))

@@ -24,6 +24,7 @@ from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG
 from ictmri_benchmark.board.flags import review_flags
 from ictmri_benchmark.board.submission import Checked, check, is_stored
+from ictmri_benchmark.score.metrics import COLUMNS
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
@@ -65,13 +66,12 @@ class Verdict:
 
     def markdown(self) -> str:
         """Return a comment for the pull request."""
-        lines = ["| entry | macro F1 (95 % interval) | accuracy | tracks |", "|---|---|---|---|"]
+        main, other = COLUMNS[:2]
+        head = f"| entry | {main.short} (95 % interval) | {other.short} | tracks |"
+        lines = [head, "|---|---|---|---|"]
         for done in self.entries:
             pooled = done.report.content["pooled"]
-            cells = [
-                f"{pooled[name]['value']:.3f} [{pooled[name]['low']:.3f}, {pooled[name]['high']:.3f}]"
-                for name in ("macro_f1", "accuracy")
-            ]
+            cells = [metric.with_interval(pooled[metric.name]) for metric in (main, other)]
             row = [f"`{done.entry.slug}`", *cells, ", ".join(done.entry.tracks)]
             lines.append(f"| {' | '.join(row)} |")
         lines.append("")

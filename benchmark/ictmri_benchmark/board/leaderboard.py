@@ -28,6 +28,7 @@ from ictmri_benchmark.board.ranking import (
 from ictmri_benchmark.board.submission import binding_problems, is_run, is_stored
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.metrics import COLUMNS, RANK_KEY
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.report import Report, score
 
@@ -63,7 +64,7 @@ class _Scored:
 
     @property
     def value(self) -> float:
-        return float(self.report.content["pooled"][protocol.RANK_KEY]["value"])
+        return float(self.report.content["pooled"][RANK_KEY]["value"])
 
 
 def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         "cohort": cohort.name,
         "synthetic": synthetic,
         "n_cases": len(cohort.rows),
-        "rank_key": protocol.RANK_KEY,
+        "rank_key": RANK_KEY,
         "digests": {"splits": cohort.sha256, "labels": cohort.labels_sha256},
         "entries": [_row(s, ranked.places, _flags(s, scored, cohort)) for s in shown] + _reported(),
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
@@ -134,7 +135,7 @@ def _scored(
     columns = [place for place, item in enumerate(scored) if item.ranked]
     if not columns:
         return scored, _Ranked({}, [], None)
-    draws = drawn.headline[protocol.RANK_KEY][:, columns]
+    draws = drawn.headline[RANK_KEY][:, columns]
     contenders = [
         Contender(scored[c].entry.slug, scored[c].value, scored[c].predictions.labels)
         for c in columns
@@ -171,19 +172,17 @@ def render_table(board: dict[str, Any]) -> str:
     """Return the rescored entries as a table for the terminal."""
     title = f"{board['cohort']}: {board['n_cases']} cases"
     lines = [title + (", SYNTHETIC: says nothing about patients" if board["synthetic"] else ""), ""]
-    lines.append(f"{'rank':<10}{'entry':<34}{'macro F1':<24}{'accuracy':<24}")
+    columns = COLUMNS[:2]
+    lines.append(f"{'rank':<10}{'entry':<34}" + "".join(f"{m.short:<24}" for m in columns))
     for row in board["entries"]:
         if row["report"] is None:
             continue
         rank = row["rank"]
         place = f"{rank['value']} ({rank['low']}-{rank['high']})" if rank else "unranked"
-        cells = [_cell(row["report"]["pooled"][name]) for name in (protocol.RANK_KEY, "accuracy")]
-        lines.append(f"{place:<10}{row['name'][:32]:<34}{cells[0]:<24}{cells[1]:<24}".rstrip())
+        cells = (m.with_interval(row["report"]["pooled"][m.name]) for m in columns)
+        line = f"{place:<10}{row['name'][:32]:<34}" + "".join(f"{cell:<24}" for cell in cells)
+        lines.append(line.rstrip())
     return "\n".join([*lines, *(f"refused: {r['slug']}: {r['reason']}" for r in board["refused"])])
-
-
-def _cell(metric: dict[str, float]) -> str:
-    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
 
 def _where_entries_are(folder: Path) -> str:

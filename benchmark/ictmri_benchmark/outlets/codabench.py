@@ -23,14 +23,14 @@ from ictmri.folds import FoldTable, format_folds
 from ictmri.io.files import canonical_json, write_bytes
 from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.score import protocol
+from ictmri_benchmark.score.metrics import COLUMNS
 from ictmri_benchmark.score.predictions import HEADERS
-from ictmri_benchmark.score.report import METRIC_TITLES, SYNTHETIC_WARNING
+from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
 DEFAULT_IMAGE: Final = "continuumio/anaconda3:2024.10-1"
 """A public image with Python 3.12 and NumPy."""
+_ENDS: Final = {"low": "from", "high": "to"}
 COMMAND: Final = "python3 /app/program/score.py /app/input /app/output"
-_COLUMNS: Final = ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy")
-_MORE_COLUMNS: Final = ("macro_recall", "macro_precision")
 
 
 def write_bundle(
@@ -111,16 +111,19 @@ def _competition(title: str, start: str, per_day: int, image: str) -> dict[str, 
 
 
 def _columns() -> list[dict[str, Any]]:
-    ends = {"macro_f1_low": "95 % from", "macro_f1_high": "95 % to"}
+    first, *others = COLUMNS
+    named = [(first, first.name, first.title)]
+    named += [(first, f"{first.name}_{end}", f"95 % {said}") for end, said in _ENDS.items()]
+    named += [(metric, metric.name, metric.title) for metric in others]
     return [
         {
-            "title": ends.get(key) or METRIC_TITLES[key],
+            "title": title,
             "key": key,
             "index": index,
-            "sorting": "desc",
+            "sorting": "desc" if metric.high_is_good else "asc",
             "precision": 4,
         }
-        for index, key in enumerate(_COLUMNS + _MORE_COLUMNS)
+        for index, (metric, key, title) in enumerate(named)
     ]
 
 
@@ -151,10 +154,15 @@ diagnosis. No one tries to identify a patient. {about}
 
 def _program() -> dict[str, bytes]:
     """Return the evaluator's sources and the program that calls it."""
-    here = Path(ictmri_benchmark.__file__).parent
+    here = Path(__file__).parent
     files = {"score.py": (here / "scoring_program.py").read_bytes()}
-    for folder in (Path(ictmri.__file__).parent, here):
-        files |= {f"{folder.name}/{f.name}": f.read_bytes() for f in sorted(folder.glob("*.py"))}
+    for package, parts in ((ictmri, ("", "io")), (ictmri_benchmark, ("", "score"))):
+        root = Path(package.__path__[0])
+        files |= {
+            f.relative_to(root.parent).as_posix(): f.read_bytes()
+            for part in parts
+            for f in sorted((root / part).glob("*.py"))
+        }
     return files
 
 

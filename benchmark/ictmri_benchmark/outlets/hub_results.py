@@ -20,14 +20,9 @@ from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import Checked, check, entry_folders, is_stored
 from ictmri_benchmark.score import protocol
-from ictmri_benchmark.score.report import METRIC_TITLES, SYNTHETIC_WARNING
+from ictmri_benchmark.score.metrics import COLUMNS, METRICS
+from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
-_METRIC_TYPES: Final = {
-    "macro_f1": "f1",
-    "accuracy": "accuracy",
-    "macro_recall": "recall",
-    "macro_precision": "precision",
-}
 _CODE_LICENCES: Final = frozenset(
     {
         "mit",
@@ -122,8 +117,8 @@ def _card_data(done: Checked, dataset_id: str, revision: str) -> Any:
             dataset_type=dataset_id,
             dataset_name=f"{bench['cohort']}{kind}",
             dataset_revision=revision or None,
-            metric_type=_METRIC_TYPES[name],
-            metric_name=METRIC_TITLES[name],
+            metric_type=METRICS[name].plain or name,
+            metric_name=METRICS[name].title,
             metric_value=value["value"],
             metric_args={"interval_95": [value["low"], value["high"]]},
             source_url=url,
@@ -153,13 +148,13 @@ def _card_text(done: Checked) -> Iterator[str]:
     yield "| metric | value | 95 % interval |\n|---|---|---|"
     for name, value in _pooled(done):
         interval = f"{value['low']:.4f} to {value['high']:.4f}"
-        yield f"| {METRIC_TITLES[name]} | {value['value']:.4f} | {interval} |"
+        yield f"| {METRICS[name].title} | {value['value']:.4f} | {interval} |"
     yield f"\n{_notes(done)}. Research use only."
 
 
 def _pooled(done: Checked) -> list[tuple[str, dict[str, float]]]:
     pooled = done.report.content["pooled"]
-    return [(name, pooled[name]) for name in _METRIC_TYPES]
+    return [(metric.name, pooled[metric.name]) for metric in COLUMNS]
 
 
 def _notes(done: Checked, value: dict[str, float] | None = None) -> str:

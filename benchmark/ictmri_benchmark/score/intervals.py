@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldTable
 from ictmri.io.files import sha256_bytes
-from ictmri_benchmark.score.metrics import confusion, headline, macro, mean_over, per_class
-from ictmri_benchmark.score.protocol import CONFIDENCE, HEADLINE, MAX_PAIRED_CASES, N_DRAWS, VERSION
+from ictmri_benchmark.score.metrics import (
+    BY_CLASS,
+    METRICS,
+    confusion,
+    headline,
+    mean_over,
+    per_class,
+)
+from ictmri_benchmark.score.protocol import CONFIDENCE, MAX_PAIRED_CASES, N_DRAWS, VERSION
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,7 +37,6 @@ _CHUNK: Final = 500
 _CHUNK_CELLS: Final = 4_000_000
 """Weights or counts in memory at a time, so that memory grows neither with the draws nor with the cases."""
 _TIE: Final = 1e-12
-BY_CLASS: Final = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,14 @@ def bootstrap(cohort: FoldTable, entries: Sequence[Ints], n_draws: int = N_DRAWS
     places = [slice(end - len(seeds), end) for end, seeds in zip(ends, entries, strict=True)]
     large = len(cohort.rows) > MAX_PAIRED_CASES
     matrices = (_drawn_by_cell if large else _drawn_by_case)(cohort, entries, n_draws)
-    totals = {name: np.empty((n_draws, len(entries))) for name in HEADLINE}
+    totals = {name: np.empty((n_draws, len(entries))) for name in METRICS}
     classes = {name: np.empty((n_draws, len(entries), _K), dtype=np.float32) for name in BY_CLASS}
     start = 0
     for chunk in matrices:
         rows = slice(start, start + len(chunk))
         start += len(chunk)
         found = per_class(chunk)
-        for name, values in macro(found, chunk).items():
+        for name, values in headline(chunk, found).items():
             for entry, seeds in enumerate(places):
                 totals[name][rows, entry] = mean_over(values[:, seeds], 1)
         for name in BY_CLASS:
@@ -228,7 +234,7 @@ def bca_interval(
         observed: the metric on the cases themselves.
         truth: (N,) labels.
         predicted: (S, N) predictions.
-        metric: one of ``HEADLINE``.
+        metric: one of ``METRICS``.
     """
     # Ties are as near as this: other counts of the same value may differ in its last digit.
     below, upto = (np.count_nonzero(values < observed + sign * _TIE) for sign in (-1, 1))

@@ -14,8 +14,6 @@ REPORT_SCHEMA: Final = "ictmri/report/1"
 LEADERBOARD_SCHEMA: Final = "ictmri/leaderboard/1"
 ENTRY_SCHEMA: Final = "ictmri/submission/1"
 
-HEADLINE: Final = ("macro_precision", "macro_recall", "macro_f1", "accuracy")
-RANK_KEY: Final = "macro_f1"
 ZERO_DIVISION: Final = 0.0
 """A class that is absent, or never predicted: leaving it out would raise the score."""
 SUM_TOLERANCE: Final = Decimal("0.0001")

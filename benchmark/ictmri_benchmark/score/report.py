@@ -17,25 +17,25 @@ from ictmri.io.files import canonical_json
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.costs import cost_report
 from ictmri_benchmark.score.intervals import (
-    BY_CLASS,
     Drawn,
     bca_interval,
     bootstrap,
     percentile_interval,
     percentile_intervals,
 )
-from ictmri_benchmark.score.metrics import confusion, headline, mean_over, per_class
+from ictmri_benchmark.score.metrics import (
+    BY_CLASS,
+    METRICS,
+    confusion,
+    headline,
+    mean_over,
+    per_class,
+)
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.probabilistic import probability_report
 from ictmri_benchmark.score.selective import selective_report
 from ictmri_benchmark.score.subgroups import subgroup_report
 
-METRIC_TITLES = {
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall (balanced accuracy)",
-    "macro_f1": "macro F1 (ranks the board)",
-    "accuracy": "accuracy",
-}
 _LAST_DIGITS: Final = 1e-9
 SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
 
@@ -161,7 +161,7 @@ def _pooled(
 ) -> dict[str, dict[str, float]]:
     values = {name: float(mean_over(found, 0)) for name, found in headline(matrices).items()}
     pooled = {}
-    for name in protocol.HEADLINE:
+    for name in METRICS:
         draws = drawn.headline[name][:, entry]
         low, high = (
             percentile_interval(draws)
@@ -190,7 +190,7 @@ def _fold_mean(
         )
         for k in range(cohort.n_folds)
     ]
-    means = {n: [fmean(fold[n]) for fold in by_fold] for n in protocol.HEADLINE}
+    means = {n: [fmean(fold[n]) for fold in by_fold] for n in METRICS}
     return {n: {"mean": fmean(v), "sd": stdev(v)} for n, v in means.items()}
 
 
@@ -232,11 +232,11 @@ def _rendered(content: dict[str, Any]) -> list[str]:
     title = f"{bench['cohort']}: {content['n_cases']} cases, pooled out-of-fold"
     lines = [title + (" (SYNTHETIC)" if bench["synthetic"] else ""), ""]
     lines.append(f"{'metric':<34}{'value':>7}  {'95 % interval':<17}fold mean ± sd")
-    for name in protocol.HEADLINE:
+    for name, metric in METRICS.items():
         pooled, folds = content["pooled"][name], content["fold_mean"][name]
-        interval = f"[{pooled['low']:.3f}, {pooled['high']:.3f}]"
-        spread = f"{folds['mean']:.3f} ± {folds['sd']:.3f}"
-        lines.append(f"{METRIC_TITLES[name]:<34}{pooled['value']:>7.3f}  {interval:<17}{spread}")
+        spread = f"{metric.text(folds['mean'])} ± {metric.text(folds['sd'])}"
+        value = metric.text(pooled["value"])
+        lines.append(f"{metric.title:<34}{value:>7}  {metric.interval(pooled):<17}{spread}")
     lines += ["", f"{'class':<12}{'precision':>10}{'recall':>9}{'F1':>8}{'cases':>8}   confusion"]
     width = max(len(str(n)) for row in content["confusion"] for n in row) + 2
     for name, row in zip(CLASSES, content["confusion"], strict=True):

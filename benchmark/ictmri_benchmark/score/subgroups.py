@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ictmri.classes import SEXES
 from ictmri.cohort import AGE_GROUPS
 from ictmri.folds import FoldTable
-from ictmri_benchmark.score.metrics import confusion, headline
+from ictmri_benchmark.score.metrics import RANK_KEY, confusion, headline
 from ictmri_benchmark.score.proportions import wilson
-from ictmri_benchmark.score.protocol import RANK_KEY, SMALLEST_GROUP
+from ictmri_benchmark.score.protocol import SMALLEST_GROUP
 
 _ORDER: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
 

@@ -29,16 +29,10 @@ from ictmri_benchmark.board.page.rows import (
     shades,
     shown_entries,
 )
-from ictmri_benchmark.score import protocol
+from ictmri_benchmark.score import metrics, protocol
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _SCRIPTS: Final = ("address", "board", "compare", "reading", "start")
-COLUMNS: Final = (
-    ("macro_f1", "Macro F1"),
-    ("accuracy", "Accuracy"),
-    ("macro_recall", "Macro recall"),
-    ("macro_precision", "Macro precision"),
-)
 
 
 def render_page(board: dict[str, Any]) -> str:
@@ -73,7 +67,9 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "figures": figures.of_the_paper(board, entries),
         "literature": literature(),
         "citation": citation(),
-        "columns": COLUMNS,
+        "columns": metrics.COLUMNS,
+        "ranked_by": metrics.RANKED,
+        "printed": metrics.PRINTED,
         "classes": CLASSES,
         "titles": CLASS_TITLES,
         "cost_titles": COST_TITLES,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ictmri_benchmark.board.page.rows import Shown
-from ictmri_benchmark.score.protocol import ALPHA, RANK_KEY
+from ictmri_benchmark.score.metrics import RANK_KEY
+from ictmri_benchmark.score.protocol import ALPHA
 
 _DIGITS: Final = 6
 

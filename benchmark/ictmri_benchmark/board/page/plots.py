@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from ictmri_benchmark.score.metrics import PRINTED
 from ictmri_benchmark.score.proportions import wilson
 
 _WIDE: Final = 200
 _FRAME: Final = 100
-BARS: Final = ("macro_precision", "macro_recall", "macro_f1", "accuracy")
 
 
 def decimal(value: float, digits: int = 3) -> str:
@@ -129,7 +129,7 @@ def bars(groups: Sequence[tuple[str, dict[str, dict[str, float]]]], title: str) 
         title: what it shows, for readers who do not see it.
     """
     width, gap, left, high = 9.0, 16.0, 22.0, 130.0
-    step = len(BARS) * width + width + gap
+    step = len(PRINTED) * width + width + gap
     total = left + step * len(groups)
     shapes = [
         Markup('<path class="g" d="M{} {}H{}"/><text class="t" x="{}" y="{}">{}</text>').format(
@@ -158,9 +158,10 @@ def _group(
     start: float, width: float, high: float, pooled: dict[str, dict[str, Any]]
 ) -> list[Markup]:
     shapes = []
-    for place, name in enumerate(BARS):
-        value, x = pooled[name]["value"], start + place * width
-        low, top = (10 + high * (1 - pooled[name][end]) for end in ("low", "high"))
+    for place, metric in enumerate(PRINTED):
+        found = pooled[metric.name]
+        value, x = found["value"], start + place * width
+        low, top = (10 + high * (1 - found[end]) for end in ("low", "high"))
         shapes.append(
             Markup(
                 '<rect class="s{}" x="{}" y="{}" width="{}" height="{}"/><path class="w" d="M{} {}V{}"/>'
@@ -169,7 +170,7 @@ def _group(
                 *(_n(x + (width - 1) / 2), _n(low), _n(top)),
             )
         )
-    mean, x = average(pooled), start + len(BARS) * width
+    mean, x = average(pooled), start + len(PRINTED) * width
     y = 10 + high * (1 - mean)
     shapes.append(Markup('<path class="mean" d="M{} {}h{}"/>').format(_n(x), _n(y), _n(width - 1)))
     return shapes
@@ -177,7 +178,7 @@ def _group(
 
 def average(pooled: dict[str, dict[str, float]]) -> float:
     """Return the mean of the headline metrics, the preprint's average score."""
-    return fmean(pooled[name]["value"] for name in BARS)
+    return fmean(pooled[metric.name]["value"] for metric in PRINTED)
 
 
 def _joined(shapes: Sequence[Markup]) -> Markup:
