@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -77,6 +78,15 @@ class InputError(IctmriError):
             lines.append(f"  - ... and {least}{count - _SHOWN} more")
         tail = [f"Next: {visible(self.next_step)}"] if self.next_step else []
         return "\n".join([head, *lines, *tail])
+
+
+@contextmanager
+def collected(problems: list[str], where: str) -> Iterator[None]:
+    """Add the problems of an input error in this block to a list, each with where it is, and go on."""
+    try:
+        yield
+    except InputError as error:
+        problems += [f"{where}: {problem}" for problem in error.problems]
 
 
 class ScanError(Exception):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import secrets
+import shutil
 import stat
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +80,7 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
         yield part
         # Some libraries write another file in its place, with permissions of their own.
         part.chmod(made)
-        _settle(part)
+        settle(part)
         part.replace(path)
     except OSError as error:
         # A full disk is reported by a write, which does not know the name of its file.
@@ -103,17 +106,31 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def as_new_folder(path: Path) -> None:
-    """Give a private folder the permissions that the umask leaves to a new one."""
-    # The umask can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    path.chmod(0o777 & ~mask)
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a private folder that gets this path, and its usual permissions, when the block succeeds.
+
+    Raises:
+        InputError: something is there already.
+    """
+    if path.is_symlink() or not is_free(path):
+        raise InputError(str(path), ["exists and is not empty"], _ELSEWHERE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent))
+    try:
+        yield part
+        # The umask can only be read by setting it.
+        mask = os.umask(0o077)
+        os.umask(mask)
+        part.chmod(0o777 & ~mask)
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def _settle(part: Path) -> None:
-    """Wait until a file is on the disk: a name that outlives a power cut must not lead to nothing."""
-    handle = os.open(part, os.O_RDONLY)
+def settle(place: Path) -> None:
+    """Wait until a file is on the disk, or (POSIX) the names in a folder: both must outlive a power cut."""
+    handle = os.open(place, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -201,6 +218,17 @@ def write_json(path: Path, value: Any) -> None:
 def canonical_json(value: Any) -> str:
     """Return ``value`` as JSON with a fixed layout, so that equal values give equal bytes."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def stored_zip(files: dict[str, bytes]) -> bytes:
+    """Return a zip file that depends on its content alone: not compressed, no dates, in this order."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.external_attr, info.create_system = 0o100644 << 16, 3
+            archive.writestr(info, content)
+    return stream.getvalue()
 
 
 def sha256_bytes(content: bytes) -> str:

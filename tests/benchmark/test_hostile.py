@@ -31,14 +31,13 @@ from ictmri_benchmark.audit import audit
 from ictmri_benchmark.board.entry import load_entry
 from ictmri_benchmark.board.ledger import read_ledger
 from ictmri_benchmark.board.submission import submit
+from ictmri_benchmark.cli.sealed import challenge_lines
 from ictmri_benchmark.score.predictions import HEADERS, read_predictions
 from ictmri_benchmark.sealed import keys, log
-from ictmri_benchmark.sealed.canonical import compact, parse
-from ictmri_benchmark.sealed.check import check_reveal
-from ictmri_benchmark.sealed.documents import Envelope, decode, load_challenge, read_bytes
+from ictmri_benchmark.sealed.documents import Envelope, canonical, compact, decode, load_challenge
 from ictmri_benchmark.sealed.log import MAX_RECORDS, read_log
-from ictmri_benchmark.sealed.reveal import reveal
-from ictmri_benchmark.sealed.verify import challenge_lines, verify
+from ictmri_benchmark.sealed.store import ChallengeStore
+from ictmri_benchmark.sealed.verify import check_reveal, verify
 
 REPOSITORY = Path(__file__).parents[2]
 HEADER = f"{HEADERS[0]}\n"
@@ -119,6 +118,7 @@ def test_yaml_that_is_no_plain_data(kind: str, tmp_path: Path) -> None:
         load_entry(tmp_path / "entry.yaml")
 
 
+NO_CHALLENGE: Any = None
 DOORS: dict[str, Callable[[Path], object]] = {
     "predictions": lambda path: read_predictions(path, made_table()),
     "entry": load_entry,
@@ -127,7 +127,8 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "yaml": lambda path: read_yaml(path, ""),
     "folds": lambda path: read_folds(path, "mini"),
     "challenge": load_challenge,
-    "submission": read_bytes,
+    "submission": lambda path: verify([path], NO_CHALLENGE),
+    "log": lambda path: read_log(path, NO_CHALLENGE),
     "public key": keys.load_public_hex,
     "private key": keys.load_key,
 }
@@ -323,7 +324,8 @@ def revealed(tmp_path_factory: pytest.TempPathFactory) -> World:
     for day, (name, skill) in enumerate([("A", 0.2), ("B", 0.5), ("A", 0.9)]):
         world.score(world.pack(name, skill, day), now=START + day * DAY)
     shutil.copytree(world.folder, world.root / "closed")
-    reveal(world.root / "closed", world.root / "reveal", now=START + 9 * DAY)
+    with ChallengeStore.open(world.root / "closed", START + 9 * DAY) as store:
+        store.reveal(world.root / "reveal")
     return world
 
 
@@ -452,7 +454,7 @@ def test_logs_of_nothing(world: World, tmp_path: Path) -> None:
 def test_json_of_many_lists_costs_nothing() -> None:
     for content in (b"[" * 2**20, b"[" + b"[]," * 2**20 + b"[]]", b'{"a":' * 2**20):
         with pytest.raises(ValueError, match="lists and objects"):
-            parse(content)
+            canonical(content)
 
 
 FOLDS = (
@@ -516,7 +518,8 @@ names = ("glioma", "pcnsl", "germinoma", "rare", "other")[: int(sys.argv[1])]
 classes.CLASSES = names
 classes.CLASS_TITLES = {name: name.title() for name in names}
 from ictmri.folds import FoldRow, FoldTable
-from ictmri_benchmark import comparison, intervals, metrics, predictions, report
+from ictmri_benchmark.board import comparison
+from ictmri_benchmark.score import intervals, metrics, predictions, report
 
 K, rng = len(names), np.random.default_rng(0)
 truth = np.repeat(np.arange(K), 4)
@@ -591,4 +594,4 @@ def test_a_full_log_keeps_room_for_its_end(
         full.score(full.pack("A", 0.4, 9), now=START + 4 * DAY)
     with pytest.raises(InputError, match="the log is full"):
         full.admit("C", now=START + 4 * DAY)
-    assert reveal(full.folder, tmp_path / "reveal", now=START + 5 * DAY) == 3
+    assert full.reveal(tmp_path / "reveal", now=START + 5 * DAY) == 3

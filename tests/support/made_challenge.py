@@ -14,10 +14,11 @@ from support.made_predictions import probabilities, write_predictions
 from ictmri.folds import Candidate, FoldTable, assign_folds, format_folds
 from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
-from ictmri_benchmark.sealed import keys, organiser
-from ictmri_benchmark.sealed.documents import load_challenge
+from ictmri_benchmark.sealed import keys
+from ictmri_benchmark.sealed.documents import Result, load_challenge
+from ictmri_benchmark.sealed.labels import LabelledCases, make_rules
 from ictmri_benchmark.sealed.package import pack
-from ictmri_benchmark.sealed.setup import make_rules
+from ictmri_benchmark.sealed.store import ChallengeStore
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -29,11 +30,9 @@ class World:
     def __init__(self, root: Path, table: FoldTable, **limits: int) -> None:
         self.root, self.table = root, table
         self.folder = root / "sealed"
-        quota, per_day, total = (
-            limits.get(name, most) for name, most in (("quota", 5), ("per_day", 5), ("total", 100))
-        )
-        rules = make_rules(len(table.rows), "macro_f1", (quota, per_day, total))
-        organiser.init(self.folder, table.rows, "mini", rules, now=START)
+        given = {"metric": "macro_f1", "quota": 5, "per_day": 5, "total": 100} | limits
+        rules = make_rules(len(table.rows), **given)
+        ChallengeStore.create(self.folder, LabelledCases(table.rows, "mini"), rules, START)
         self.public = self.folder / "public"
         self.challenge = load_challenge(self.public / "challenge.json")
         self.keys: dict[str, Ed25519PrivateKey] = {}
@@ -45,10 +44,14 @@ class World:
         return other
 
     def key(self, name: str) -> Ed25519PrivateKey:
-        return self.keys.setdefault(name, keys.new_key())
+        return self.keys.setdefault(name, Ed25519PrivateKey.generate())
 
     def admit(self, name: str, *, now: datetime = START, **options: bool) -> None:
-        organiser.admit(self.folder, keys.public_hex(self.key(name)), name, now=now, **options)
+        self.admit_key(keys.public_hex(self.key(name)), name, now=now, **options)
+
+    def admit_key(self, public: str, name: str, *, now: datetime = START, **options: bool) -> None:
+        with ChallengeStore.open(self.folder, now) as store:
+            store.admit(public, name, **options)
 
     def entry(self, **changes: object) -> Path:
         described = Entry(
@@ -82,8 +85,16 @@ class World:
         path.write_bytes(content)
         return path
 
-    def score(self, archive: Path, *, now: datetime = START) -> organiser.Answer:
-        return organiser.score(self.folder, archive, now=now)
+    def score(self, archive: Path, *, now: datetime = START) -> Result:
+        return self.answer(archive, now=now)[0]
+
+    def answer(self, archive: Path, *, now: datetime = START) -> tuple[Result, bool]:
+        with ChallengeStore.open(self.folder, now) as store:
+            return store.score(archive)
+
+    def reveal(self, out: Path, *, now: datetime = START) -> int:
+        with ChallengeStore.open(self.folder, now) as store:
+            return store.reveal(out)
 
     def log(self) -> list[bytes]:
         return (self.public / "log.jsonl").read_bytes().splitlines()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import MAX_BYTES
 from ictmri.io.files import read_plain, sha256_bytes, write_bytes, write_text
@@ -74,28 +74,42 @@ def check(
         InputError: anything is wrong with either file; all problems of both are named.
     """
     problems: list[str] = []
-    described = read = None
-    try:
-        described = load_entry(entry)
-        problems += [f"{entry}: {problem}" for problem in binding_problems(described, cohort)]
-        if described.synthetic != synthetic:
-            problems.append(
-                f"{entry}: synthetic is {described.synthetic}, the cohort says {synthetic}"
-            )
-        if described.level not in levels:
-            problems.append(f"{entry}: level {described.level} is given by the maintainers")
-    except InputError as error:
-        problems += [f"{entry}: {problem}" for problem in error.problems]
-    try:
-        read = read_predictions(predictions, cohort)
-    except InputError as error:
-        problems += [f"{predictions}: {problem}" for problem in error.problems]
+    described, read = read_both(
+        predictions, entry, cohort, problems, synthetic=synthetic, levels=levels
+    )
     if described is not None and read is not None:
         report = score(read, cohort, bootstrap(cohort, [read.labels]), synthetic=synthetic)
         problems += [f"{entry}: {problem}" for problem in claim_problems(described, report)]
         if not problems:
             return Checked(described, read, report)
     raise InputError("submission", problems, "correct both files; nothing was written")
+
+
+def read_both(
+    predictions: Path,
+    entry: Path,
+    cohort: FoldTable,
+    problems: list[str],
+    *,
+    synthetic: bool,
+    levels: Sequence[Level],
+) -> tuple[Entry | None, Predictions | None]:
+    """Read an entry and its predictions without a look at the labels; see :func:`check`.
+
+    What is wrong with either is added to ``problems``; what cannot be read is None.
+    """
+    described = read = None
+    with collected(problems, str(entry)):
+        described = load_entry(entry)
+        problems += [f"{entry}: {problem}" for problem in binding_problems(described, cohort)]
+        if described.synthetic != synthetic:
+            told = f"synthetic is {described.synthetic}, the cohort says {synthetic}"
+            problems.append(f"{entry}: {told}")
+        if described.level not in levels:
+            problems.append(f"{entry}: level {described.level} is given by the maintainers")
+    with collected(problems, str(predictions)):
+        read = read_predictions(predictions, cohort)
+    return described, read
 
 
 def submit(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
+
+if TYPE_CHECKING:
+    from ictmri_benchmark.sealed.documents import Challenge
+    from ictmri_benchmark.sealed.log import SealedLog
 
 sealed_app = Commands(
     help="Sealed mode: the organiser keeps the labels, anyone can verify.", no_args_is_help=True
@@ -23,15 +27,7 @@ ChallengeFile = Annotated[
 OrganiserKey = Annotated[
     str, typer.Option("--organiser", help="The organiser's public key (hexadecimal), to compare.")
 ]
-
-
-class Metric(StrEnum):
-    """The number that is released."""
-
-    MACRO_F1 = "macro_f1"
-    MACRO_PRECISION = "macro_precision"
-    MACRO_RECALL = "macro_recall"
-    ACCURACY = "accuracy"
+Metric = Literal["macro_f1", "macro_precision", "macro_recall", "accuracy"]
 
 
 @sealed_app.command("init")
@@ -46,7 +42,7 @@ def init(  # noqa: PLR0913
     cohort: Annotated[
         str, typer.Option(help="Dataset name or cohort folder, instead of --labels.")
     ] = "",
-    metric: Annotated[Metric, typer.Option(help="The number that is released.")] = Metric.MACRO_F1,
+    metric: Annotated[Metric, typer.Option(help="The number that is released.")] = "macro_f1",
     quota: Annotated[int, typer.Option(min=1, help="Submissions of a participant.")] = 5,
     per_day: Annotated[int, typer.Option(min=1, help="Of them in any 24 hours.")] = 1,
     total: Annotated[int, typer.Option(min=1, help="Submissions of all participants.")] = 100,
@@ -58,23 +54,15 @@ def init(  # noqa: PLR0913
 
     Example: ictmri sealed init out/sealed --name tiantan-2026 --labels labels.csv --quota 5
     """
-    _need()
-    from ictmri_benchmark.sealed.organiser import init as make
-    from ictmri_benchmark.sealed.setup import gather, make_rules
+    from ictmri_benchmark.sealed.labels import gather, make_rules
+    from ictmri_benchmark.sealed.store import ChallengeStore
 
-    source = gather(labels=labels, cases=cases, cohort=cohort, name=name)
-    rules = make_rules(len(source.rows), metric.value, (quota, per_day, total), step)
-    challenge = make(
-        folder,
-        source.rows,
-        source.name,
-        rules,
-        now=_now(),
-        images=source.images,
-        synthetic=source.synthetic,
-    )
-    if source.warning:
-        echo(f"warning: {source.warning}", err=True)
+    found = gather(labels=labels, cases=cases, cohort=cohort, name=name)
+    limits = {"metric": metric, "quota": quota, "per_day": per_day, "total": total}
+    rules = make_rules(len(found.rows), step, **limits)
+    challenge = ChallengeStore.create(folder, found, rules, datetime.now(UTC))
+    if found.warning:
+        echo(f"warning: {found.warning}", err=True)
     echo(f"{folder}: {len(challenge.cases)} cases, values in steps of {rules.ladder.step}")
     echo(f"Publish {folder / 'public'}, and elsewhere these two:")
     echo(f"  challenge {challenge.sha256()}\n  organiser {challenge.organiser}")
@@ -88,7 +76,6 @@ def key(
 
     Example: ictmri sealed key participant.key
     """
-    _need()
     from ictmri_benchmark.sealed.keys import make_pair
 
     public = make_pair(path)
@@ -112,16 +99,13 @@ def pack(
     Example: ictmri sealed pack predictions.csv --entry entry.yaml --challenge challenge.json
     --key participant.key --out submission.zip
     """
-    _need()
     from ictmri.io.files import write_bytes
-    from ictmri_benchmark.sealed.documents import load_challenge
-    from ictmri_benchmark.sealed.keys import load_key
-    from ictmri_benchmark.sealed.package import pack as make
+    from ictmri_benchmark.sealed import documents, keys, package
 
-    published = load_challenge(challenge, organiser)
-    content, submission = make(predictions, entry, published, load_key(key))
+    published = documents.load_challenge(challenge, organiser)
+    content, packed = package.pack(predictions, entry, published, keys.load_key(key))
     write_bytes(out, content)
-    echo(f"{out}: submission {submission.sha256}")
+    echo(f"{out}: submission {packed.sha256}")
     echo(f"challenge {published.sha256()}\norganiser {published.organiser}")
 
 
@@ -139,11 +123,12 @@ def admit(
 
     Example: ictmri sealed admit out/sealed participant.pub --name "Team A"
     """
-    _need()
     from ictmri_benchmark.sealed.keys import load_public_hex
-    from ictmri_benchmark.sealed.organiser import admit as let_in
+    from ictmri_benchmark.sealed.store import ChallengeStore
 
-    let_in(folder, load_public_hex(public_key), name, now=_now(), replaces=new_key)
+    public = load_public_hex(public_key)
+    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+        store.admit(public, name, replaces=new_key)
     echo(f"{name} is admitted")
 
 
@@ -160,14 +145,13 @@ def score(
 
     Example: ictmri sealed score out/sealed submission.zip --out result.json
     """
-    _need()
     from ictmri.io.files import write_text
-    from ictmri_benchmark.sealed.organiser import score as take
+    from ictmri_benchmark.sealed.store import ChallengeStore
 
-    answer = take(folder, submission, now=_now())
-    result = answer.result
+    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+        result, counted = store.score(submission)
     echo(f"{result.participant}: {result.metric} {result.value}, {result.left} left")
-    if not answer.counted:
+    if not counted:
         echo("These predictions were scored before: the first answer again, not counted.")
     echo(f"Result: {folder / 'public' / 'results' / f'{result.seq}.json'}")
     if out is not None:
@@ -189,17 +173,18 @@ def verify(
 
     Example: ictmri sealed verify log.jsonl result.json --challenge challenge.json
     """
-    _need()
     from ictmri_benchmark.sealed.documents import load_challenge
-    from ictmri_benchmark.sealed.verify import challenge_lines, standings
     from ictmri_benchmark.sealed.verify import verify as check
 
     published = load_challenge(challenge, organiser)
-    done = check(files or [], published)
-    for line in [*challenge_lines(published), *done.lines]:
-        echo(line)
-    for state in done.states:
-        echo("\n" + "\n".join(standings(state)))
+    logs, signed = check(files or [], published)
+    echo("\n".join(challenge_lines(published)))
+    for path, document in signed.items():
+        echo(f"{path}: genuine {document.told()}")
+    for path, log in logs.items():
+        echo(f"{path}: whole, {len(log.records)} records")
+    for log in logs.values():
+        echo("\n" + "\n".join(standings(log)))
 
 
 @sealed_app.command("reveal")
@@ -213,12 +198,12 @@ def reveal(
 
     Example: ictmri sealed reveal out/sealed --out out/reveal
     """
-    _need()
-    from ictmri_benchmark.sealed.reveal import reveal as publish
+    from ictmri_benchmark.sealed.store import ChallengeStore
 
     if not yes:
         typer.confirm("After this nothing can be scored any more. Go on?", abort=True)
-    number = publish(folder, out, now=_now())
+    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+        number = store.reveal(out)
     echo(f"{out}: the labels and {number} submissions")
     echo(f"Next: ictmri sealed check-reveal {out} --challenge challenge.json")
 
@@ -239,25 +224,35 @@ def check_reveal(
 
     Example: ictmri sealed check-reveal out/reveal --challenge challenge.json --entries out/r4
     """
-    _need()
-    from ictmri_benchmark.sealed.check import check_reveal as check
     from ictmri_benchmark.sealed.documents import load_challenge
+    from ictmri_benchmark.sealed.verify import check_reveal as check
+    from ictmri_benchmark.sealed.verify import write_entries
 
     done = check(folder, load_challenge(challenge, organiser))
     cases, submissions = len(done.table.rows), len(done.submissions)
     echo(f"{folder}: as promised, {cases} labels and {submissions} submissions recomputed")
     if entries is not None:
-        from ictmri_benchmark.sealed.entries import write_entries
-
-        number = write_entries(entries, done.state, done.submissions, done.table)
+        number = write_entries(entries, done)
         echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def challenge_lines(challenge: Challenge) -> list[str]:
+    """Tell what a challenge is, with the digest that entry.yaml is bound to."""
+    rules = challenge.rules
+    kind = ", SYNTHETIC" if challenge.synthetic else ""
+    return [
+        f"{challenge.name}: {len(challenge.cases)} cases{kind}, {challenge.benchmark.name} "
+        f"{challenge.benchmark.version}, {rules.metric} in steps of {rules.ladder.step}",
+        f"limits: {rules.quota} submissions each, {rules.per_day} in 24 hours, {rules.total} in all",
+        f"challenge {challenge.sha256()}",
+        f"organiser {challenge.organiser}",
+    ]
 
 
-def _need() -> None:
-    from ictmri_benchmark.sealed.keys import need_cryptography
-
-    need_cryptography()
+def standings(log: SealedLog) -> list[str]:
+    """Return the sealed board of a log: the released value of each participant."""
+    values = {name: [item.value for item in log.of(name) if item.value] for name in log.keys}
+    order = sorted((-Decimal(told[-1]), name) for name, told in values.items() if told)
+    lines = [f"{'participant':<40}{log.challenge.rules.metric:>16}{'submissions':>13}"]
+    lines += [f"{name:<40}{values[name][-1]:>16}{len(values[name]):>13}" for _, name in order]
+    return lines

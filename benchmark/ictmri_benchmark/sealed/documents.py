@@ -1,60 +1,66 @@
-"""The documents of sealed mode: small, strict, signed over their one byte form."""
+"""The documents of sealed mode, all of them: strict, and signed over their one byte form.
+
+That form is the JSON of RFC 8785; the documents hold no floats.
+"""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import MAX_PROBLEMS, InputError
-from ictmri.io.files import canonical_json, read_plain
-from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
-from ictmri_benchmark.sealed.canonical import compact, digest, parse
-from ictmri_benchmark.sealed.keys import is_signed, public_hex, usable
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from ictmri.io.files import canonical_json, read_plain, sha256_bytes
+from ictmri_benchmark.score.protocol import VERSION
+from ictmri_benchmark.sealed.keys import is_signed, usable
 
 _CONTEXT: Final = b"ictmri sealed mode\n"
-_MAX_BYTES: Final = 16 * 2**20
 _SHOWN: Final = 200
+_MAX_INNER: Final = 100
+"""Lists and objects in a document: a challenge has seven, a name may hold sixty brackets."""
+MAX_BYTES: Final = 16 * 2**20
 MAX_CASES: Final = 100_000
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PublicKey = Annotated[Digest, AfterValidator(usable)]
-Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 CaseId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Name = Annotated[
+Participant = Annotated[
     str, Field(pattern=r"^[^\p{C}\s](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\s])?$", max_length=60)
 ]
 Value = Annotated[str, Field(pattern=r"^[01]\.[0-9]{1,4}$")]
 """A released score: decimal text, so that its bytes do not depend on anybody's floats."""
-Step = Annotated[str, Field(pattern=r"^0\.0{0,3}[125]$")]
 Metric = Literal["macro_precision", "macro_recall", "macro_f1", "accuracy"]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Place = Annotated[int, Field(ge=0)]
+Time = Annotated[
+    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
+]
 Document = TypeVar("Document", bound="Signed")
+OfChallenge = TypeVar("OfChallenge", "Result", "Head", "Opening")
 
 
-class _Strict(BaseModel):
+class _Sealed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Signed(_Strict):
+class Signed(_Sealed):
     """A document with the signature of its author over everything else in it."""
 
     schema_: str = Field(alias="schema")
-    signature: Signature
-    title: ClassVar[str] = "document"
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
     def content(self) -> dict[str, Any]:
         """Return the document as JSON values."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def sha256(self) -> str:
         """Return the digest of the document with its signature."""
-        return digest(self.content())
+        return sha256_bytes(compact(self.content()))
 
     def to_json(self) -> str:
         """Return the text of the document's file."""
@@ -68,22 +74,20 @@ class Signed(_Strict):
 
     @classmethod
     def signed_by(cls, signer: Ed25519PrivateKey, /, **fields: Any) -> Self:
-        """Return the document of these fields, signed.
-
-        Raises:
-            ValueError: a field is not valid.
-        """
-        unsigned = cls.model_validate({**fields, "signature": "0" * 128}, strict=False).content()
-        del unsigned["signature"]
-        signature = signer.sign(_CONTEXT + compact(unsigned)).hex()
-        return cls.model_validate({**unsigned, "signature": signature}, strict=False)
+        """Return the document of these fields, signed; a ValueError names one that is not valid."""
+        (schema,) = get_args(cls.model_fields["schema_"].annotation)
+        draft = {"schema": schema, **fields, "signature": "0" * 128}
+        content = cls.model_validate(draft, strict=False).content()
+        del content["signature"]
+        signature = signer.sign(_CONTEXT + compact(content)).hex()
+        return cls.model_validate({**content, "signature": signature}, strict=False)
 
 
-class LadderRule(_Strict):
+class LadderRule(_Sealed):
     """When a new value is released; see :mod:`ictmri_benchmark.sealed.ladder`."""
 
     rule: Literal["parameter-free"]
-    step: Step
+    step: Annotated[str, Field(pattern=r"^0\.0{0,3}[125]$")]
 
     def level(self, value: str) -> int | None:
         """Return the number of steps of a released value, None where it is not a multiple of the step."""
@@ -91,16 +95,8 @@ class LadderRule(_Strict):
         return None if rest or Decimal(value) > 1 else int(levels)
 
 
-class Rules(_Strict):
-    """What every participant gets.
-
-    Attributes:
-        metric: the one number that is released.
-        quota: scored submissions of a participant.
-        per_day: of them in any 24 hours.
-        total: scored submissions of all participants.
-        ladder: when a new value is released.
-    """
+class ChallengeRules(_Sealed):
+    """What every participant gets: one number, so often, in any 24 hours, and all of them together."""
 
     metric: Metric
     quota: Count
@@ -109,14 +105,14 @@ class Rules(_Strict):
     ladder: LadderRule
 
 
-class ProtocolRef(_Strict):
+class ProtocolRef(_Sealed):
     """The protocol that scores."""
 
-    name: Literal["ictmri-cv"] = BENCHMARK
+    name: Literal["ictmri-cv"]
     version: str
 
 
-class Commitment(_Strict):
+class Commitment(_Sealed):
     """What binds the organiser to the labels without showing them."""
 
     scheme: Literal["hmac-sha256/1"]
@@ -126,7 +122,6 @@ class Commitment(_Strict):
 class Challenge(Signed):
     """What the organiser publishes: cases, commitment, rules, key."""
 
-    title: ClassVar[str] = "challenge"
     schema_: Literal["ictmri/sealed-challenge/1"] = Field(alias="schema")
     name: CaseId
     synthetic: bool
@@ -134,14 +129,19 @@ class Challenge(Signed):
     cases: tuple[CaseId, ...] = Field(min_length=1, max_length=MAX_CASES)
     images: dict[CaseId, Digest]
     commitment: Commitment
-    rules: Rules
+    rules: ChallengeRules
     organiser: PublicKey
+
+    def check_version(self, subject: str) -> None:
+        """Refuse (InputError) a challenge that was opened with another evaluator than this one."""
+        if self.benchmark.version != VERSION:
+            problem = f"protocol {self.benchmark.version}, this evaluator has {VERSION}"
+            raise InputError(subject, [problem], "install the version that has this protocol")
 
 
 class Envelope(Signed):
     """The part of a submission that binds predictions, entry, challenge and participant together."""
 
-    title: ClassVar[str] = "submission"
     schema_: Literal["ictmri/sealed-submission/1"] = Field(alias="schema")
     challenge: Digest
     participant: PublicKey
@@ -152,47 +152,105 @@ class Envelope(Signed):
 class Result(Signed):
     """The answer to a submission: one released number, and where it stands in the log."""
 
-    title: ClassVar[str] = "result"
     schema_: Literal["ictmri/sealed-result/1"] = Field(alias="schema")
     challenge: Digest
-    participant: Name
+    participant: Participant
     key: PublicKey
     submission: Digest
     metric: Metric
     value: Value
     used: Count
-    left: int = Field(ge=0)
-    seq: int = Field(ge=0)
+    left: Place
+    seq: Place
     record: Digest
+
+    def told(self) -> str:
+        """Return what it says, for people."""
+        said = f"{self.metric} {self.value}, {self.left} submissions left"
+        return f"result of {self.participant}: {said}"
 
 
 class Head(Signed):
     """A checkpoint: the log had this record at this place."""
 
-    title: ClassVar[str] = "head of the log"
     schema_: Literal["ictmri/sealed-head/1"] = Field(alias="schema")
     challenge: Digest
-    seq: int = Field(ge=0)
+    seq: Place
     record: Digest
+
+    def told(self) -> str:
+        """Return what it says, for people."""
+        return f"head of the log at record {self.seq}"
 
 
 class Opening(Signed):
     """What opens the commitment after the end."""
 
-    title: ClassVar[str] = "opening"
     schema_: Literal["ictmri/sealed-opening/1"] = Field(alias="schema")
     challenge: Digest
     salt: Digest
     folds_sha256: Digest
 
 
-def read_bytes(path: Path, limit: int = _MAX_BYTES) -> bytes:
-    """Read a file that somebody handed in.
+EVENTS: Final = {
+    "open": {"event"},
+    "admit": {"event", "participant", "key", "replaces"},
+    "intent": {"event", "participant", "key", "submission"},
+    "result": {"event", "intent", "value"},
+    "close": {"event"},
+}
+"""Fields of the records. An intent counts from there on, whatever happens before its result."""
+
+
+class Record(Signed):
+    """A record of the log.
+
+    Attributes:
+        seq: place in the log, from 0.
+        previous: digest of the record before; of the challenge in the first.
+        time: when, by the organiser's clock, UTC; never before that of the record before.
+        replaces: an earlier key of the same participant, or empty.
+        intent: place of the intent that got the value.
+    """
+
+    schema_: Literal["ictmri/sealed-log/1"] = Field(alias="schema")
+    seq: Place
+    previous: Digest
+    time: Time
+    event: Literal["open", "admit", "intent", "result", "close"]
+    participant: Participant = ""
+    key: PublicKey = ""
+    replaces: Digest | Literal[""] = ""
+    submission: Digest = ""
+    intent: Place = 0
+    value: Value = ""
+
+
+def compact(value: Any) -> bytes:
+    """Return the one byte form of ``value``: what is signed and hashed."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def canonical(content: bytes) -> bytes:
+    """Return JSON in its one byte form.
 
     Raises:
-        InputError: it cannot be read, is no plain file, or is larger than ``limit`` bytes.
+        ValueError: it can be read in two ways or in none: not UTF-8, a key twice, NaN or infinity, a number
+            too long; or it has more lists and objects, one in another or side by side, than any document.
     """
-    return read_plain(path, limit, "check this path")
+    if content.count(b"[") + content.count(b"{") > _MAX_INNER:
+        raise ValueError(f"more than {_MAX_INNER} lists and objects")
+    return compact(json.loads(content.decode(), object_pairs_hook=_once))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def decode(content: bytes, kind: type[Document], subject: str) -> Document:
@@ -202,18 +260,20 @@ def decode(content: bytes, kind: type[Document], subject: str) -> Document:
         InputError: it is not one; every problem is named with its dotted path.
     """
     try:
-        value = parse(content)
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")  # noqa: TRY004
-        return kind.model_validate_json(compact(value))
+        return kind.model_validate_json(canonical(content))
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc'])) or kind.title}: {item['msg']}"[:_SHOWN]
-            for item in error.errors(include_url=False)[:MAX_PROBLEMS]
-        ]
+        problems = problems_of(error)
     except ValueError as error:
         problems = [f"not JSON of one meaning: {str(error)[:_SHOWN]}"]
-    raise InputError(subject, problems, f"give a {kind.title} as ictmri sealed wrote it")
+    raise InputError(subject, problems, "give the file as ictmri sealed wrote it")
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """Say what is not valid, each with its dotted path."""
+    return [
+        f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}"[:_SHOWN]
+        for item in error.errors(include_url=False)[:MAX_PROBLEMS]
+    ]
 
 
 def load_challenge(path: Path, organiser: str = "") -> Challenge:
@@ -226,17 +286,7 @@ def load_challenge(path: Path, organiser: str = "") -> Challenge:
     Raises:
         InputError: it is none, was edited, or is another organiser's.
     """
-    challenge = decode(read_bytes(path), Challenge, str(path))
-    problems = challenge_problems(challenge)
-    if organiser and organiser.strip().lower() != challenge.organiser:
-        problems.append(f"its key is {challenge.organiser}, not the organiser's {organiser}")
-    if problems:
-        raise InputError(str(path), problems, "get challenge.json from the organiser again")
-    return challenge
-
-
-def challenge_problems(challenge: Challenge) -> list[str]:
-    """Say what is wrong with a challenge that has the right form."""
+    challenge = decode(read_plain(path, MAX_BYTES, "check this path"), Challenge, str(path))
     problems = []
     if not challenge.is_from(challenge.organiser):
         problems.append("the signature is not that of its organiser's key: it was edited")
@@ -244,17 +294,25 @@ def challenge_problems(challenge: Challenge) -> list[str]:
         problems.append("the cases are not sorted, or one stands twice")
     if challenge.images and set(challenge.images) != set(challenge.cases):
         problems.append("images are not those of the cases")
-    return problems
+    if organiser and organiser.strip().lower() != challenge.organiser:
+        problems.append(f"its key is {challenge.organiser}, not the organiser's {organiser}")
+    if problems:
+        raise InputError(str(path), problems, "get challenge.json from the organiser again")
+    return challenge
 
 
-def version_problems(challenge: Challenge) -> list[str]:
-    """Say where this evaluator is not the one that the challenge was opened with."""
-    version = challenge.benchmark.version
-    return [] if version == VERSION else [f"protocol {version}, this evaluator has {VERSION}"]
+def load_signed(path: Path, kind: type[OfChallenge], challenge: Challenge) -> OfChallenge:
+    """Read a document that the organiser of a challenge has signed for it.
 
-
-def write_challenge(key: Ed25519PrivateKey, **fields: Any) -> Challenge:
-    """Return a signed challenge of these fields."""
-    return Challenge.signed_by(
-        key, schema="ictmri/sealed-challenge/1", organiser=public_hex(key), **fields
-    )
+    Raises:
+        InputError: it is none, was edited, or belongs to another challenge.
+    """
+    document = decode(read_plain(path, MAX_BYTES, "check this path"), kind, str(path))
+    problems = []
+    if not document.is_from(challenge.organiser):
+        problems.append("the signature is not the organiser's: it was forged or edited")
+    if document.challenge != challenge.sha256():
+        problems.append("of another challenge")
+    if problems:
+        raise InputError(str(path), problems, "ask the organiser for the original")
+    return document

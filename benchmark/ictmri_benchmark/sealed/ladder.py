@@ -11,18 +11,16 @@ then one changed case never beats its own ``se``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
-from ictmri.folds import FoldTable
 from ictmri_benchmark.score.metrics import confusion, headline
-from ictmri_benchmark.sealed.documents import Metric, Rules
+from ictmri_benchmark.sealed.documents import ChallengeRules, Metric
 
 _K: Final = len(CLASSES)
 _TIE: Final = 1 + 1e-9
@@ -37,15 +35,14 @@ def default_step(n_cases: int) -> Decimal:
     return next((step for step in STEPS if step * n_cases >= 2), STEPS[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class PseudoValues(NamedTuple):
     """A metric and its pseudo-values (n,)."""
 
     value: float
     pseudo: NDArray[np.float64]
 
 
-def scored(truth: NDArray[np.int64], predicted: NDArray[np.int64], metric: Metric) -> Scored:
+def scored(truth: NDArray[np.int64], predicted: NDArray[np.int64], metric: Metric) -> PseudoValues:
     """Score predictions.
 
     Args:
@@ -62,7 +59,7 @@ def scored(truth: NDArray[np.int64], predicted: NDArray[np.int64], metric: Metri
         without = headline(np.maximum(matrix - one_case, 0))[metric]
         value += whole / len(predicted)
         pseudo += (n * whole - (n - 1) * without[truth * _K + labels]) / len(predicted)
-    return Scored(value, pseudo)
+    return PseudoValues(value, pseudo)
 
 
 class Ladder:
@@ -78,7 +75,7 @@ class Ladder:
         self._truth = truth
         self._metric: Metric = metric
         self._step = Decimal(step)
-        self._best: Scored | None = None
+        self._best: PseudoValues | None = None
         self.released = ""
 
     def submit(self, predicted: NDArray[np.int64]) -> str:
@@ -86,28 +83,19 @@ class Ladder:
         new = scored(self._truth, predicted, self._metric)
         if self._best is None or self._beats(new, self._best):
             self._best = new
-            self.released = self._rounded(new.value)
+            levels = math.floor(new.value / float(self._step) + 0.5 + 1e-9)
+            self.released = str(levels * self._step)
         return self.released
 
-    def _beats(self, new: Scored, best: Scored) -> bool:
+    def _beats(self, new: PseudoValues, best: PseudoValues) -> bool:
         difference = new.pseudo - best.pseudo
         error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
         return new.value - best.value > max(error, float(self._step)) * _TIE
 
-    def _rounded(self, value: float) -> str:
-        levels = math.floor(value / float(self._step) + 0.5 + 1e-9)
-        return str(levels * self._step)
-
-
-def truth_of(table: FoldTable) -> NDArray[np.int64]:
-    """Return the labels (n,) in the order of the challenge: by case id."""
-    pairs = sorted(zip(table.case_ids, table.labels, strict=True))
-    return np.array([label for _, label in pairs], dtype=np.int64)
-
 
 def released_values(
-    table: FoldTable, rules: Rules, predicted: Sequence[NDArray[np.int64]]
+    truth: NDArray[np.int64], rules: ChallengeRules, predicted: Iterable[NDArray[np.int64]]
 ) -> list[str]:
     """Return what is released for a participant's submissions (each (S, n)), in their order."""
-    ladder = Ladder(truth_of(table), rules.metric, rules.ladder.step)
+    ladder = Ladder(truth, rules.metric, rules.ladder.step)
     return [ladder.submit(labels) for labels in predicted]

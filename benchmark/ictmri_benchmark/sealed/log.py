@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from ictmri.errors import MAX_PROBLEMS, InputError
-from ictmri_benchmark.sealed.documents import Challenge, Head, Result, read_bytes
-from ictmri_benchmark.sealed.records import (
-    Admit,
-    Close,
-    Intent,
-    Open,
-    Record,
-    Released,
-    decode_record,
-    time_of,
-)
+from ictmri.errors import InputError
+from ictmri.io.files import read_plain
+from ictmri_benchmark.sealed import documents
+from ictmri_benchmark.sealed.documents import Challenge, Head, Record, Result
 
 _DAY: Final = timedelta(hours=24)
 _MAX_BYTES: Final = 64 * 2**20
+_COMMON: Final = frozenset({"schema_", "signature", "seq", "previous", "time"})
 MAX_RECORDS: Final = 50_000
-_UNTRUSTED: Final = "do not trust this log; ask for the original"
+
+
+class RuleBrokenError(ValueError):
+    """Why a record cannot be the next one of a log."""
 
 
 @dataclass(slots=True)
-class Scoring:
-    """A submission that counted, and the value that it got (empty: not yet)."""
+class CountedSubmission:
+    """A submission that counted: its intent, and its result where there is one yet."""
 
-    intent: Intent
-    result: Released | None = None
+    intent: Record
+    result: Record | None = None
 
     @property
     def value(self) -> str:
@@ -42,199 +37,157 @@ class Scoring:
 
 
 @dataclass(slots=True)
-class State:
+class SealedLog:
     """What a log says.
 
     Attributes:
         keys: the key of each participant that counts now.
         used: every key that was ever admitted, with its participant.
-        scorings: submissions in the order in which they counted.
+        counted: submissions in the order in which they counted.
     """
 
     challenge: Challenge
     records: list[Record] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
-    scorings: list[Scoring] = field(default_factory=list)
-    closed: bool = False
-    _own: dict[str, list[Scoring]] = field(default_factory=dict)
+    counted: list[CountedSubmission] = field(default_factory=list)
+    _own: dict[str, list[CountedSubmission]] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
     _submissions: set[str] = field(default_factory=set)
 
     @property
-    def pending(self) -> Scoring | None:
+    def closed(self) -> bool:
+        """Whether the log has its end."""
+        return bool(self.records) and self.records[-1].event == "close"
+
+    @property
+    def pending(self) -> CountedSubmission | None:
         """The submission that counted and has no value yet."""
-        last = self.scorings[-1] if self.scorings else None
+        last = self.counted[-1] if self.counted else None
         return last if last and last.result is None else None
 
-    def of(self, participant: str) -> list[Scoring]:
+    @property
+    def last_digest(self) -> str:
+        """What the next record is bound to."""
+        return (self.records[-1] if self.records else self.challenge).sha256()
+
+    def of(self, participant: str) -> list[CountedSubmission]:
         """Return the submissions of a participant."""
         return self._own.get(participant, [])
 
-    def next_previous(self) -> str:
-        """Return what the next record is bound to."""
-        return self.records[-1].sha256() if self.records else self.challenge.sha256()
-
-    def admit_problems(self, participant: str, key: str, replaces: str) -> list[str]:
-        """Say why a participant cannot be admitted with this key."""
-        problems = []
-        if key in self.used:
-            problems.append(f"this key was admitted before, for {self.used[key]!r}")
-        if replaces:
-            if self.keys.get(participant) != replaces:
-                problems.append(f"the key to replace is not that of {participant!r}")
-        elif _folded(participant) in {_folded(name) for name in self.keys}:
-            problems.append(f"{participant!r} is admitted already: one key a participant")
-        return problems + self._room_problems()
-
-    def quota_problems(self, participant: str, now: datetime) -> list[str]:
-        """Say which limit one more submission of a participant would pass."""
-        rules, own = self.challenge.rules, self.of(participant)
-        recent = time_of(own[-rules.per_day].intent) if len(own) >= rules.per_day else None
-        problems = []
-        if len(own) >= rules.quota:
-            problems.append(f"{participant}: all {rules.quota} submissions are used")
-        elif recent is not None and now - recent < _DAY:
-            free = recent + _DAY
-            problems.append(
-                f"{participant}: {rules.per_day} in 24 hours; the next one from {free:%Y-%m-%d %H:%M} UTC"
-            )
-        if len(self.scorings) >= rules.total:
-            problems.append(f"all {rules.total} submissions of the challenge are used")
-        return problems + self._room_problems()
-
-    def _room_problems(self) -> list[str]:
-        """Say where an intent and its result, or an admission, would leave no room for the end."""
-        full = len(self.records) + 3 > MAX_RECORDS
-        return [f"the log is full: {MAX_RECORDS} records"] if full else []
-
-    def add(self, record: Record) -> list[str]:
-        """Add a record and say what is wrong with it."""
-        problems = self._chain_problems(record)
-        if isinstance(record, Admit):
-            problems += self._add_admit(record)
-        elif isinstance(record, Intent):
-            problems += self._add_intent(record)
-        elif isinstance(record, Released):
-            problems += self._add_result(record)
-        elif isinstance(record, Close):
-            self.closed = True
-            problems += ["a submission has no result"] if self.pending else []
+    def add(self, record: Record) -> None:
+        """Add a record, or raise a RuleBrokenError where it cannot be the next one."""
+        number, event = len(self.records), record.event
+        fits = record.model_fields_set == _COMMON | documents.EVENTS[event]
+        _require(fits, f"not the fields of {event!r}")
+        _require(record.seq == number, f"its number is {record.seq}: records were removed or moved")
+        bound = record.previous == self.last_digest
+        _require(bound, "it is not bound to the record before: the chain is broken")
+        signed = record.is_from(self.challenge.organiser)
+        _require(signed, "the signature is not the organiser's: it was edited")
+        _require((event == "open") != bool(number), "the log opens once, at its beginning")
+        _require(not self.closed, "the challenge is closed")
+        in_order = not number or record.time >= self.records[-1].time
+        _require(in_order, "its time is before that of the record before")
+        _require(not record.time.microsecond, "its time is not a whole second")
+        _require(event == "result" or not self.pending, "the submission before has no result")
+        if event in {"admit", "intent"}:
+            # There must be room for a result and the end.
+            _require(number + 3 <= MAX_RECORDS, f"the log is full: {MAX_RECORDS} records")
+        rule = {"admit": self._admit, "intent": self._count, "result": self._release}.get(event)
+        if rule:
+            rule(record)
         self.records.append(record)
-        return problems
 
-    def _chain_problems(self, record: Record) -> list[str]:
-        problems = []
-        if record.seq != len(self.records):
-            problems.append(f"its number is {record.seq}: records were removed, added or moved")
-        if record.previous != self.next_previous():
-            problems.append("it is not bound to the record before: the chain is broken")
-        if not record.is_from(self.challenge.organiser):
-            problems.append("the signature is not the organiser's: it was edited")
-        if isinstance(record, Open) == bool(self.records):
-            problems.append("the log opens once, at its beginning")
-        if self.closed:
-            problems.append("it comes after the end")
-        try:
-            moment = time_of(record)
-            if self.records and moment < time_of(self.records[-1]):
-                problems.append("its time is before that of the record before")
-        except ValueError:
-            problems.append(f"there is no moment {record.time}")
-        return problems
+    def _admit(self, record: Record) -> None:
+        name, earlier = record.participant, self.used.get(record.key)
+        _require(earlier is None, f"this key was admitted before, for {earlier!r}")
+        if record.replaces:
+            known = self.keys.get(name) == record.replaces
+            _require(known, f"the key to replace is not that of {name!r}")
+        else:
+            folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+            new = folded not in self._names
+            _require(new, f"{name!r} is admitted already: one key a participant")
+            self._names.add(folded)
+        self.keys[name] = record.key
+        self.used[record.key] = name
 
-    def _add_admit(self, record: Admit) -> list[str]:
-        problems = self.admit_problems(record.participant, record.key, record.replaces)
-        problems += ["a submission has no result"] if self.pending else []
-        self.keys[record.participant] = record.key
-        self.used[record.key] = record.participant
-        return problems
-
-    def _add_intent(self, record: Intent) -> list[str]:
-        problems = ["the submission before has no result"] if self.pending else []
-        if self.keys.get(record.participant) != record.key:
-            problems.append(f"{record.participant!r} is not admitted with this key")
-        if record.submission in self._submissions:
-            problems.append("this submission was counted before")
-        try:
-            problems += self.quota_problems(record.participant, time_of(record))
-        except ValueError:
-            problems.append("its time cannot be compared")
-        self.scorings.append(Scoring(record))
-        self._own.setdefault(record.participant, []).append(self.scorings[-1])
+    def _count(self, record: Record) -> None:
+        name = record.participant
+        _require(self.used.get(record.key) == name, f"the key {record.key[:16]}... is not admitted")
+        _require(self.keys[name] == record.key, f"this key of {name!r} was replaced")
+        _require(record.submission not in self._submissions, "this submission was counted before")
+        self.check_quota(name, record.time)
+        self.counted.append(CountedSubmission(record))
+        self._own.setdefault(name, []).append(self.counted[-1])
         self._submissions.add(record.submission)
-        return problems
 
-    def _add_result(self, record: Released) -> list[str]:
+    def check_quota(self, name: str, now: datetime) -> None:
+        """Raise a RuleBrokenError where one more submission of a participant would pass a limit."""
+        rules, own = self.challenge.rules, self.of(name)
+        _require(len(own) < rules.quota, f"{name}: all {rules.quota} submissions are used")
+        if len(own) >= rules.per_day:
+            free = own[-rules.per_day].intent.time + _DAY
+            wait = f"the next one from {free:%Y-%m-%d %H:%M} UTC"
+            _require(now >= free, f"{name}: {rules.per_day} in 24 hours; {wait}")
+        left = len(self.counted) < rules.total
+        _require(left, f"all {rules.total} submissions of the challenge are used")
+
+    def _release(self, record: Record) -> None:
         pending = self.pending
         if pending is None or pending.intent.seq != record.intent:
-            return ["it is not the result of the submission just before"]
-        earlier = self.of(pending.intent.participant)[:-1]
-        pending.result = record
-        level = self.challenge.rules.ladder.level
-        value, before = level(record.value), level(earlier[-1].value) if earlier else None
-        if value is None:
-            return [f"{record.value} is not a multiple of the step"]
-        if before is not None and value < before:
-            return [f"{record.value} is lower than what was released before"]
+            raise RuleBrokenError("it is not the result of the submission just before")
+        pending.result, level = record, self.challenge.rules.ladder.level
+        steps = [level(item.value) or 0 for item in self.of(pending.intent.participant)[-2:]]
+        _require(level(record.value) is not None, f"{record.value} is not a multiple of the step")
+        _require(steps[-1] >= steps[0], f"{record.value} is lower than what was released before")
+
+    def contradictions(self, seen: Head | Result) -> list[str]:
+        """Say where the log is not the one that a signed head or result has seen."""
+        if seen.seq >= len(self.records):
+            there = len(self.records)
+            return [f"the log was cut: it has {there} records, record {seen.seq} was signed"]
+        record = self.records[seen.seq]
+        if record.sha256() != seen.record:
+            return [f"record {seen.seq} is not the one that was signed: the log was rewritten"]
+        if isinstance(seen, Head):
+            return []
+        item = next((item for item in self.counted if item.result is record), None)
+        if item is None:
+            return [f"record {seen.seq} is not a result"]
+        told = (item.intent.participant, item.intent.key, item.intent.submission, item.value)
+        if told != (seen.participant, seen.key, seen.submission, seen.value):
+            return [f"record {seen.seq} says something else than the result"]
         return []
 
 
-def replay(challenge: Challenge, records: Sequence[Record], subject: str) -> State:
-    """Return what a log says, checked from its first record to its last.
+def read_log(path: Path, challenge: Challenge) -> SealedLog:
+    """Read a log file and replay it, up to the first record that cannot be right.
 
     Raises:
-        InputError: a record was edited, removed, moved or added, or a rule was not kept.
+        InputError: it is none, or not the unchanged log of this challenge: a record was edited, removed,
+            moved or added, or a rule was not kept.
     """
-    state = State(challenge)
-    problems = [] if records else ["the log is empty"]
-    for number, record in enumerate(records, start=1):
-        problems += [f"line {number}: {problem}" for problem in state.add(record)]
-        if problems:
-            # What follows a record that cannot be right was made for another log than this one.
-            raise InputError(subject, problems, _UNTRUSTED)
-    if problems:
-        raise InputError(subject, problems, _UNTRUSTED)
-    return state
+    *lines, rest = read_plain(path, _MAX_BYTES, "check this path").split(b"\n")
+    log, where = SealedLog(challenge), ""
+    try:
+        _require(len(lines) <= MAX_RECORDS, f"more than {MAX_RECORDS} records")
+        _require(not rest, "the last line is cut")
+        _require(bool(lines), "the log is empty")
+        for number, line in enumerate(lines, start=1):
+            where = f"line {number}: "
+            record = documents.decode(line, Record, "record")
+            written = documents.compact(record.content()) == line
+            _require(written, "not in the byte form it was written in")
+            log.add(record)
+    except (RuleBrokenError, InputError) as error:
+        problems = error.problems if isinstance(error, InputError) else [str(error)]
+        told = (where + problem for problem in problems)
+        raise InputError(str(path), told, "do not trust this log; ask for the original") from None
+    return log
 
 
-def read_log(path: Path, challenge: Challenge) -> State:
-    """Read and replay a log file.
-
-    Raises:
-        InputError: it is none, or not the unchanged log of this challenge.
-    """
-    content = read_bytes(path, _MAX_BYTES)
-    if content.count(b"\n") > MAX_RECORDS:
-        raise InputError(str(path), [f"more than {MAX_RECORDS} records"], _UNTRUSTED)
-    lines = content.split(b"\n")
-    problems = [] if lines[-1] == b"" else ["the last line is cut"]
-    records = []
-    for number, line in enumerate(lines[:-1], start=1):
-        if len(problems) >= MAX_PROBLEMS:
-            break
-        try:
-            records.append(decode_record(line, f"line {number}"))
-        except InputError as error:
-            problems += [f"line {number}: {problem}" for problem in error.problems]
-    if problems:
-        raise InputError(str(path), problems, _UNTRUSTED)
-    return replay(challenge, records, str(path))
-
-
-def head_problems(head: Head | Result, state: State) -> list[str]:
-    """Say where a log is not the one that a signed head or result has seen."""
-    if not head.is_from(state.challenge.organiser):
-        return [f"{head.title}: the signature is not the organiser's: it was forged or edited"]
-    if head.challenge != state.challenge.sha256():
-        return [f"{head.title}: of another challenge"]
-    if head.seq >= len(state.records):
-        return [
-            f"the log was cut: it has {len(state.records)} records, record {head.seq} was signed"
-        ]
-    if state.records[head.seq].sha256() != head.record:
-        return [f"record {head.seq} is not the one that was signed: the log was rewritten"]
-    return []
-
-
-def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise RuleBrokenError(otherwise)

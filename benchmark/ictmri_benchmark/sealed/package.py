@@ -12,31 +12,28 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow, FoldTable
-from ictmri.io.files import sha256_bytes
-from ictmri_benchmark.board.entry import Entry, load_entry, write_entry
-from ictmri_benchmark.score.predictions import PROBABILITIES, Predictions, read_predictions
-from ictmri_benchmark.sealed.documents import Challenge, Envelope, decode, read_bytes
+from ictmri.io.files import sha256_bytes, stored_zip
+from ictmri.io.yamlfile import dump_yaml
+from ictmri_benchmark.board.entry import Entry
+from ictmri_benchmark.board.submission import read_both
+from ictmri_benchmark.score.predictions import PROBABILITIES, Predictions
+from ictmri_benchmark.score.protocol import LEVELS
+from ictmri_benchmark.sealed.documents import MAX_BYTES, Challenge, Envelope, decode
 from ictmri_benchmark.sealed.keys import public_hex
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 MEMBERS: Final = ("submission.json", "entry.yaml", "predictions.csv")
-MAX_BYTES: Final = 16 * 2**20
-_MAX_ENTRY: Final = 64 * 2**10
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _NEXT: Final = "pack it again: ictmri sealed pack --help"
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class SealedSubmission:
     """A submission that is whole, bound to the challenge and signed by its participant.
 
     Attributes:
@@ -54,42 +51,28 @@ class Submission:
 
 def pack(
     predictions: Path, entry: Path, challenge: Challenge, key: Ed25519PrivateKey
-) -> tuple[bytes, Submission]:
-    """Return the bytes of a submission and what it holds.
-
-    Raises:
-        InputError: predictions or entry are wrong; all problems of both are named.
-    """
+) -> tuple[bytes, SealedSubmission]:
+    """Return a submission as bytes and as what it holds; an InputError names all problems of both files."""
+    challenge.check_version("challenge")
     problems: list[str] = []
-    described = read = None
-    try:
-        described = _entry(read_bytes(entry, _MAX_ENTRY), challenge)
-    except InputError as error:
-        problems += [f"{entry}: {problem}" for problem in error.problems]
-    try:
-        read = read_predictions(predictions, blank_table(challenge))
-    except InputError as error:
-        problems += [f"{predictions}: {problem}" for problem in error.problems]
-    if described and read:
-        problems += [f"{entry}: {problem}" for problem in _seed_problems(described, read)]
+    described, read = _read(predictions, entry, challenge, problems)
     if described is None or read is None or problems:
         raise InputError("submission", problems, "correct these; nothing was written")
-    parts = {"entry.yaml": _entry_bytes(described), "predictions.csv": canonical(read, challenge)}
+    text = dump_yaml(described.model_dump(mode="json", by_alias=True)).encode()
+    table = canonical_table(read, challenge)
     envelope = Envelope.signed_by(
         key,
-        schema="ictmri/sealed-submission/1",
         challenge=challenge.sha256(),
         participant=public_hex(key),
-        entry_sha256=sha256_bytes(parts["entry.yaml"]),
-        predictions_sha256=sha256_bytes(parts["predictions.csv"]),
+        entry_sha256=sha256_bytes(text),
+        predictions_sha256=sha256_bytes(table),
     )
-    content = _archive({"submission.json": envelope.to_json().encode(), **parts})
-    if len(content) > MAX_BYTES:
-        raise InputError("submission", [f"larger than {MAX_BYTES:,} bytes"], "use fewer seeds")
+    parts = (envelope.to_json().encode(), text, table)
+    content = stored_zip(dict(zip(MEMBERS, parts, strict=True)))
     return content, unpack(content, challenge, "submission")
 
 
-def unpack(content: bytes, challenge: Challenge, subject: str) -> Submission:
+def unpack(content: bytes, challenge: Challenge, subject: str) -> SealedSubmission:
     """Return what a submission holds, after every check that needs no label.
 
     Raises:
@@ -97,32 +80,50 @@ def unpack(content: bytes, challenge: Challenge, subject: str) -> Submission:
     """
     parts = _members(content, subject)
     envelope = decode(parts["submission.json"], Envelope, f"{subject}: submission.json")
-    problems = _envelope_problems(envelope, parts, challenge)
-    entry = read = None
-    try:
-        entry = _entry(parts["entry.yaml"], challenge)
-    except InputError as error:
-        problems += [f"entry.yaml: {problem}" for problem in error.problems]
-    try:
-        read = _predictions(parts["predictions.csv"], challenge)
-    except InputError as error:
-        problems += [f"predictions.csv: {problem}" for problem in error.problems]
-    if entry and read:
-        problems += [f"entry.yaml: {problem}" for problem in _seed_problems(entry, read)]
-        if canonical(read, challenge) != parts["predictions.csv"]:
-            problems.append("predictions.csv: not in its one byte form")
+    signed = {"entry.yaml": envelope.entry_sha256, "predictions.csv": envelope.predictions_sha256}
+    problems = [
+        f"{name} is not the one that was signed"
+        for name, digest in signed.items()
+        if sha256_bytes(parts[name]) != digest
+    ]
+    if not envelope.is_from(envelope.participant):
+        problems.append("the signature is not that of the participant's key: it was edited")
+    if envelope.challenge != challenge.sha256():
+        problems.append(f"made for another challenge ({envelope.challenge[:12]}...)")
+    if envelope.to_json().encode() != parts["submission.json"]:
+        problems.append("submission.json: not in its one byte form")
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(folder) / name for name in MEMBERS]
+        for place in places:
+            place.write_bytes(parts[place.name])
+        entry, read = _read(places[2], places[1], challenge, problems)
+    table = parts["predictions.csv"]
+    if read and canonical_table(read, challenge) != table:
+        problems.append("predictions.csv: not in its one byte form")
     if entry is None or read is None or problems:
-        raise InputError(subject, problems, _NEXT)
-    return Submission(envelope, entry, read, parts["predictions.csv"], sha256_bytes(content))
+        raise InputError(subject, (told.replace(f"{folder}/", "") for told in problems), _NEXT)
+    return SealedSubmission(envelope, entry, read, table, sha256_bytes(content))
 
 
-def blank_table(challenge: Challenge) -> FoldTable:
-    """Return the case list as a fold table, for checks that need no label: all labels in it are dummies."""
+def _read(
+    predictions: Path, entry: Path, challenge: Challenge, problems: list[str]
+) -> tuple[Entry | None, Predictions | None]:
+    """Read both files against the case list: no check here needs a label, so all labels are dummies."""
     rows = tuple(FoldRow(case, case, CLASSES[0], 0) for case in challenge.cases)
-    return FoldTable(challenge.name, rows, challenge.sha256())
+    listed, levels = FoldTable(challenge.name, rows, challenge.sha256()), tuple(LEVELS)
+    synthetic = challenge.synthetic
+    found, read = read_both(
+        predictions, entry, listed, problems, synthetic=synthetic, levels=levels
+    )
+    if found and found.claimed:
+        problems.append(f"{entry}: claimed must be empty: one number is released, by the organiser")
+    if found and read and tuple(found.seeds) != read.seeds:
+        told = f"seeds are {list(found.seeds)[:10]}, the predictions have {list(read.seeds)[:10]}"
+        problems.append(f"{entry}: {told}")
+    return found, read
 
 
-def canonical(read: Predictions, challenge: Challenge) -> bytes:
+def canonical_table(read: Predictions, challenge: Challenge) -> bytes:
     """Return predictions in their one byte form: by seed, then case; the shortest exact numbers."""
     seeded = read.seeds != (0,)
     values = ("prediction",) if read.probabilities is None else PROBABILITIES
@@ -132,116 +133,33 @@ def canonical(read: Predictions, challenge: Challenge) -> bytes:
             if read.probabilities is None:
                 cells = [CLASSES[read.labels[place, case]]]
             else:
-                cells = [_number(p) for p in read.probabilities[place, case]]
+                cells = [repr(abs(float(p))) for p in read.probabilities[place, case]]
             lines.append(",".join([name, *([str(seed)] if seeded else []), *cells]))
     return ("\n".join(lines) + "\n").encode()
-
-
-def _number(value: np.float64) -> str:
-    return repr(abs(float(value)))
-
-
-def _entry(content: bytes, challenge: Challenge) -> Entry:
-    """Return an entry that is bound to the challenge."""
-    if len(content) > _MAX_ENTRY:
-        raise InputError("entry.yaml", [f"larger than {_MAX_ENTRY:,} bytes"])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "entry.yaml"
-        path.write_bytes(content)
-        entry = load_entry(path)
-    expected = {
-        "benchmark.cohort": (entry.benchmark.cohort, challenge.name),
-        "benchmark.version": (entry.benchmark.version, challenge.benchmark.version),
-        "benchmark.splits_sha256": (entry.benchmark.splits_sha256, challenge.sha256()),
-        "synthetic": (entry.synthetic, challenge.synthetic),
-        "claimed": (dict(entry.claimed), {}),
-    }
-    problems = [
-        f"{name} is {str(given)[:80]!r}, in this challenge {str(right)!r}"
-        for name, (given, right) in expected.items()
-        if given != right
-    ]
-    if problems:
-        raise InputError("entry.yaml", problems)
-    return entry
-
-
-def _entry_bytes(entry: Entry) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        write_entry(Path(folder) / "entry.yaml", entry)
-        return (Path(folder) / "entry.yaml").read_bytes()
-
-
-def _predictions(content: bytes, challenge: Challenge) -> Predictions:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "predictions.csv"
-        path.write_bytes(content)
-        return read_predictions(path, blank_table(challenge))
-
-
-def _seed_problems(entry: Entry, read: Predictions) -> list[str]:
-    if tuple(entry.seeds) == read.seeds:
-        return []
-    return [f"seeds are {list(entry.seeds)[:10]}, the predictions have {list(read.seeds)[:10]}"]
-
-
-def _envelope_problems(
-    envelope: Envelope, parts: dict[str, bytes], challenge: Challenge
-) -> list[str]:
-    problems = []
-    if not envelope.is_from(envelope.participant):
-        problems.append("the signature is not that of the participant's key: it was edited")
-    if envelope.challenge != challenge.sha256():
-        problems.append(f"made for another challenge ({envelope.challenge[:12]}...)")
-    for name, digest in (
-        ("entry.yaml", envelope.entry_sha256),
-        ("predictions.csv", envelope.predictions_sha256),
-    ):
-        if sha256_bytes(parts[name]) != digest:
-            problems.append(f"{name} is not the one that was signed")
-    if envelope.to_json().encode() != parts["submission.json"]:
-        problems.append("submission.json: not in its one byte form")
-    return problems
-
-
-def _archive(parts: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name in MEMBERS:
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = 3
-            info.external_attr = 0o100644 << 16
-            archive.writestr(info, parts[name])
-    return stream.getvalue()
 
 
 def _members(content: bytes, subject: str) -> dict[str, bytes]:
     """Return the three members of an archive that is exactly as :func:`pack` writes it."""
     if len(content) > MAX_BYTES:
-        raise InputError(subject, [f"larger than {MAX_BYTES:,} bytes"], _NEXT)
+        raise InputError(subject, [f"larger than {MAX_BYTES:,} bytes"], "hand in fewer seeds")
+    parts: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            problems = _archive_problems(archive.infolist())
-            # Only stored members are read, so that no more comes out than was handed in.
-            parts = {} if problems else {name: archive.read(name) for name in MEMBERS}
+            names = [info.filename for info in archive.infolist()]
+            packed = [info.filename for info in archive.infolist() if info.compress_type]
+            if sorted(names) != sorted(MEMBERS):
+                shown = ", ".join(repr(name[:40]) for name in names[:6])
+                problem = (
+                    f"holds {len(names)} members ({shown}), not {', '.join(MEMBERS)} once each"
+                )
+            elif packed:
+                problem = f"{packed[0]!r} is compressed"
+            else:
+                # Only stored members are read, so that no more comes out than was handed in.
+                parts = {name: archive.read(name) for name in MEMBERS}
+                problem = "the archive holds more than its three members"
     except Exception as error:  # noqa: BLE001 - zipfile raises a dozen kinds on hostile bytes
-        problems, parts = [f"not a zip archive that can be read ({str(error)[:80]})"], {}
-    if parts and _archive(parts) != content:
-        problems.append("the archive holds more than its three members")
-    if problems:
-        raise InputError(subject, problems, _NEXT)
+        problem = f"not a zip archive that can be read ({str(error)[:80]})"
+    if not parts or stored_zip(parts) != content:
+        raise InputError(subject, [problem], _NEXT)
     return parts
-
-
-def _archive_problems(infos: list[zipfile.ZipInfo]) -> list[str]:
-    names = [info.filename for info in infos]
-    problems = []
-    if sorted(names) != sorted(MEMBERS):
-        shown = ", ".join(repr(name[:40]) for name in names[:6])
-        problems.append(f"holds {len(names)} members ({shown}), not {', '.join(MEMBERS)} once each")
-    for info in infos[:6]:
-        if info.compress_type != zipfile.ZIP_STORED:
-            problems.append(f"{info.filename[:40]!r} is compressed")
-        if info.file_size > MAX_BYTES:
-            problems.append(f"{info.filename[:40]!r} claims {info.file_size:,} bytes")
-    return problems

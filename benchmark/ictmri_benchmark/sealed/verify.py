@@ -1,127 +1,174 @@
-"""What anyone can check while the labels are sealed: signatures, the chain, nothing cut off."""
+"""What anyone can check: before the end that nothing is cut or forged, after it the whole challenge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from ictmri.errors import InputError
-from ictmri_benchmark.sealed.canonical import parse
-from ictmri_benchmark.sealed.documents import Challenge, Head, Result, decode, read_bytes
-from ictmri_benchmark.sealed.log import State, head_problems, read_log
-from ictmri_benchmark.sealed.records import Released
+import numpy as np
+
+from ictmri.errors import InputError, collected
+from ictmri.folds import FoldTable
+from ictmri.io.files import new_folder, read_plain, write_bytes, write_text
+from ictmri_benchmark.board.entry import BenchmarkRef, write_entry
+from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.report import score
+from ictmri_benchmark.sealed.documents import (
+    MAX_BYTES,
+    Challenge,
+    Head,
+    Opening,
+    Result,
+    load_signed,
+)
+from ictmri_benchmark.sealed.labels import read_committed
+from ictmri_benchmark.sealed.ladder import released_values, scored
+from ictmri_benchmark.sealed.log import SealedLog, read_log
+from ictmri_benchmark.sealed.package import SealedSubmission, unpack
+
+_TOLERANCE: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What was found genuine: one line a file, and the logs."""
-
-    lines: list[str]
-    states: list[State]
-
-
-def verify(files: Sequence[Path], challenge: Challenge) -> Verified:
+def verify(
+    files: Sequence[Path], challenge: Challenge
+) -> tuple[dict[Path, SealedLog], dict[Path, Head | Result]]:
     """Check results, heads and logs of a challenge, each alone and all against one another.
+
+    Returns:
+        The logs, and the heads and results.
 
     Raises:
         InputError: anything is forged, edited, cut, or contradicts another of the files.
     """
-    signed: list[tuple[Path, Head | Result]] = []
-    logs: list[tuple[Path, State]] = []
+    logs: dict[Path, SealedLog] = {}
+    signed: dict[Path, Head | Result] = {}
     problems: list[str] = []
     for path in files:
-        try:
-            content = read_bytes(path)
+        with collected(problems, str(path)):
             if path.suffix == ".jsonl":
-                logs.append((path, read_log(path, challenge)))
+                logs[path] = read_log(path, challenge)
             else:
-                signed.append((path, _signed(content, challenge, str(path))))
-        except InputError as error:
-            problems += [f"{path}: {problem}" for problem in error.problems]
-    problems += _contradictions(signed)
-    for log, state in logs:
-        for path, document in signed:
-            problems += [f"{log}: {p} ({path})" for p in _seen_problems(document, state)]
-    if problems:
-        raise InputError("verification", problems, "do not trust these files")
-    lines = [f"{path}: genuine {_told(document)}" for path, document in signed]
-    lines += [f"{path}: whole, {len(state.records)} records" for path, state in logs]
-    return Verified(lines, [state for _, state in logs])
-
-
-def _signed(content: bytes, challenge: Challenge, subject: str) -> Head | Result:
-    try:
-        plain: Any = parse(content)
-    except ValueError as error:
-        raise InputError(subject, [f"not JSON of one meaning: {str(error)[:200]}"]) from None
-    schema = plain.get("schema") if isinstance(plain, dict) else None
-    kind: type[Head] | type[Result] = Head if schema == "ictmri/sealed-head/1" else Result
-    document = decode(content, kind, subject)
-    problems = []
-    if not document.is_from(challenge.organiser):
-        problems.append("the signature is not the organiser's: it was forged or edited")
-    if document.challenge != challenge.sha256():
-        problems.append("of another challenge")
-    if problems:
-        raise InputError(subject, problems)
-    return document
-
-
-def _contradictions(signed: Sequence[tuple[Path, Head | Result]]) -> list[str]:
-    """Say where the organiser signed two histories."""
+                is_head = b"ictmri/sealed-head/1" in read_plain(path, MAX_BYTES, "check this path")
+                signed[path] = (
+                    load_signed(path, Head, challenge)
+                    if is_head
+                    else load_signed(path, Result, challenge)
+                )
     seen: dict[int, tuple[Path, str]] = {}
-    problems = []
-    for path, document in signed:
+    for path, document in signed.items():
         first, record = seen.setdefault(document.seq, (path, document.record))
         if record != document.record:
-            problems.append(f"{first} and {path}: two different records {document.seq} were signed")
-    return problems
+            told = f"two different records {document.seq} were signed"
+            problems.append(f"{first} and {path}: {told}")
+        for place, log in logs.items():
+            problems += [f"{place}: {told} ({path})" for told in log.contradictions(document)]
+    if problems:
+        raise InputError("verification", problems, "do not trust these files")
+    return logs, signed
 
 
-def _seen_problems(document: Head | Result, state: State) -> list[str]:
-    problems = head_problems(document, state)
-    if problems or isinstance(document, Head):
-        return problems
-    record = state.records[document.seq]
-    scoring = next((s for s in state.scorings if s.result is record), None)
-    if scoring is None or not isinstance(record, Released):
-        return [f"record {document.seq} is not a result"]
-    said = (scoring.intent.participant, scoring.intent.key, scoring.intent.submission, record.value)
-    if said != (document.participant, document.key, document.submission, document.value):
-        return [f"record {document.seq} says something else than the result"]
-    return []
+@dataclass(frozen=True, slots=True)
+class CheckedReveal:
+    """A revealed challenge in which everything was as promised; submissions in the order of the log."""
+
+    log: SealedLog
+    submissions: list[SealedSubmission]
+    table: FoldTable
 
 
-def _told(document: Head | Result) -> str:
-    if isinstance(document, Head):
-        return f"head of the log at record {document.seq}"
-    return (
-        f"result of {document.participant}: {document.metric} {document.value}, "
-        f"{document.left} submissions left"
-    )
+def check_reveal(folder: Path, challenge: Challenge) -> CheckedReveal:
+    """Check a revealed challenge against the challenge that was published at its beginning.
+
+    Raises:
+        InputError: labels, a submission or a released value is not what it should be; everything that is
+            wrong is named.
+    """
+    challenge.check_version(str(folder))
+    log = read_log(folder / "log.jsonl", challenge)
+    problems = log.contradictions(load_signed(folder / "head.json", Head, challenge))
+    if not log.closed:
+        problems.append("the log has no end")
+    opening = load_signed(folder / "opening.json", Opening, challenge)
+    table = None
+    with collected(problems, "folds.csv"):
+        table = read_committed(folder / "folds.csv", bytes.fromhex(opening.salt), challenge)
+        if opening.folds_sha256 != table.sha256:
+            problems.append("folds.csv: not the file that was signed")
+    submissions = []
+    for item in log.counted:
+        name = f"{item.intent.submission}.zip"
+        with collected(problems, name):
+            content = read_plain(folder / "submissions" / name, MAX_BYTES, "")
+            submissions.append(unpack(content, challenge, name))
+            if submissions[-1].sha256 != item.intent.submission:
+                problems.append(f"{name}: not the submission in the log")
+            if submissions[-1].envelope.participant != item.intent.key:
+                problems.append(f"{name}: not signed by {item.intent.participant!r}")
+    known = {item.intent.submission for item in log.counted}
+    more = (path for path in (folder / "submissions").glob("*") if path.stem not in known)
+    problems += [f"{path.name}: not in the log" for path in sorted(more)]
+    if table is not None and not problems:
+        checked = CheckedReveal(log, submissions, table)
+        problems = list(_score_problems(checked))
+        if not problems:
+            return checked
+    raise InputError(str(folder), problems, "this is not what was promised: ask the organiser")
 
 
-def challenge_lines(challenge: Challenge) -> list[str]:
-    """Tell what a challenge is, with the digest that entry.yaml is bound to."""
-    rules = challenge.rules
-    kind = ", SYNTHETIC" if challenge.synthetic else ""
-    return [
-        f"{challenge.name}: {len(challenge.cases)} cases{kind}, {challenge.benchmark.name} "
-        f"{challenge.benchmark.version}, {rules.metric} in steps of {rules.ladder.step}",
-        f"limits: {rules.quota} submissions each, {rules.per_day} in 24 hours, {rules.total} in all",
-        f"challenge {challenge.sha256()}",
-        f"organiser {challenge.organiser}",
-    ]
+def _score_problems(checked: CheckedReveal) -> Iterator[str]:
+    """Compute every released value anew, and compare the Ladder's scores with those of the report."""
+    log, table = checked.log, checked.table
+    rules, truth = log.challenge.rules, np.array(table.labels)
+    own: dict[str, list[SealedSubmission]] = {}
+    for item, submission in zip(log.counted, checked.submissions, strict=True):
+        own.setdefault(item.intent.participant, []).append(submission)
+        labels = submission.predictions.labels
+        report = score(submission.predictions, table, bootstrap(table, [labels], 2), synthetic=True)
+        shown = report.content["pooled"][rules.metric]["value"]
+        used = scored(truth, labels, rules.metric).value
+        if abs(shown - used) > _TOLERANCE:
+            yield f"{submission.sha256[:12]}...: {rules.metric} {used}, the report has {shown}"
+    for name, submissions in own.items():
+        values = released_values(truth, rules, (each.predictions.labels for each in submissions))
+        for item, value in zip(log.of(name), values, strict=True):
+            if item.value != value:
+                told = f"{item.value} was released, recomputed is {value}"
+                yield f"{name}, record {item.intent.seq}: {told}"
 
 
-def standings(state: State) -> list[str]:
-    """Return the sealed board of a log: the released value of each participant."""
-    names = [name for name in state.keys if any(s.value for s in state.of(name))]
-    values = {name: [s.value for s in state.of(name) if s.value] for name in names}
-    order = sorted(names, key=lambda name: (-Decimal(values[name][-1]), name))
-    lines = [f"{'participant':<40}{state.challenge.rules.metric:>16}{'submissions':>13}"]
-    lines += [f"{name:<40}{values[name][-1]:>16}{len(values[name]):>13}" for name in order]
-    return lines
+def write_entries(out: Path, checked: CheckedReveal) -> int:
+    """Write the submission that stands for each participant as an R4 entry, and the board of them.
+
+    It is the one whose value was released last; every other one was not better by more than chance. ``out``
+    must be new. The number of entries is returned.
+    """
+    log, table, synthetic = checked.log, checked.table, checked.log.challenge.synthetic
+    standing: dict[str, tuple[str, SealedSubmission]] = {}
+    for item, submission in zip(log.counted, checked.submissions, strict=True):
+        name = item.intent.participant
+        if name not in standing or item.value != standing[name][0]:
+            standing[name] = (item.value, submission)
+    slugs = Counter(best.entry.slug for _, best in standing.values())
+    with new_folder(out) as part:
+        for name, (_, best) in standing.items():
+            slug = best.entry.slug
+            if slugs[slug] > 1:
+                slug = f"{slug[:40]}-{log.keys[name][:12]}"
+            version = best.entry.benchmark.version
+            bound = BenchmarkRef(version=version, cohort=table.name, splits_sha256=table.sha256)
+            changed = {"slug": slug, "benchmark": bound, "level": "R4"}
+            drawn = bootstrap(table, [best.predictions.labels])
+            report = score(best.predictions, table, drawn, synthetic=synthetic)
+            write_bytes(part / "entries" / slug / "predictions.csv", best.table)
+            write_entry(
+                part / "entries" / slug / "entry.yaml", best.entry.model_copy(update=changed)
+            )
+            write_text(part / "entries" / slug / "report.json", report.to_json())
+        if standing:
+            board = build_leaderboard(part / "entries", table, synthetic=synthetic)
+            write_leaderboard(part, board)
+    return len(standing)
