@@ -1,11 +1,12 @@
-"""The classes, their order and their names: the one definition that everything else imports."""
+"""The classes, their order and their names: the one definition that everything else imports.
+
+A further class is one more line of :data:`CLASS_TITLES`. What must know it besides, because it says
+something about each class that nobody can derive, is named by ``tests/ictmri/test_classes.py``.
+"""
 
 from __future__ import annotations
 
 from typing import Final
-
-CLASSES: Final = ("glioma", "pcnsl", "germinoma", "rare")
-"""Class names; the integer label of a class is its index here."""
 
 CLASS_TITLES: Final = {
     "glioma": "Glioma",
@@ -13,7 +14,13 @@ CLASS_TITLES: Final = {
     "germinoma": "Germinoma",
     "rare": "Rare",
 }
-"""Class names as a reader should see them."""
+"""Class names in the order of their labels, and as a reader should see them."""
+
+CLASSES: Final = tuple(CLASS_TITLES)
+"""Class names; the integer label of a class is its index here."""
+
+N_CLASSES_WORD: Final = ("no", "one", "two", "three", "four", "five", "six", "seven")[len(CLASSES)]
+"""How many classes there are, for sentences."""
 
 SEXES: Final = ("female", "male")
 

@@ -152,10 +152,10 @@ def publish_documents(root: Path, manifest: Manifest, facts: Facts | None = None
     from ictmri.documents.croissant import render_croissant
     from ictmri.documents.dataset_card import render_card
     from ictmri.documents.facts import load_facts
-    from ictmri.documents.facts_from_data import informed
+    from ictmri.documents.facts_from_data import facts_from_data
 
     recorded = replace(manifest, files=fingerprints(root))
-    told = informed(facts or load_facts(manifest), root, manifest)
+    told = facts_from_data(facts or load_facts(manifest), root, manifest)
     documents = {
         "README.md": render_card(root, recorded, told),
         "croissant.json": render_croissant(recorded, told),

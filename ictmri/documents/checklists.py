@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,6 @@ from ictmri.io.resources import shipped
 from ictmri.manifest import Manifest
 
 ItemStatus = Literal["met", "partial", "unknown", "not-applicable"]
-_STATUSES: Final[tuple[ItemStatus, ...]] = ("met", "partial", "unknown", "not-applicable")
 _HEAD: Final = """\
 # {checklist} (doi:{doi}), filled for the release of {name} {version}{synthetic}.
 # The items are numbered as published and paraphrased; the published checklist is the authority.
@@ -23,7 +22,7 @@ _HEAD: Final = """\
 """
 
 
-class _Item(BaseModel):
+class ChecklistItem(BaseModel):
     """An item of a checklist and what fills it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -43,7 +42,7 @@ class _Checklist(BaseModel):
 
     checklist: str
     doi: str
-    items: list[_Item]
+    items: list[ChecklistItem]
 
 
 def checklists(manifest: Manifest, facts: Facts) -> dict[str, str]:
@@ -62,18 +61,12 @@ def _read(path: Path) -> _Checklist:
 def _filled(source: _Checklist, manifest: Manifest, facts: Facts) -> str:
     items = [_filled_item(item, facts) for item in source.items]
     counts = Counter(item["status"] for item in items)
-    content = {
-        "checklist": source.checklist,
-        "doi": source.doi,
-        "cohort": manifest.name,
-        "version": manifest.version,
-        "synthetic": manifest.synthetic,
-        "summary": {status: counts[status] for status in _STATUSES},
-        "items": items,
-    }
+    about = {"checklist": source.checklist, "doi": source.doi}
+    cohort = {"version": manifest.version, "synthetic": manifest.synthetic}
+    summary = {status: counts[status] for status in get_args(ItemStatus)}
+    content = {**about, "cohort": manifest.name, **cohort, "summary": summary, "items": items}
     head = _HEAD.format(
-        checklist=source.checklist,
-        doi=source.doi,
+        **about,
         name=manifest.name,
         version=manifest.version,
         synthetic=", a SYNTHETIC phantom" if manifest.synthetic else "",
@@ -81,23 +74,20 @@ def _filled(source: _Checklist, manifest: Manifest, facts: Facts) -> str:
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=108)
 
 
-def _filled_item(item: _Item, facts: Facts) -> dict[str, Any]:
+def _filled_item(item: ChecklistItem, facts: Facts) -> dict[str, Any]:
     needed = [facts[question_id] for question_id in item.facts]
-    where = [item.by] if item.by else []
-    where += [f"fact {fact.id}: {fact.status}" for fact in needed]
-    if item.study:
-        where = ["report of each entry"]
+    where = [*filter(None, [item.by]), *(f"fact {fact.id}: {fact.status}" for fact in needed)]
     return {
         "item": item.item,
         "section": item.section,
         "asks": item.asks,
         "status": _status(item, needed),
-        "where": where,
+        "where": ["report of each entry"] if item.study else where,
         "who": _who(item, needed),
     }
 
 
-def _status(item: _Item, needed: list[Fact]) -> ItemStatus:
+def _status(item: ChecklistItem, needed: list[Fact]) -> ItemStatus:
     if item.study:
         return "not-applicable"
     if all(fact.status == "known" for fact in needed):
@@ -108,7 +98,7 @@ def _status(item: _Item, needed: list[Fact]) -> ItemStatus:
     return "unknown"
 
 
-def _who(item: _Item, needed: list[Fact]) -> str:
+def _who(item: ChecklistItem, needed: list[Fact]) -> str:
     """Return who answers what is still open, or who has answered."""
     if item.study:
         return "authors of the entry"

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+import pandas as pd
 
-from ictmri.classes import CLASSES
+from ictmri.classes import CLASSES, N_CLASSES_WORD
 from ictmri.cohort import CLINICAL, PHANTOM
 from ictmri.documents.card_header import CONDITIONS, card_header, pretty_name
 from ictmri.documents.facts import Fact, Facts, load_facts
-from ictmri.documents.facts_from_data import informed
-from ictmri.documents.fold_balance import N_DRAWS, evenness, evenness_table
+from ictmri.documents.facts_from_data import facts_from_data
+from ictmri.documents.fold_balance import N_DRAWS, balance_table, fold_balance
 from ictmri.documents.licences import spdx_id
 from ictmri.documents.table_one import (
     NOTE,
-    Person,
     Table,
     cell,
     fold_table,
@@ -32,7 +31,7 @@ from ictmri.io.resources import shipped
 from ictmri.manifest import Manifest
 from ictmri.pages.templating import document
 from ictmri.scans.findings import read_findings
-from ictmri.schema import COLUMNS, CONFIG_TITLES
+from ictmri.schema import COLUMNS, CONFIG_TITLES, Config
 
 _HUB_DATASET: Final = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)/?")
 
@@ -45,54 +44,43 @@ def render_card(root: Path, manifest: Manifest, facts: Facts | None = None) -> s
         manifest: its manifest, with all files.
         facts: what is known about the cohort; what ships with the package where None.
     """
-    told = informed(facts or load_facts(manifest), root, manifest)
-    template = document(shipped("card.md.j2"))
-    return str(template.render(**_context(root, manifest, told)))
-
-
-def _context(root: Path, manifest: Manifest, facts: Facts) -> dict[str, Any]:
-    people = read_people(root, manifest)
-    header = card_header(manifest, facts)
-    return {
-        "header": yaml.safe_dump(
-            header.content(), sort_keys=False, allow_unicode=True, width=108
-        ).rstrip(),
-        "title": cell(pretty_name(manifest, facts)),
-        "manifest": manifest,
-        "said": lambda question_id: cell(facts.text(question_id)),
-        "place": _place(manifest),
-        "hub_id": _hub_id(facts),
-        "licence": _licence(facts),
-        "splits": ", ".join(manifest.files_of("default")),
-        "classes": ", ".join(f"{number} = {name}" for number, name in enumerate(CLASSES)),
-        "configs": [
+    told = facts_from_data(facts or load_facts(manifest), root, manifest)
+    configs = [config for config in COLUMNS if config in manifest.configs]
+    return document(shipped("card.md.j2")).render(
+        header=card_header(manifest, told),
+        title=cell(pretty_name(manifest, told)),
+        manifest=manifest,
+        said=lambda question_id: cell(told.text(question_id)),
+        place=_place(manifest),
+        hub_id=_hub_id(told),
+        licence=_licence(told),
+        splits=", ".join(manifest.files_of("default")),
+        n_classes=N_CLASSES_WORD,
+        classes=", ".join(f"{number} = {name}" for number, name in enumerate(CLASSES)),
+        configs=[
             {"name": config, "title": CONFIG_TITLES[config], "table": _columns_table(config)}
-            for config in COLUMNS
-            if config in manifest.configs
+            for config in configs
         ],
-        "limits": _limits(root, manifest, facts),
-        "conditions": () if manifest.synthetic else CONDITIONS,
-        "generator": json.dumps(manifest.generator | manifest.steps, indent=1),
-        **_tables(people, manifest),
-        **_fact_tables(facts),
-    }
+        limits=_limits(root, manifest, told),
+        conditions=() if manifest.synthetic else CONDITIONS,
+        generator=json.dumps(manifest.generator | manifest.steps, indent=1),
+        **people_tables(read_people(root, manifest), manifest),
+        **_fact_tables(told),
+    )
 
 
-def _tables(people: Sequence[Person], manifest: Manifest) -> dict[str, Any]:
-    subtypes = subtype_table(people)
+def people_tables(people: pd.DataFrame, manifest: Manifest) -> dict[str, Any]:
+    """Return the tables of people that card and datasheet show, by their names in the templates."""
+    # From the digest of the folds, so that the random deals of a cohort are always the same.
+    seed = int(manifest.folds_sha256[:12], 16)
     return {
         "table_one": table_one(people).markdown(),
-        "subtypes": subtypes.markdown() if subtypes.rows else "",
+        "subtypes": subtype_table(people).markdown(),
         "note": NOTE,
         "fold_table": fold_table(people).markdown(),
-        "evenness": evenness_table(evenness(people, seed_of(manifest))).markdown(),
+        "fold_balance": balance_table(fold_balance(people, seed)).markdown(),
         "n_draws": N_DRAWS,
     }
-
-
-def seed_of(manifest: Manifest) -> int:
-    """Return the seed of a cohort's random deals, from the digest of its folds."""
-    return int(manifest.folds_sha256[:12], 16)
 
 
 def _place(manifest: Manifest) -> str:
@@ -117,7 +105,7 @@ def _licence(facts: Facts) -> str:
     return spdx_id(name) or name
 
 
-def _columns_table(config: Any) -> str:
+def _columns_table(config: Config) -> str:
     rows = [(f"`{column.name}`", column.kind, column.meaning) for column in COLUMNS[config]]
     return Table(("column", "type", "meaning"), tuple(rows), names=3).markdown()
 
@@ -152,8 +140,5 @@ def _fact_tables(facts: Facts) -> dict[str, Any]:
 
 
 def _answers_table(rows: Sequence[Fact]) -> str:
-    if not rows:
-        return ""
-    head = ("Question", "Answer", "Source")
     lines = tuple((fact.asked.question, fact.answer, fact.source) for fact in rows)
-    return Table(head, lines, names=3).markdown()
+    return Table(("Question", "Answer", "Source"), lines, names=3).markdown()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,7 @@ _NAMED_LICENCE: Final = (
     "the answer on the licence",
 )
 _PLACEHOLDER: Final = re.compile(r"(?i)\b(todo|tbd|fixme|xxx+)\b|^<.*>$|^\?+$|^\.+$")
+_NEXT: Final = "correct these lines; `ictmri facts DIR` prints every id"
 _TEMPLATE_HEAD: Final = """\
 # Facts about a cohort, for `ictmri publish --facts`. Every document of the release is drawn from them.
 # Answer what you know, as   id: answer   or   id: {answer: ..., source: ..., status: known | assumed}
@@ -123,10 +124,7 @@ class Facts:
         Raises:
             KeyError: no such question.
         """
-        for row in self.rows:
-            if row.id == question_id:
-                return row
-        raise KeyError(question_id)
+        return {row.id: row for row in self.rows}[question_id]
 
     def text(self, question_id: str) -> str:
         """Return an answer that applies, an empty string where there is none."""
@@ -271,9 +269,6 @@ def _content(path: Path) -> dict[Any, Any]:
     return dict(content or {})
 
 
-_NEXT: Final = "correct these lines; `ictmri facts DIR` prints every id"
-
-
 def _checked(content: Mapping[Any, Any]) -> tuple[dict[str, _Answer], list[str]]:
     by_id = {question.id: question for question in questions()}
     answers: dict[str, _Answer] = {}
@@ -307,10 +302,8 @@ def _form_problems(question: Question, answer: _Answer) -> Iterable[str]:
     yield from (f"{value!r} is a placeholder" for value in values if _PLACEHOLDER.search(value))
     if isinstance(answer.answer, list) and question.check != "list":
         yield "one text, not a list"
-    elif question.check in _FORMS and not values[0].lower().startswith(_NOT_APPLICABLE):
-        problem = _FORMS[question.check](values[0])
-        if problem:
-            yield problem
+    elif not values[0].lower().startswith(_NOT_APPLICABLE):
+        yield from filter(None, [_form_problem(question.check, values[0])])
 
 
 def _licence_problems(answers: Mapping[str, _Answer]) -> list[str]:
@@ -323,36 +316,41 @@ def _licence_problems(answers: Mapping[str, _Answer]) -> list[str]:
     ]
 
 
-def _must_match(pattern: str, meaning: str) -> Callable[[str], str]:
-    compiled = re.compile(pattern)
-    return lambda text: "" if compiled.fullmatch(text) else f"{text!r} is not {meaning}"
+_URL: Final = r"https?://\S+"
+_DAY: Final = r"\d{4}(?:-\d\d){0,2}"
+_FORMS: Final = {
+    "slug": (r"[a-z0-9.-]+", "a short name of a-z, 0-9, '-' and '.'"),
+    "url": (_URL, "an address that starts with https://"),
+    "contact": (rf"{_URL}|[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address or a URL"),
+    "doi": (r"10\.\d{4,9}/\S+", "a DOI as 10.5281/zenodo.1234567"),
+    "date": (r"\d{4}-\d\d-\d\d", "a date as 2026-05-31"),
+    "period": (f"{_DAY}/{_DAY}", "a period, first/last, as 2015/2023 or 2015-01/2023-12"),
+}
+"""Form of an answer: its pattern, and what it is called."""
 
 
-def _date_problem(text: str) -> str:
+def _form_problem(check: str, text: str) -> str:
+    """Return what is wrong with the form of an answer, an empty string where nothing is."""
+    if check == "licence":
+        return licences.problem_of(text)
+    if check not in _FORMS:
+        return ""
+    pattern, meaning = _FORMS[check]
+    good = re.fullmatch(pattern, text) is not None
+    if good and check == "date":
+        good = _is_date(text)
+    if good and check == "period":
+        first, last = text.split("/")
+        good = first <= last
+    return "" if good else f"{text!r} is not {meaning}"
+
+
+def _is_date(text: str) -> bool:
     try:
         datetime.date.fromisoformat(text)
     except ValueError:
-        return f"{text!r} is not a date as 2026-05-31"
-    return ""
-
-
-def _period_problem(text: str) -> str:
-    parts = re.fullmatch(r"(\d{4}(?:-\d\d){0,2})/(\d{4}(?:-\d\d){0,2})", text)
-    if not parts or parts[1] > parts[2]:
-        return f"{text!r} is not a period, first/last, as 2015/2023 or 2015-01/2023-12"
-    return ""
-
-
-_URL: Final = r"https?://\S+"
-_FORMS: Final[dict[str, Callable[[str], str]]] = {
-    "licence": licences.problem_of,
-    "slug": _must_match(r"[a-z0-9.-]+", "a short name of a-z, 0-9, '-' and '.'"),
-    "url": _must_match(_URL, "an address that starts with https://"),
-    "contact": _must_match(rf"{_URL}|[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address or a URL"),
-    "doi": _must_match(r"10\.\d{4,9}/\S+", "a DOI as 10.5281/zenodo.1234567"),
-    "date": _date_problem,
-    "period": _period_problem,
-}
+        return False
+    return True
 
 
 @cache

@@ -8,23 +8,26 @@ of 50 rarely reach by chance. The reference deals each class anew into folds of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from ictmri.documents.table_one import Person, Table
+from ictmri.documents.table_one import Table
 
 N_DRAWS: Final = 1000
+_SAME: Final = 1e-9
+"""Two SMDs of the same shares may differ by rounding: they are a tie."""
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Evenness:
+class FoldBalance:
     """How even one variable is over the folds.
 
     Attributes:
@@ -46,54 +49,44 @@ class Evenness:
     more_even: float
 
 
-def evenness(people: Sequence[Person], seed: int, n_draws: int = N_DRAWS) -> list[Evenness]:
+def fold_balance(people: pd.DataFrame, seed: int, n_draws: int = N_DRAWS) -> list[FoldBalance]:
     """Return how even class, subtype, sex and age are; what does not vary is left out.
 
     Args:
-        people: the cohort.
+        people: the cohort, see :mod:`ictmri.documents.table_one`.
         seed: seed of the random deals; the same seed gives the same numbers.
         n_draws: number of random deals.
     """
-    columns = _variables(people)
-    if not columns:
+    variables = {name: values for name, values in _variables(people) if _varies(values)}
+    if not variables:
         return []
-    starts = np.cumsum([0, *(values.shape[1] for _, _, values in columns)])[:-1]
-    measure = _measure(np.hstack([values for _, _, values in columns]))
-    folds = np.array([p.fold for p in people], np.int64)
-    deals = chain([folds], _dealt(people, seed, n_draws))
+    starts = np.cumsum([0, *(values.shape[1] for values in variables.values())])[:-1]
+    measure = _measure(np.hstack(list(variables.values())))
+    deals = chain([people["fold"].to_numpy()], random_deals(people, seed, n_draws))
     found = np.array(
         [[np.maximum.reduceat(row, starts) for row in measure(deal)] for deal in deals]
     )
-    return [
-        _compared(variable, unit, found[:, :, index])
-        for index, (variable, unit, _) in enumerate(columns)
-    ]
+    return [_compared(name, found[:, :, index]) for index, name in enumerate(variables)]
 
 
-def _compared(variable: str, unit: str, found: Floats) -> Evenness:
-    """Compare the folds, first of the (deals, 2) differences and SMDs, with the random deals after them."""
-    (difference, smd), drawn = found[0], found[1:, 1]
-    more_even = (drawn > smd + 1e-9).mean() + (np.abs(drawn - smd) <= 1e-9).mean() / 2
-    return Evenness(
-        variable,
-        unit,
-        float(difference * (100.0 if unit == "points" else 1.0)),
-        float(smd),
-        float(np.median(drawn)),
-        float(np.percentile(drawn, 95)),
-        float(more_even),
-    )
+def _compared(variable: str, found: Floats) -> FoldBalance:
+    """Compare the folds with the random deals.
+
+    Args:
+        variable: its name.
+        found: (1 + deals, 2) largest differences and SMDs, those of the folds themselves first.
+    """
+    (difference, smd), drawn = found[0].tolist(), found[1:, 1]
+    more_even = (drawn > smd + _SAME).mean() + (np.abs(drawn - smd) <= _SAME).mean() / 2
+    unit, factor = ("years", 1.0) if variable == "age" else ("percentage points", 100.0)
+    typical, high = np.percentile(drawn, [50, 95]).tolist()
+    return FoldBalance(variable, unit, difference * factor, smd, typical, high, float(more_even))
 
 
-def random_deals(people: Sequence[Person], seed: int, n_draws: int) -> list[Ints]:
-    """Return fold numbers of every case, dealt anew at random inside each class."""
-    return list(_dealt(people, seed, n_draws))
-
-
-def _dealt(people: Sequence[Person], seed: int, n_draws: int) -> Iterator[Ints]:
+def random_deals(people: pd.DataFrame, seed: int, n_draws: int) -> Iterator[Ints]:
+    """Yield fold numbers of every case, (cases,), dealt anew at random inside each class."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    folds = np.array([p.fold for p in people], np.int64)
-    labels = np.array([p.label for p in people])
+    folds, labels = people["fold"].to_numpy(), people["label"].to_numpy()
     members = [np.flatnonzero(labels == label) for label in sorted(set(labels))]
     for _ in range(n_draws):
         deal = folds.copy()
@@ -102,7 +95,7 @@ def _dealt(people: Sequence[Person], seed: int, n_draws: int) -> Iterator[Ints]:
         yield deal
 
 
-def unevenness(values: Floats, folds: Ints) -> tuple[float, float]:
+def largest_differences(values: Floats, folds: Ints) -> tuple[float, float]:
     """Return the largest difference between two folds and the largest SMD of a fold against the rest.
 
     Args:
@@ -134,15 +127,13 @@ def _measure(values: Floats) -> Callable[[Ints], tuple[Floats, Floats]]:
     return of
 
 
-def _variables(people: Sequence[Person]) -> list[tuple[str, str, Floats]]:
-    """Return the variables that differ between cases: name, unit, values."""
-    columns = (
-        ("class", "points", _levels([p.label for p in people])),
-        ("subtype", "points", _levels([p.subtype for p in people])),
-        ("sex", "points", _levels([p.sex for p in people])),
-        ("age", "years", np.array([[p.age] for p in people])),
-    )
-    return [column for column in columns if _varies(column[2])]
+def _variables(people: pd.DataFrame) -> Iterator[tuple[str, Floats]]:
+    """Yield the variables: name, (cases, levels) values, NaN where unknown."""
+    for name, column in (("class", "label"), ("subtype", "subtype"), ("sex", "sex")):
+        levels = pd.get_dummies(people[column], dtype=float)
+        levels[people[column].isna()] = np.nan
+        yield name, levels.to_numpy()
+    yield "age", people[["age"]].to_numpy()
 
 
 def _varies(values: Floats) -> bool:
@@ -150,15 +141,7 @@ def _varies(values: Floats) -> bool:
     return len(known) > 1 and bool((known != known[0]).any())
 
 
-def _levels(values: Sequence[str]) -> Floats:
-    """Return (cases, levels) of zeros and ones, NaN where the value is empty."""
-    names = sorted(set(values) - {""}) or [""]
-    table = np.array([[float(value == name) for name in names] for value in values])
-    table[[not value for value in values]] = np.nan
-    return table
-
-
-def evenness_table(rows: Sequence[Evenness]) -> Table:
+def balance_table(rows: list[FoldBalance]) -> Table:
     """Return the statement as a table."""
     head = (
         "Variable",
@@ -167,15 +150,15 @@ def evenness_table(rows: Sequence[Evenness]) -> Table:
         "Random deals: median (95th percentile)",
         "More even than",
     )
-    return Table(head, tuple(_row(row) for row in rows))
+    return Table(head, tuple(map(_row, rows)))
 
 
-def _row(row: Evenness) -> tuple[str, ...]:
-    unit = "percentage points" if row.unit == "points" else row.unit
+def _row(row: FoldBalance) -> tuple[str, ...]:
+    # A deal that is stratified by class cannot change how the classes are spread.
     fixed = row.variable == "class"
     return (
         row.variable,
-        f"{row.difference:.1f} {unit}",
+        f"{row.difference:.1f} {row.unit}",
         f"{row.smd:.2f}",
         "the same: stratified" if fixed else f"{row.typical_smd:.2f} ({row.high_smd:.2f})",
         "-" if fixed else f"{row.more_even:.0%} of them",

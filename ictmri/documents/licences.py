@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
+
+import yaml
 
 from ictmri.errors import nearest
 
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
-_OF_SPDX: Final = {
-    "CC0-1.0": "cc0-1.0",
-    "CC-BY-3.0": "cc-by-3.0",
-    "CC-BY-4.0": "cc-by-4.0",
-    "CC-BY-SA-3.0": "cc-by-sa-3.0",
-    "CC-BY-SA-4.0": "cc-by-sa-4.0",
-    "CC-BY-NC-3.0": "cc-by-nc-3.0",
-    "CC-BY-NC-4.0": "cc-by-nc-4.0",
-    "CC-BY-ND-4.0": "cc-by-nd-4.0",
-    "CC-BY-NC-ND-3.0": "cc-by-nc-nd-3.0",
-    "CC-BY-NC-ND-4.0": "cc-by-nc-nd-4.0",
-    "CC-BY-NC-SA-3.0": "cc-by-nc-sa-3.0",
-    "CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0",
-    "CDLA-Permissive-1.0": "cdla-permissive-1.0",
-    "CDLA-Permissive-2.0": "cdla-permissive-2.0",
-    "CDLA-Sharing-1.0": "cdla-sharing-1.0",
-    "C-UDA-1.0": "c-uda",
-    "etalab-2.0": "etalab-2.0",
-    "ODbL-1.0": "odbl",
-    "ODC-By-1.0": "odc-by",
-    "PDDL-1.0": "pddl",
-}
-"""SPDX id -> name on the Hub, of the licences that both know and that are meant for data."""
-
+_OF_SPDX: Final[dict[str, str]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
 HUB_NAMES: Final = frozenset({*_OF_SPDX.values(), OTHER, UNKNOWN})
 
 

@@ -2,7 +2,7 @@
 
 Class, sex and age band together could single out a patient. Bands are five years wide, merged under 10
 and over 80 (years of a child or of a very old patient are rare enough to recognise someone); where
-fewer than ``k`` patients of a class share sex and band, neighbouring bands are joined, and what still
+fewer than ``K`` patients of a class share sex and band, neighbouring bands are joined, and what still
 stands alone is left empty. The class itself is public with the folds, so it is never hidden.
 
 Source: Sweeney 2002, k-anonymity, doi:10.1142/S0218488502001648.
@@ -14,16 +14,15 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ictmri.classes import CLASSES, SEXES
 from ictmri.cohort import Cohort
+from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 
-K: Final = 3
-"""Fewest patients that share their public values."""
 BAND_YEARS: Final = 5
 YOUNGEST: Final = 10.0
 OLDEST: Final = 80.0
@@ -101,6 +100,11 @@ def age_band(age: float | None) -> str:
     if age is None or math.isnan(age):
         return ""
     return _name((_step(age), _step(age)))
+
+
+def joint_band(first: str, last: str) -> str:
+    """Return the band from the youngest of one band to the oldest of another."""
+    return _name((_span(first)[0], _span(last)[1]))
 
 
 def public_rows(cohort: Cohort) -> list[PublicRow]:
@@ -225,13 +229,3 @@ def _name(span: _Span) -> str:
     if first == _FIRST:
         return f"<{high + 1}"
     return f">={low}" if last == _LAST else f"{low}-{high}"
-
-
-def smallest_groups(rows: Iterable[PublicRow], k: int = K) -> list[str]:
-    """Return one line for each group of fewer than ``k`` cases with the same public values."""
-    groups = Counter(row.shared for row in rows)
-    return [
-        f"{' / '.join(value or 'unknown' for value in group)}: {count}"
-        for group, count in sorted(groups.items())
-        if count < k
-    ]

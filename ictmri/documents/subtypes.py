@@ -10,7 +10,8 @@ from typing import Final
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.documents.facts import Facts, load_facts
-from ictmri.documents.public_table import K, PublicRow
+from ictmri.documents.public_table import PublicRow
+from ictmri.documents.suppression import K
 from ictmri.tumours import mentions, tumour_name
 from ictmri.verify.privacy import own_subtypes
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 K: Final = 3
-"""Smallest count that is shown."""
+"""Smallest count that is shown, and fewest patients that share their public values."""
 SMALL: Final = f"<{K}"
 HIDDEN: Final = "n.s."
 """Not shown."""

@@ -1,54 +1,43 @@
-"""Who is in a cohort, as tables that may be published: Table 1, subtypes, folds, acquisition.
+"""Who is in a cohort, as tables that may be published: Table 1, subtypes, folds.
 
 Counts of 1 or 2 patients that say something about sex, age or subtype are not shown, see
 :mod:`ictmri.documents.suppression`. Ages appear as means, quartiles and bands, never as the age of a
 person.
+
+People are a frame of one row a case, in the order of the folds: ``case_id``, ``patient_id``, ``label``
+(class name), ``fold``, ``subtype``, ``sex`` and ``age`` (years); what is unknown is missing.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
 from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
+from ictmri.documents.public_table import age_band, joint_band
 from ictmri.documents.suppression import HIDDEN, SMALL, K, suppressed
-from ictmri.folds import FoldRow, read_folds
+from ictmri.folds import read_folds
 from ictmri.manifest import Manifest
 
 MIN_FOR_MEAN: Final = 5
 MIN_FOR_QUARTILES: Final = 10
-AGE_BANDS: Final = (("<20", 0.0, 20.0), ("20-39", 20.0, 40.0), ("40-59", 40.0, 60.0))
-OLDEST_BAND: Final = (">=60", 60.0, float("inf"))
+AGE_BANDS: Final = ("<20", "20-39", "40-59", ">=60")
+_AGE_EDGES: Final = (0.0, 20.0, 40.0, 60.0, float("inf"))
 """Unions of the five-year bands of the public table, so that the two cannot be subtracted."""
 NOTE: Final = (
     f"`{SMALL}`: 1 or 2 patients. `{HIDDEN}`: not shown, since a hidden count could be worked out "
     f"from it. Means are given from {MIN_FOR_MEAN} known ages on, medians and quartiles from "
     f"{MIN_FOR_QUARTILES} on."
 )
-ACQUISITION: Final = "acquisition.csv"
+UNKNOWN: Final = "unknown"
 _TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
-_UNKNOWN: Final = "unknown"
 _NONE: Final = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What is known of a case besides its volume; sex and subtype may be empty, age NaN."""
-
-    case_id: str
-    label: str
-    subtype: str
-    sex: str
-    age: float
-    fold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,9 @@ class Table:
     names: int = 1
 
     def markdown(self) -> str:
-        """Return the table in Markdown."""
+        """Return the table in Markdown, an empty string where it has no row."""
+        if not self.rows:
+            return ""
         numbers = len(self.head) - self.names
         lines = [self.head, ("---",) * self.names + ("---:",) * numbers, *self.rows]
         return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
@@ -72,232 +63,130 @@ def cell(text: str) -> str:
     return _TAG.sub("&lt;", plain)
 
 
-def read_people(root: Path, manifest: Manifest) -> list[Person]:
-    """Return the people of a cohort folder in the order of its folds, without reading a volume."""
+def read_people(root: Path, manifest: Manifest) -> pd.DataFrame:
+    """Return the people of a cohort folder, without reading a volume."""
     import pyarrow.parquet as pq
 
     columns = ["case_id", "subtype", "sex", "age"]
-    known = {
-        row["case_id"]: row
-        for path in sorted((root / "data" / "default").glob("*.parquet"))
-        for row in pq.read_table(path, columns=columns, partitioning=None).to_pylist()
-    }
-    return [
-        _person(row, known[row.case_id])
-        for row in read_folds(root / "folds.csv", manifest.name).rows
-    ]
-
-
-def _person(row: FoldRow, known: Mapping[str, Any]) -> Person:
-    return Person(
-        row.case_id,
-        row.label,
-        known["subtype"] or "",
-        "" if known["sex"] is None else SEXES[known["sex"]],
-        float("nan") if known["age"] is None else float(known["age"]),
-        row.fold,
+    files = sorted((root / "data" / "default").glob("*.parquet"))
+    known = pd.concat(
+        pq.read_table(path, columns=columns, partitioning=None).to_pandas() for path in files
     )
+    known["sex"] = known["sex"].map(dict(enumerate(SEXES)))
+    known["subtype"] = known["subtype"].replace("", None)
+    known["age"] = known["age"].astype(float)
+    folds = pd.DataFrame(list(read_folds(root / "folds.csv", manifest.name).rows))
+    return folds.merge(known, on="case_id", how="left")
 
 
-def table_one(people: Sequence[Person]) -> Table:
+def table_one(people: pd.DataFrame) -> Table:
     """Return the demographic table: a column a class and one for all."""
-    groups = [[p for p in people if p.label == name] for name in CLASSES] + [list(people)]
-    rows = [("Patients", *(str(len(group)) for group in groups))]
-    rows += _counted("Sex", [_by_sex(group) for group in groups])
-    rows.append(("Age known", *(_shown_known(group) for group in groups)))
-    rows.append(("Age, mean (sd), years", *(mean_text(group) for group in groups)))
-    rows.append(("Age, median [quartiles], years", *(_quartiles(group) for group in groups)))
-    rows.append(("Age, youngest three to oldest three", *(_range(group) for group in groups)))
-    rows += _counted("Age", [_by_band(group) for group in groups])
-    return Table(("", *(CLASS_TITLES[name] for name in CLASSES), "All"), tuple(rows))
+    groups = [people[people["label"] == name] for name in CLASSES] + [people]
+    ages = [group["age"].dropna() for group in groups]
+    known = [(len(a), len(group) - len(a)) for a, group in zip(ages, groups, strict=True)]
+    rows = [
+        ("Patients", *(str(len(group)) for group in groups)),
+        *_counted("Sex", people["sex"], people["label"], SEXES),
+        ("Age known", *(HIDDEN if _is_small(*pair) else str(pair[0]) for pair in known)),
+        ("Age, mean (sd), years", *map(mean_text, ages)),
+        ("Age, median [quartiles], years", *map(_quartiles, ages)),
+        ("Age, youngest three to oldest three", *map(_range, ages)),
+        *_counted("Age", _bands(people["age"]), people["label"], AGE_BANDS),
+    ]
+    return Table(("", *CLASS_TITLES.values(), "All"), tuple(rows))
 
 
-def subtype_table(people: Sequence[Person]) -> Table:
-    """Return the subtypes by class, a row each; no row where no subtype is known."""
-    rows = []
-    for name in CLASSES:
-        counts = Counter(p.subtype or _UNKNOWN for p in people if p.label == name)
-        ordered = sorted(counts, key=lambda subtype: (subtype == _UNKNOWN, subtype))
-        shown = suppressed(np.array([[counts[subtype] for subtype in ordered]], int), columns=False)
-        if set(counts) - {_UNKNOWN}:
-            rows += [
-                (CLASS_TITLES[name], subtype, text)
-                for subtype, text in zip(ordered, shown[0], strict=True)
-            ]
+def subtype_table(people: pd.DataFrame) -> Table:
+    """Return the subtypes by class, a row each; no row for a class of which no subtype is known."""
+    rows: list[tuple[str, ...]] = []
+    for name, title in CLASS_TITLES.items():
+        subtypes = people.loc[people["label"] == name, "subtype"]
+        counts = subtypes.value_counts().sort_index()
+        if counts.empty:
+            continue
+        if subtypes.isna().any():
+            counts[UNKNOWN] = subtypes.isna().sum()
+        (shown,) = suppressed(counts.to_numpy(np.int64)[None], columns=False)
+        rows += [(title, *pair) for pair in zip(counts.index, shown, strict=True)]
     return Table(("Class", "Subtype", "Patients"), tuple(rows), names=2)
 
 
-def fold_table(people: Sequence[Person]) -> Table:
+def fold_table(people: pd.DataFrame) -> Table:
     """Return how many cases of each class are tested in each fold; public with ``folds.csv``."""
-    n_folds = _n_folds(people)
-    counts = Counter((p.label, p.fold) for p in people)
+    folds = range(1 + people["fold"].max())
+    counts = pd.crosstab(people["label"], people["fold"])
+    counts = counts.reindex(index=CLASSES, columns=folds, fill_value=0)
     rows = [
-        (
-            CLASS_TITLES[name],
-            *(str(counts[name, fold]) for fold in range(n_folds)),
-            str(sum(counts[name, fold] for fold in range(n_folds))),
-        )
-        for name in CLASSES
+        (title, *map(str, counts.loc[name]), str(counts.loc[name].sum()))
+        for name, title in CLASS_TITLES.items()
     ]
-    return Table(("class", *(f"fold {fold}" for fold in range(n_folds)), "all"), tuple(rows))
+    return Table(("class", *(f"fold {fold}" for fold in folds), "all"), tuple(rows))
 
 
-def fold_detail(people: Sequence[Person]) -> Table:
+def fold_detail(people: pd.DataFrame) -> Table:
     """Return fold x class x sex x age: a row for each class in each fold."""
+    sexes = [*SEXES, UNKNOWN]
+    folds = range(1 + people["fold"].max())
     hidden = _classes_with_hidden_sex(people)
-    sexes = [*SEXES, _UNKNOWN]
     rows = []
-    for name in CLASSES:
-        groups = [
-            [p for p in people if p.label == name and p.fold == fold]
-            for fold in range(_n_folds(people))
-        ]
-        counts = np.array([[_by_sex(group)[sex] for sex in sexes] for group in groups], int)
-        shown = suppressed(counts)
-        for fold, (group, cells) in enumerate(zip(groups, shown, strict=True)):
-            sex_cells = [HIDDEN] * len(sexes) if name in hidden else cells
-            rows.append(
-                (
-                    f"{CLASS_TITLES[name]}, fold {fold}",
-                    str(len(group)),
-                    *sex_cells,
-                    mean_text(group),
-                )
-            )
+    for name, title in CLASS_TITLES.items():
+        group = people[people["label"] == name]
+        counts = pd.crosstab(group["fold"], group["sex"].fillna(UNKNOWN))
+        counts = counts.reindex(index=folds, columns=sexes, fill_value=0)
+        for fold, cells in enumerate(suppressed(counts.to_numpy())):
+            in_fold = group[group["fold"] == fold]
+            shown = [HIDDEN] * len(sexes) if name in hidden else cells
+            mean = mean_text(in_fold["age"].dropna())
+            rows.append((f"{title}, fold {fold}", str(len(in_fold)), *shown, mean))
     head = ("Class, fold", "Patients", *(s.capitalize() for s in sexes), "Age, mean (sd), years")
     return Table(head, tuple(rows))
 
 
-def _counted(title: str, groups: Sequence[Mapping[str, int]]) -> list[tuple[str, ...]]:
-    """Return a row for each level with the counts by class and for all."""
-    levels = [level for level in groups[0] if level != _UNKNOWN or any(g[level] for g in groups)]
-    counts = np.array([[group[level] for group in groups[:-1]] for level in levels], int)
-    shown = suppressed(counts)
-    totals = counts.sum(axis=1)
+def _counted(
+    title: str, values: pd.Series[str], labels: pd.Series[str], levels: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Return a row for each level with the counts by class and for all; unknown where there is one."""
+    shown_levels = [*levels, UNKNOWN] if values.isna().any() else [*levels]
+    table = pd.crosstab(values.fillna(UNKNOWN), labels)
+    counts = table.reindex(index=shown_levels, columns=CLASSES, fill_value=0).to_numpy()
+    totals = [SMALL if _is_small(total) else str(total) for total in counts.sum(axis=1).tolist()]
     return [
-        (f"{title}: {level}", *shown[i], SMALL if 0 < totals[i] < K else str(totals[i]))
-        for i, level in enumerate(levels)
+        (f"{title}: {level}", *cells, total)
+        for level, cells, total in zip(shown_levels, suppressed(counts), totals, strict=True)
     ]
 
 
-def _by_sex(people: Iterable[Person]) -> dict[str, int]:
-    counts = Counter(p.sex or _UNKNOWN for p in people)
-    return {sex: counts[sex] for sex in (*SEXES, _UNKNOWN)}
+def _bands(ages: pd.Series[float]) -> pd.Series[str]:
+    bands = pd.cut(ages, _AGE_EDGES, right=False, labels=AGE_BANDS)
+    return bands.astype(object)
 
 
-def _by_band(people: Iterable[Person]) -> dict[str, int]:
-    counts = Counter(_band(p.age) for p in people)
-    return {name: counts[name] for name in (*(b[0] for b in (*AGE_BANDS, OLDEST_BAND)), _UNKNOWN)}
-
-
-def _band(age: float) -> str:
-    return next(
-        (name for name, low, high in (*AGE_BANDS, OLDEST_BAND) if low <= age < high), _UNKNOWN
-    )
-
-
-def _classes_with_hidden_sex(people: Sequence[Person]) -> set[str]:
+def _classes_with_hidden_sex(people: pd.DataFrame) -> set[str]:
     """Classes whose counts by sex are hidden in Table 1, and must not return as sums over folds."""
-    groups = [[p for p in people if p.label == name] for name in CLASSES] + [list(people)]
-    rows = _counted("", [_by_sex(group) for group in groups])
-    return {
-        name
-        for index, name in enumerate(CLASSES, start=1)
-        if any(row[index] in (SMALL, HIDDEN) for row in rows)
-    }
+    rows = _counted("", people["sex"], people["label"], SEXES)
+    by_class = zip(CLASSES, zip(*(row[1:-1] for row in rows), strict=True), strict=True)
+    return {name for name, cells in by_class if {SMALL, HIDDEN} & {*cells}}
 
 
-def _ages(people: Iterable[Person]) -> npt.NDArray[np.float64]:
-    return np.array([p.age for p in people if np.isfinite(p.age)], np.float64)
+def _is_small(*counts: int) -> bool:
+    return any(0 < count < K for count in counts)
 
 
-def mean_text(people: Iterable[Person]) -> str:
-    """Return mean and sd (ddof 1) of the known ages, ``-`` for fewer than five."""
-    ages = _ages(people)
-    return f"{ages.mean():.1f} ({ages.std(ddof=1):.1f})" if len(ages) >= MIN_FOR_MEAN else _NONE
+def mean_text(ages: pd.Series[float]) -> str:
+    """Return mean and sd (ddof 1) of known ages, ``-`` for fewer than five."""
+    return f"{ages.mean():.1f} ({ages.std():.1f})" if len(ages) >= MIN_FOR_MEAN else _NONE
 
 
-def _quartiles(people: Iterable[Person]) -> str:
-    ages = _ages(people)
+def _quartiles(ages: pd.Series[float]) -> str:
     if len(ages) < MIN_FOR_QUARTILES:
         return _NONE
-    low, middle, high = np.percentile(ages, [25, 50, 75])
+    low, middle, high = ages.quantile([0.25, 0.5, 0.75])
     return f"{middle:.0f} [{low:.0f}, {high:.0f}]"
 
 
-def _range(people: Iterable[Person]) -> str:
+def _range(ages: pd.Series[float]) -> str:
     """Return the bands of the three youngest and of the three oldest, so that nobody stands alone."""
-    ages = np.sort(_ages(people))
     if len(ages) < MIN_FOR_MEAN:
         return _NONE
-    return f"{_span(ages[0], ages[K - 1])} to {_span(ages[-K], ages[-1])}"
-
-
-def _span(young: float, old: float) -> str:
-    """Return the five-year bands of two ages as one."""
-    from ictmri.documents.public_table import age_band
-
-    first, last = age_band(float(young)), age_band(float(old))
-    if first == last:
-        return first
-    if first.startswith("<"):
-        return "any" if last.startswith(">") else f"<{int(last.split('-')[-1]) + 1}"
-    low = first.split("-", maxsplit=1)[0]
-    return f">={low}" if last.startswith(">") else f"{low}-{last.split('-')[-1]}"
-
-
-def _shown_known(people: Sequence[Person]) -> str:
-    known, unknown = len(_ages(people)), len(people) - len(_ages(people))
-    return HIDDEN if 0 < known < K or 0 < unknown < K else str(known)
-
-
-def _n_folds(people: Sequence[Person]) -> int:
-    return 1 + max(p.fold for p in people)
-
-
-def acquisition_facts(root: Path) -> dict[str, tuple[str, str]]:
-    """Return what ``acquisition.csv`` tells, question id -> (answer, source); empty without it."""
-    path = root / ACQUISITION
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    told = {
-        "scanners": _named(rows, "vendor", ""),
-        "field_strength": _named(rows, "field_strength_t", " T"),
-        "sequence": "; ".join(filter(None, (_named(rows, "acquisition", ""), _timings(rows)))),
-        "voxel_size": _spread(rows, "slice_thickness_mm", "slice thickness", "mm"),
-    }
-    source = f"computed from {ACQUISITION}"
-    return {key: (text, source) for key, text in told.items() if text}
-
-
-def _timings(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = (
-        ("repetition_time_ms", "TR", "ms"),
-        ("echo_time_ms", "TE", "ms"),
-        ("inversion_time_ms", "TI", "ms"),
-        ("flip_angle_deg", "flip angle", "degrees"),
-    )
-    return "; ".join(text for column in columns if (text := _spread(rows, *column)))
-
-
-def _named(rows: Sequence[Mapping[str, Any]], column: str, unit: str) -> str:
-    """Return how often each value of a column occurs, the most frequent first."""
-    counts = Counter(row.get(column) or _UNKNOWN for row in rows)
-    names = sorted(counts, key=lambda name: (name == _UNKNOWN, -counts[name], name))
-    if names in ([], [_UNKNOWN]):
-        return ""
-    return ", ".join(
-        f"{name}{unit if name != _UNKNOWN else ''}: {SMALL if counts[name] < K else counts[name]}"
-        for name in names
-    )
-
-
-def _spread(rows: Sequence[Mapping[str, Any]], column: str, title: str, unit: str) -> str:
-    """Return median and range of a column's numbers and for how many cases they are known."""
-    values = [float(row[column]) for row in rows if row.get(column)]
-    if not values:
-        return ""
-    known = "" if len(values) == len(rows) else f", known for {len(values)} of {len(rows)}"
-    return f"{title} {np.median(values):.4g} {unit} (from {min(values):.4g} to {max(values):.4g}{known})"
+    bands = [age_band(age) for age in sorted(ages)]
+    return f"{joint_band(bands[0], bands[K - 1])} to {joint_band(bands[-K], bands[-1])}"

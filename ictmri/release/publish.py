@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from ictmri.cohort import Cohort
-from ictmri.documents.public_table import K
+from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path

@@ -187,7 +187,7 @@ def _write(
     part: Path,
     step: dict[str, Any],
 ) -> None:
-    from ictmri.documents.render import release_documents
+    from ictmri.documents.release_files import release_documents
 
     for name in cohort.manifest.files:
         if name.startswith("boxes/"):

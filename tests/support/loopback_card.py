@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import yaml
@@ -30,7 +30,7 @@ TASKS: Final = {
 SIZES: Final = {"n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "other"}
 
 
-def card_problems(readme: str) -> tuple[list[str], list[str]]:
+def card_problems(readme: str, licences: Collection[str] = LICENSES) -> tuple[list[str], list[str]]:
     """Return what the Hub finds wrong with a README's metadata: errors, and warnings."""
     match = re.match(r"---\r?\n(.*?)\r?\n---", readme, flags=re.DOTALL)
     if match is None:
@@ -41,7 +41,7 @@ def card_problems(readme: str) -> tuple[list[str], list[str]]:
         return [f"YAML is not valid: {error}"], []
     if not isinstance(data, dict):
         return ["metadata must be a mapping"], []
-    errors = [*_listed(data, "license", LICENSES), *_listed(data, "task_categories", TASKS)]
+    errors = [*_listed(data, "license", licences), *_listed(data, "task_categories", TASKS)]
     errors += [*_listed(data, "size_categories", SIZES), *_config_problems(data.get("configs", []))]
     for name, given in (data.get("extra_gated_fields") or {}).items():
         kind = given.get("type") if isinstance(given, dict) else given
@@ -50,7 +50,7 @@ def card_problems(readme: str) -> tuple[list[str], list[str]]:
     return errors, [] if data.get("license") else ['"license" is missing']
 
 
-def _listed(data: Mapping[str, Any], key: str, known: set[str]) -> list[str]:
+def _listed(data: Mapping[str, Any], key: str, known: Collection[str]) -> list[str]:
     given = data.get(key, [])
     values = given if isinstance(given, list) else [given]
     return [f'"{key}" must be one of {sorted(known)}, not {v!r}' for v in values if v not in known]

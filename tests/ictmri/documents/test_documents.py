@@ -13,8 +13,8 @@ from ictmri.cohort import Cohort
 from ictmri.documents.checklists import checklists
 from ictmri.documents.datasheet import SECTIONS
 from ictmri.documents.facts import Facts, load_facts, questions
-from ictmri.documents.facts_from_data import informed
-from ictmri.documents.render import release_documents
+from ictmri.documents.facts_from_data import facts_from_data
+from ictmri.documents.release_files import release_documents
 from ictmri.io.files import write_text
 from ictmri.verify.privacy import leaks
 from ictmri_benchmark.score.metrics import METRICS, RANK_KEY
@@ -95,9 +95,9 @@ def test_what_cannot_apply_to_a_phantom_is_not_met(cohort: Cohort) -> None:
 
 
 def test_every_question_stands_once_in_the_datasheet(cohort: Cohort) -> None:
-    asked = [name for section in SECTIONS for name in section.questions]
+    asked = [name for ids in SECTIONS.values() for name in ids]
     assert sorted(asked) == sorted(question.id for question in questions())
-    facts = informed(load_facts(cohort.manifest), cohort.root, cohort.manifest)
+    facts = facts_from_data(load_facts(cohort.manifest), cohort.root, cohort.manifest)
     text = release_documents(cohort.root, cohort.manifest, facts)["datasheet.md"]
     for question in questions():
         assert text.count(f"*{question.question}*") == 1
@@ -125,8 +125,8 @@ def test_the_documents_pass_the_allow_list_and_repeat(cohort: Cohort) -> None:
 
 def test_the_release_tells_what_became_of_the_faces(cohort: Cohort) -> None:
     facts = load_facts(cohort.manifest)
-    assert "not removed" in informed(facts, cohort.root, cohort.manifest).text("faces")
+    assert "not removed" in facts_from_data(facts, cohort.root, cohort.manifest).text("faces")
     done = {"removed": 14, "extracted_before": 1, "looked_at": 0}
     released = replace(cohort.manifest, steps={"release": {"faces": done}})
-    told = informed(facts, cohort.root, released).text("faces")
+    told = facts_from_data(facts, cohort.root, released).text("faces")
     assert told == "removed from 14 scans; only the brain was in 1 scan before"

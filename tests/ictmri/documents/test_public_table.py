@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ictmri.classes import CLASSES
-from ictmri.documents.public_table import K, PublicRow, age_band, public_table, smallest_groups
+from ictmri.documents.public_table import PublicRow, age_band, public_table
+from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.phantom import roster
 
@@ -95,9 +96,9 @@ def test_nothing_is_withheld_where_nothing_need_be() -> None:
 
 def test_249_cases_keep_their_sex_and_a_band() -> None:
     rows = [PublicRow(c.case_id, c.label, c.sex, age_band(c.age), 0) for c in roster()]
-    assert len(smallest_groups(rows)) > 20
+    assert sum(count < K for count in Counter(row.shared for row in rows).values()) > 20
     table = public_table(rows)
-    assert smallest_groups(table.rows) == []
+    assert table.k >= K
     assert table.withheld == {"sex": 0, "age_band": 0}
     report = table.report()
     assert report["k"] >= report["required_k"] == K
