@@ -17,20 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, MissingDependencyError
+from ictmri.errors import InputError
+from ictmri.extras import need
 from ictmri.io.parallel import run_all
 from ictmri.verify.header_features import HeaderFeatures, header_features
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
-
-__all__ = [
-    "HeaderFeatures",
-    "header_features",
-    "leakage_of",
-    "leakage_report",
-    "render_leakage",
-]
 
 SCHEMA: Final = "ictmri/leakage/1"
 N_PERMUTATIONS: Final = 200
@@ -100,7 +93,7 @@ def leakage_of(
         MissingDependencyError: scikit-learn is not installed.
         InputError: a fold has training cases of one class only.
     """
-    _need_sklearn()
+    need("baselines", "Testing for leakage", "sklearn")
     _refuse_one_class(features)
     if not features.names:
         return _report(features, np.zeros((1 + n_permutations, len(MODELS))), None)
@@ -114,14 +107,7 @@ def leakage_of(
         unit="block",
         jobs=jobs,
     )
-    return _report(features, np.concatenate(scores), _between(features.values, labels))
-
-
-def _need_sklearn() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("sklearn") is None:
-        raise MissingDependencyError("Testing for leakage", "baselines")
+    return _report(features, np.concatenate(scores), between_classes(features.values, labels))
 
 
 def _refuse_one_class(features: HeaderFeatures) -> None:
@@ -146,40 +132,49 @@ def _permuted(features: HeaderFeatures, n: int, seed: int) -> Ints:
 
 def _scores(features: HeaderFeatures, seed: int, block: Ints) -> Floats:
     """Return (block, models) macro-F1 of the predictions out of fold."""
-    return np.array([[_macro_f1(y, p) for p in _predicted(features, y, seed)] for y in block])
-
-
-def _predicted(features: HeaderFeatures, labels: Ints, seed: int) -> list[Ints]:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.preprocessing import StandardScaler
 
-    predicted = [np.zeros_like(labels) for _ in MODELS]
+    forest = RandomForestClassifier(
+        N_TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
+    )
+    logistic = LogisticRegression(C=0.1, class_weight="balanced")
     scaled = StandardScaler().fit_transform(features.values)
-    for fold in np.unique(features.folds):
-        test = features.folds == fold
-        forest = RandomForestClassifier(
-            N_TREES, min_samples_leaf=3, class_weight="balanced", random_state=seed
-        )
-        logistic = LogisticRegression(C=0.1, class_weight="balanced")
-        for model, values, out in zip(
-            (forest, logistic), (features.values, scaled), predicted, strict=True
-        ):
-            out[test] = model.fit(values[~test], labels[~test]).predict(values[test])
-    return predicted
+    folds = PredefinedSplit(features.folds)
+    return np.array(
+        [
+            [
+                macro_f1(labels, cross_val_predict(model, values, labels, cv=folds))
+                for model, values in ((forest, features.values), (logistic, scaled))
+            ]
+            for labels in block
+        ]
+    )
 
 
-def _macro_f1(truth: Ints, predicted: Ints) -> float:
-    n = len(CLASSES)
-    confusion = np.bincount(n * truth + predicted, minlength=n * n).reshape(n, n)
-    support = confusion.sum(axis=0) + confusion.sum(axis=1)
-    hits = 2 * np.diagonal(confusion)
-    return float(np.mean(np.divide(hits, support, out=np.zeros(n), where=support > 0)))
+def macro_f1(truth: Ints, predicted: Ints) -> float:
+    """Return the mean of the classes' F1, 0 for a class that is neither there nor predicted."""
+    from sklearn.metrics import f1_score
+
+    every = range(len(CLASSES))
+    return float(f1_score(truth, predicted, labels=every, average="macro", zero_division=0))
 
 
-def _between(values: Floats, labels: Ints) -> Floats:
-    """Return (permutations, features): Kruskal and Wallis' spread of mean ranks between classes."""
-    ranks = np.column_stack([_ranks(column) for column in values.T])
+def between_classes(values: Floats, labels: Ints) -> Floats:
+    """Return (permutations, features): Kruskal and Wallis' spread of mean ranks between classes.
+
+    One matrix product a class does what ``scipy.stats.kruskal`` would be called for tens of thousands of
+    times.
+
+    Args:
+        values: (cases, features).
+        labels: (permutations, cases).
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values, axis=0)
     ranks = (ranks - ranks.mean(axis=0)) / ranks.std(axis=0)
     spread = np.zeros((len(labels), ranks.shape[1]))
     for label in range(len(CLASSES)):
@@ -187,14 +182,6 @@ def _between(values: Floats, labels: Ints) -> Floats:
         size = np.maximum(member.sum(axis=1, keepdims=True), 1.0)
         spread += (member @ ranks) ** 2 / size
     return spread
-
-
-def _ranks(column: Floats) -> Floats:
-    """Return ranks, those of equal values averaged."""
-    _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Floats = (ends - (counts - 1) / 2)[inverse]
-    return ranks
 
 
 def _report(features: HeaderFeatures, scores: Floats, between: Floats | None) -> dict[str, Any]:

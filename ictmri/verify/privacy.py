@@ -8,8 +8,8 @@ numbers. It is checked on what was written, not on what was meant to be written.
 from __future__ import annotations
 
 import csv
+import math
 import re
-import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,9 @@ from ictmri.tumours import tumour_name
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
 
+_HEADER: Final = 348
+_VOXELS: Final = 352
+"""Bytes of a NIfTI-1 header, and where the voxels begin in a file without extensions."""
 _SUBTYPE: Final = re.compile(r"[A-Za-z][A-Za-z0-9 +/(),.-]{0,47}")
 _LONG_NUMBER: Final = re.compile(r"\d{5}")
 _CASE: Final = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}")
@@ -36,14 +39,8 @@ _FILES: Final = re.compile(
     r"|data/(default|processed|truth)/fold\d+-\d{5}-of-\d{5}\.parquet"
 )
 _PARQUET_KEYS: Final = {b"ARROW:schema", b"huggingface"}
-_TEXT_FIELDS: Final = {
-    "data_type": (4, 10),
-    "db_name": (14, 18),
-    "descrip": (148, 80),
-    "aux_file": (228, 24),
-    "intent_name": (328, 16),
-}
-"""Free text of a NIfTI-1 header: name -> (offset, bytes)."""
+_TEXT_FIELDS: Final = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
+"""Free text of a NIfTI-1 header."""
 VENDORS: Final = (
     *("siemens", "ge", "philips", "canon"),
     *("toshiba", "hitachi", "fujifilm", "united imaging"),
@@ -107,20 +104,20 @@ def volume_leaks(content: bytes) -> list[str]:
 
 
 def _header_leaks(volume: bytes) -> list[str]:
-    if len(volume) < 352 or struct.unpack_from("<i", volume)[0] != 348:
+    import nibabel as nib
+
+    header = nib.Nifti1Header(volume[:_HEADER], "<", check=False) if len(volume) >= _VOXELS else None
+    if header is None or header["sizeof_hdr"] != _HEADER:
         return ["not a little-endian NIfTI-1 volume"]
     found = [
         f"header field {name} is not empty"
-        for name, (offset, size) in _TEXT_FIELDS.items()
-        if volume[offset : offset + size].strip(b"\0") not in (b"", SYNTHETIC_MARK)
+        for name in _TEXT_FIELDS
+        if header[name].tobytes().strip(b"\0") not in (b"", SYNTHETIC_MARK)
     ]
-    if volume[348] or struct.unpack_from("<f", volume, 108)[0] != 352.0:
+    if volume[_HEADER] or header["vox_offset"] != _VOXELS:
         found.append("it has header extensions")
-    shape = struct.unpack_from("<8h", volume, 40)
-    voxels = 1
-    for length in shape[1 : 1 + shape[0]]:
-        voxels *= length
-    if len(volume) != 352 + voxels * struct.unpack_from("<h", volume, 72)[0] // 8:
+    n_axes, *shape = map(int, header["dim"])
+    if len(volume) != _VOXELS + math.prod(shape[:n_axes]) * int(header["bitpix"]) // 8:
         found.append("bytes follow the voxels")
     return found
 
