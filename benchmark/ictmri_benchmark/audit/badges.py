@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final, Literal
 
 from ictmri_benchmark.audit.fold_means import Solution
-from ictmri_benchmark.audit.pooled import JOINT_LIMIT, fitting_sizes, usual_share
-from ictmri_benchmark.audit.rounding import Digits, Printed
+from ictmri_benchmark.audit.printed import Digits, listed, probability, ratio
+from ictmri_benchmark.audit.relations import JOINT_LIMIT, fitting_sizes, is_usual_share
 from ictmri_benchmark.audit.rows import Row
-from ictmri_benchmark.audit.scores import Finding, possible, scores_at
-from ictmri_benchmark.audit.texts import listed, probability, ratio
-from ictmri_benchmark.audit.ways import Way
+from ictmri_benchmark.audit.ways import ScoreFit, Way, possible, score_fits
 
 Code = Literal["consistent", "smaller-test-set", "not-consistent", "not-enough-information"]
 TEXTS: Final[dict[Code, str]] = {
@@ -34,18 +32,18 @@ UNEVEN: Final = Fraction(1, 1000)
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """The badge and what it rests on, in words.
+    """The badge and what it rests on, in words, as it stands in the audit's JSON.
 
     Attributes:
-        sizes: for a smaller test set, the sizes that are left, ascending.
-        uneven: it is consistent, but only with folds that differ at p < 0.001.
+        uneven_folds: it is consistent, but only with folds that differ at p < 0.001.
+        test_sets: for a smaller test set, the sizes that are left, ascending.
     """
 
     code: Code
     text: str
     because: str
-    sizes: tuple[int, ...] = ()
-    uneven: bool = False
+    uneven_folds: bool = False
+    test_sets: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +53,18 @@ class SmallerSets:
     Attributes:
         all: every size, ascending.
         asked: the smallest and the usual shares, whose precision, recall and F1 were looked at.
-        findings: what was found there.
+        fits: what was found there.
     """
 
     all: tuple[int, ...] = ()
     asked: tuple[int, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    fits: tuple[ScoreFit, ...] = ()
 
     @property
     def left(self) -> tuple[int, ...]:
         """The sizes that precision, recall and F1 do not exclude."""
-        return tuple(n for n in self.all if not self._excluded(n))
-
-    def _excluded(self, n: int) -> bool:
-        found = [finding for finding in self.findings if finding.n == n]
-        return bool(found) and possible(found) == "does not fit"
+        here = {n: [fit for fit in self.fits if fit.n == n] for n in self.all}
+        return tuple(n for n, fits in here.items() if possible(fits) != "does not fit")
 
 
 def smaller_sets(row: Row, tried: Sequence[Way], budget: int) -> SmallerSets:
@@ -80,26 +75,26 @@ def smaller_sets(row: Row, tried: Sequence[Way], budget: int) -> SmallerSets:
     if row.n is None or "accuracy" not in row.printed:
         return SmallerSets()
     limit = min(row.n - 1, JOINT_LIMIT)
-    sizes = fitting_sizes(row.printed["accuracy"].interval(), limit)
-    usual = [n for n in sizes if usual_share(n, row.n)]
+    sizes = fitting_sizes([row.printed["accuracy"].interval()], limit)
+    usual = [n for n in sizes if is_usual_share(n, row.n)]
     asked = tuple(sorted({*sizes[:SHOWN], *usual[:SHOWN]}))
     if any(way.aggregation == "pooled" and way.verdict == "fits" for way in tried):
         return SmallerSets(tuple(sizes))
-    findings = [f for n in asked for f in scores_at(row, n, "rounded", budget)]
-    return SmallerSets(tuple(sizes), asked, tuple(findings))
+    fits = [fit for n in asked for fit in score_fits(row, n, "rounded", budget)]
+    return SmallerSets(tuple(sizes), asked, tuple(fits))
 
 
 def badge(row: Row, tried: Sequence[Way], smaller: SmallerSets) -> Badge:
     """Return the badge of a row."""
     for way in tried:
         if way.verdict == "fits":
-            return Badge("consistent", TEXTS["consistent"], _how(row, way), (), _uneven(way))
+            return Badge("consistent", TEXTS["consistent"], _how(row, way), _uneven(way))
     because = "; ".join(dict.fromkeys(w.reason for w in tried if w.digits == "rounded"))
     if any(way.verdict == "not decided" for way in tried):
         return Badge("not-enough-information", TEXTS["not-enough-information"], because)
     if smaller.left:
         text = TEXTS["smaller-test-set"].format(sizes=listed(smaller.left, SHOWN))
-        return Badge("smaller-test-set", text, because, smaller.left)
+        return Badge("smaller-test-set", text, because, test_sets=list(smaller.left))
     if smaller.all:
         because += (
             f"; one test set of {listed(smaller.all, SHOWN)} cases would give the accuracy, but not "
@@ -122,15 +117,10 @@ def _how(row: Row, way: Way) -> str:
     if way.solution:
         how = f"as a mean of folds, most evenly {solution_text(way.solution)}{READINGS[way.digits]}"
         return how + ("; no more even folds give this value" if _uneven(way) else "")
-    shown = ratio(way.correct or 0, row.n or 1, digits_in_percent(row.printed["accuracy"]))
+    shown = ratio(way.correct or 0, row.n or 1, row.printed["accuracy"].percent_decimals)
     return f"as the accuracy over all cases: {shown}{READINGS[way.digits]}"
 
 
 def _uneven(way: Way) -> bool:
     p = way.solution.p if way.solution else None
     return p is not None and p < UNEVEN
-
-
-def digits_in_percent(printed: Printed) -> int:
-    """Return how many decimals a printed number has when it is written in percent."""
-    return printed.decimals if printed.percent else max(printed.decimals - 2, 0)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from ictmri_benchmark.audit import fold_means, pooled
-from ictmri_benchmark.audit.badges import READINGS, SmallerSets, digits_in_percent, solution_text
-from ictmri_benchmark.audit.claims import false_claim
-from ictmri_benchmark.audit.identities import (
+from ictmri_benchmark.audit import fold_means
+from ictmri_benchmark.audit.badges import READINGS, SmallerSets, solution_text
+from ictmri_benchmark.audit.printed import (
+    Digits,
+    Printed,
+    either,
+    listed,
+    percent,
+    probability,
+    ratio,
+)
+from ictmri_benchmark.audit.relations import (
+    JOINT_LIMIT,
+    UNKNOWN_LIMIT,
     exceeds_harmonic_mean,
+    false_claim,
+    fitting_sizes,
     harmonic_mean,
     is_harmonic_mean,
+    is_usual_share,
+    nearest_count,
 )
-from ictmri_benchmark.audit.rounding import Digits, Printed
 from ictmri_benchmark.audit.rows import Row
-from ictmri_benchmark.audit.scores import Finding, intervals_of, possible
-from ictmri_benchmark.audit.texts import either, listed, percent, probability, ratio
-from ictmri_benchmark.audit.ways import Way
+from ictmri_benchmark.audit.ways import ScoreFit, Way, possible, ranges_of
 from ictmri_benchmark.score.proportions import wilson
 
 Verdict = Literal[
@@ -29,20 +40,44 @@ Verdict = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check of one row.
+    """One check of one row, as it stands in the audit's JSON.
 
     Attributes:
-        code: ``C1`` to ``C7``.
+        check: ``C1`` to ``C7``.
         title: what is asked.
         evidence: the answer in words and numbers, one sentence a line.
         numbers: the same for programs.
     """
 
-    code: str
+    check: str
     title: str
     verdict: Verdict
-    evidence: tuple[str, ...]
-    numbers: dict[str, Any] = field(default_factory=dict)
+    evidence: list[str]
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is known about a row.
+
+    Attributes:
+        row: the reported numbers.
+        following: the next row that is to be compared with, if any.
+        tried: the ways that the declaration leaves open.
+        smaller: smaller test sets that give the accuracy.
+    """
+
+    row: Row
+    following: Row | None
+    tried: Sequence[Way]
+    smaller: SmallerSets
+
+
+class _NotAskedError(Exception):
+    """A check that a row gives no grounds for; its text says what it needs."""
+
+
+_Found = tuple[Verdict, list[str], dict[str, Any]]
 
 
 def checks(
@@ -56,73 +91,71 @@ def checks(
         tried: the ways that the declaration leaves open.
         smaller: smaller test sets that give the accuracy.
     """
-    return [
-        check_pooled(row),
-        check_fold_mean(row),
-        check_test_sets(row, smaller),
-        check_recall(row),
-        check_scores(row, tried, smaller),
-        check_interval(row, smaller),
-        check_claim(row, following),
-    ]
+    case = _Case(row, following, tried, smaller)
+    found = []
+    for place, (title, check) in enumerate(_CHECKS.items(), start=1):
+        try:
+            found.append(Check(f"C{place}", title, *check(case)))
+        except _NotAskedError as needs:
+            found.append(Check(f"C{place}", title, "not asked", [str(needs)], {}))
+    return found
 
 
-def check_pooled(row: Row) -> Check:
+def _pooled(case: _Case) -> _Found:
     """C1: whether the accuracy is a ratio k / n."""
-    title = "accuracy as k/n of all cases"
+    row = case.row
     printed, n = row.printed.get("accuracy"), row.n
     if printed is None or n is None:
-        return _unasked("C1", title, "needs the accuracy and the number of cases")
-    digits, decimals = _first_reading(printed, n), digits_in_percent(printed)
+        raise _NotAskedError("needs the accuracy and the number of cases")
+    readings: tuple[Digits, ...] = ("rounded", "cut off")
+    digits = next((r for r in readings if printed.interval(r).counts(n)), None)
     of_folds = {size: printed.interval().counts(size) for size in row.fold_sizes or ()}
+    below = min((printed.value * n).__floor__(), n)
     numbers: dict[str, Any] = {
         "n": n,
-        "counts": _few(printed.interval(digits).counts(n)) if digits else [],
-        "neighbours": list(pooled.neighbours(printed, n)),
+        # At most five counts: a wide interval on many cases holds millions.
+        "counts": list(printed.interval(digits).counts(n)[:5]) if digits else [],
+        "neighbours": [below, min(below + 1, n)],
         "printable": printed.printable,
         "reachable": min(n + 1, printed.printable),
-        "one_fold": {str(size): _few(counts) for size, counts in of_folds.items()},
+        "one_fold": {str(size): list(counts[:5]) for size, counts in of_folds.items()},
     }
-    below, above = (ratio(k, n, decimals) for k in numbers["neighbours"])
     if digits:
-        k = pooled.nearest_count(printed.interval(digits), n)
-        lines = [f"{ratio(k, n, decimals)}{READINGS[digits]}"]
+        k = nearest_count(printed.interval(digits), n)
+        lines = [f"{ratio(k, n, printed.percent_decimals)}{READINGS[digits]}"]
     else:
-        lines = [f"no k/{n}: {below}, {above}", *_shorter(row, n)]
-    lines.append(
-        _strength(numbers["reachable"], numbers["printable"], f"such a ratio of {n} cases")
-    )
+        beside = (ratio(k, n, printed.percent_decimals) for k in numbers["neighbours"])
+        lines = [f"no k/{n}: {', '.join(beside)}"]
+        fewer = _one_digit_fewer(row)
+        if fewer and fewer.interval().counts(n):
+            k = nearest_count(fewer.interval(), n)
+            lines.append(f"read as {_dropped(fewer)}: {ratio(k, n, fewer.percent_decimals)}")
+    lines.append(_strength(numbers["reachable"], printed, f"such a ratio of {n} cases"))
     if of_folds:
-        one = ", ".join(
-            f"{counts[0]}/{size}" if counts else f"no k/{size}" for size, counts in of_folds.items()
-        )
-        lines.append(f"of one fold: {one}")
-    return Check("C1", title, _verdict(digits), tuple(lines), numbers)
+        one = (f"{ks[0]}/{size}" if ks else f"no k/{size}" for size, ks in of_folds.items())
+        lines.append(f"of one fold: {', '.join(one)}")
+    return _verdict(digits), lines, numbers
 
 
-def check_fold_mean(row: Row) -> Check:
+def _fold_mean(case: _Case) -> _Found:
     """C2: whether the accuracy is the plain mean of the accuracies of the folds."""
-    title = "accuracy as the mean over folds"
-    printed, sizes = row.printed.get("accuracy"), row.fold_sizes
+    printed, sizes = case.row.printed.get("accuracy"), case.row.fold_sizes
     if printed is None or not sizes:
-        return _unasked("C2", title, "needs the accuracy and the sizes of several folds")
+        raise _NotAskedError("needs the accuracy and the sizes of several folds")
     numbers: dict[str, Any] = {"folds": {str(size): count for size, count in sizes.items()}}
+    digits: Digits | None = None
     try:
-        found = next(
-            (
-                (digits, solution)
-                for digits in READINGS
-                if (solution := fold_means.solve(sizes, printed.interval(digits)))
-            ),
-            None,
-        )
+        for digits in READINGS:
+            solution = fold_means.solve(sizes, printed.interval(digits))
+            if solution:
+                break
+        else:
+            digits = None
     except OverflowError:
-        lines = ["too many combinations of folds to list"]
-        return Check("C2", title, "not decided", tuple(lines), numbers)
-    if found is None:
+        return "not decided", ["too many combinations of folds to list"], numbers
+    if solution is None or digits is None:
         lines = ["no numbers of correct cases in the folds give this mean, however it was rounded"]
     else:
-        digits, solution = found
         lines = [f"most even: {solution_text(solution)}{READINGS[digits]}"]
         numbers["most_even"] = {
             "groups": [
@@ -133,132 +166,130 @@ def check_fold_mean(row: Row) -> Check:
     reachable = fold_means.reachable(sizes, printed)
     if reachable is not None:
         numbers |= {"reachable": reachable, "printable": printed.printable}
-        lines.append(_strength(reachable, printed.printable, "such a mean"))
-    return Check("C2", title, _verdict(found[0] if found else None), tuple(lines), numbers)
+        lines.append(_strength(reachable, printed, "such a mean"))
+    return _verdict(digits), lines, numbers
 
 
-def check_test_sets(row: Row, smaller: SmallerSets) -> Check:
+def _test_sets(case: _Case) -> _Found:
     """C3: the sizes of one test set that would give the accuracy."""
-    title = "accuracy as k/n of one test set"
-    printed = row.printed.get("accuracy")
+    row = case.row
+    printed, n = row.printed.get("accuracy"), row.n
     if printed is None:
-        return _unasked("C3", title, "needs the accuracy")
-    limit = min(row.n - 1, pooled.JOINT_LIMIT) if row.n else pooled.UNKNOWN_LIMIT
-    sizes = list(smaller.all) or pooled.fitting_sizes(printed.interval(), limit)
-    usual = {n: pooled.usual_share(n, row.n) for n in sizes} if row.n else {}
-    flagged = [n for n, share in usual.items() if share]
-    lines = [
-        f"{len(sizes)} of the sizes up to {limit}: {listed(sizes)}"
-        if sizes
-        else f"none up to {limit}"
-    ]
-    if flagged and row.n:
-        shown = ", ".join(f"{n} = {percent(Fraction(n, row.n), 0)} %" for n in flagged[:5])
-        lines.append(f"near 10, 15, 20, 25 or 30 % of {row.n}: {shown}")
+        raise _NotAskedError("needs the accuracy")
+    limit = min(n - 1, JOINT_LIMIT) if n else UNKNOWN_LIMIT
+    sizes = list(case.smaller.all) or fitting_sizes([printed.interval()], limit)
+    usual = [size for size in sizes if n and is_usual_share(size, n)]
+    found = f"{len(sizes)} of the sizes up to {limit}: {listed(sizes)}"
+    lines = [found if sizes else f"none up to {limit}"]
+    if usual and n:
+        shown = ", ".join(f"{size} = {percent(Fraction(size, n), 0)} %" for size in usual[:5])
+        lines.append(f"near 10, 15, 20, 25 or 30 % of {n}: {shown}")
     fewer = _one_digit_fewer(row)
-    shorter = pooled.fitting_sizes(fewer.interval(), limit)[:5] if fewer else []
+    shorter = fitting_sizes([fewer.interval()], limit)[:5] if fewer else []
     if fewer and shorter:
         lines.append(f"read as {_dropped(fewer)}: {listed(shorter)}, ...")
     numbers = {
         "limit": limit,
         "count": len(sizes),
         "smallest": sizes[:5],
-        "usual_shares": flagged,
+        "usual_shares": usual,
         "one_digit_fewer": shorter,
     }
-    return Check("C3", title, "fits" if sizes else "does not fit", tuple(lines), numbers)
+    return "fits" if sizes else "does not fit", lines, numbers
 
 
-def check_recall(row: Row) -> Check:
+def _recall(case: _Case) -> _Found:
     """C4: whether recall is accuracy, as weighted recall always is."""
-    title = "recall = accuracy, as weighted recall is"
-    if not {"recall", "accuracy"} <= row.printed.keys():
-        return _unasked("C4", title, "needs recall and accuracy")
-    recall, accuracy = row.printed["recall"], row.printed["accuracy"]
+    recall, accuracy = (case.row.printed.get(name) for name in ("recall", "accuracy"))
+    if recall is None or accuracy is None:
+        raise _NotAskedError("needs recall and accuracy")
     difference = recall.value - accuracy.value
     same = recall.interval().meets(accuracy.interval())
-    decimals = max(digits_in_percent(recall), digits_in_percent(accuracy))
+    decimals = max(recall.percent_decimals, accuracy.percent_decimals)
     points = "+" * (difference > 0) + percent(difference, decimals)
     shown = f"recall - accuracy = {points} points"
-    if row.averaging == "macro":
-        return Check("C4", title, "not asked", (f"{shown}; macro recall need not be accuracy",))
+    if case.row.averaging == "macro":
+        raise _NotAskedError(f"{shown}; macro recall need not be accuracy")
     line = f"{shown}: " + ("one value within rounding" if same else "not one value")
     numbers = {"difference_points": points, "equal": same}
-    return Check("C4", title, "fits" if same else "does not fit", (line,), numbers)
+    return "fits" if same else "does not fit", [line], numbers
 
 
-def check_scores(row: Row, tried: Sequence[Way], smaller: SmallerSets) -> Check:
+def _scores(case: _Case) -> _Found:
     """C5: whether precision, recall and F1 go together, and with the accuracy."""
-    title = "precision, recall and F1 of one confusion matrix"
+    row = case.row
     lines: list[str] = []
     numbers: dict[str, Any] = {}
-    above = exceeds_harmonic_mean(intervals_of(row, "rounded"))
+    above = exceeds_harmonic_mean(ranges_of(row, "rounded"))
     if {"precision", "recall", "f1"} <= row.printed.keys():
         mean = harmonic_mean(row.printed["precision"].value, row.printed["recall"].value)
         equal = is_harmonic_mean(row.printed)
         numbers["f1_is_harmonic_mean"] = equal
-        shown = percent(mean, digits_in_percent(row.printed["f1"]))
+        shown = percent(mean, row.printed["f1"].percent_decimals)
         lines.append(
             f"2PR/(P+R) of the printed P and R is {shown} %: {'' if equal else 'not '}the F1"
         )
         if above:
             lines.append("F1 lies above it, which no averaging over classes or folds gives")
-    own = [f for way in tried for f in way.findings if way.digits == "rounded"]
-    findings = own or list(smaller.findings)
-    lines += _finding_lines(findings)
-    numbers["matrices"] = [_finding_numbers(finding) for finding in findings]
+    own = [fit for way in case.tried for fit in way.fits if way.digits == "rounded"]
+    fits = own or list(case.smaller.fits)
+    lines += _fit_lines(fits)
+    numbers["matrices"] = [_fit_numbers(fit) for fit in fits]
     if not lines:
-        return _unasked("C5", title, "needs the accuracy and one of precision, recall and F1")
-    if above:
-        return Check("C5", title, "does not fit", tuple(lines), numbers)
-    verdict: Verdict = possible(findings) if findings else "not decided"
-    return Check("C5", title, verdict, tuple(lines), numbers)
+        raise _NotAskedError("needs the accuracy and one of precision, recall and F1")
+    return "does not fit" if above else possible(fits), lines, numbers
 
 
-def check_interval(row: Row, smaller: SmallerSets) -> Check:
+def _interval(case: _Case) -> _Found:
     """C6: Wilson's interval at the declared size, and at the sizes that the accuracy implies."""
-    title = "95 % interval of the accuracy (Wilson)"
+    row, smaller = case.row, case.smaller
     printed = row.printed.get("accuracy")
     sizes = ([row.n] if row.n else []) + [n for n in smaller.asked if n in smaller.left]
     if printed is None or not sizes:
-        return _unasked("C6", title, "needs the accuracy and the number of cases")
+        raise _NotAskedError("needs the accuracy and the number of cases")
     numbers, lines = [], []
     for n in sizes:
-        k = pooled.nearest_count(printed.interval(), n)
+        k = nearest_count(printed.interval(), n)
         low, high = wilson(k, n)
         exact = k in printed.interval().counts(n)
         shown = {"low": round(low, 6), "high": round(high, 6)}
         numbers.append({"n": n, "correct": k, "exact": exact, **shown})
         nearest = "" if exact else " (nearest)"
         lines.append(f"n = {n}: {k}/{n}{nearest}: {percent(low)} to {percent(high)} %")
-    return Check("C6", title, "computed", tuple(lines), {"intervals": numbers})
+    return "computed", lines, {"intervals": numbers}
 
 
-def check_claim(row: Row, following: Row | None) -> Check:
+def _claim(case: _Case) -> _Found:
     """C7: how likely it is that the order of this row and the next is the wrong one."""
-    title = "order against the next row (arXiv:2505.04720)"
+    row, following = case.row, case.following
     if following is None or row.n is None or row.n != following.n:
-        return _unasked("C7", title, "needs a next row on the same number of cases")
-    pair = [r.printed.get("accuracy") for r in (row, following)]
-    first, second = pair
+        raise _NotAskedError("needs a next row on the same number of cases")
+    first, second = (r.printed.get("accuracy") for r in (row, following))
     if first is None or second is None or first.value == second.value:
-        return _unasked("C7", title, "needs two accuracies that differ")
-    correct = tuple(pooled.nearest_count(p.interval(), row.n) for p in (first, second))
-    claim = false_claim((correct[0], correct[1]), row.n)
-    if claim is None:
-        return _unasked("C7", title, "too many cases")
+        raise _NotAskedError("needs two accuracies that differ")
+    counts = sorted(nearest_count(p.interval(), row.n) for p in (first, second))
+    chance = false_claim(counts[1], counts[0], row.n)
+    if chance is None:
+        raise _NotAskedError("too many cases")
     better, other = (row, following) if first.value > second.value else (following, row)
     line = (
         f"if both saw the same {row.n} cases, {other.name!r} is at least as good as {better.name!r} "
-        f"with probability {probability(claim.low)} to {probability(claim.high)}"
+        f"with probability {probability(chance[0])} to {probability(chance[1])}"
     )
-    numbers: dict[str, Any] = {"next": following.name, "n": row.n, "correct": list(claim.correct)}
-    chance = {"low": float(claim.low), "high": float(claim.high)}
-    return Check("C7", title, "computed", (line,), {**numbers, **chance})
+    numbers = {"next": following.name, "n": row.n, "correct": counts[::-1]}
+    return "computed", [line], {**numbers, "low": float(chance[0]), "high": float(chance[1])}
 
 
-def _unasked(code: str, title: str, needs: str) -> Check:
-    return Check(code, title, "not asked", (needs,))
+_CHECKS: Final[dict[str, Callable[[_Case], _Found]]] = {
+    "accuracy as k/n of all cases": _pooled,
+    "accuracy as the mean over folds": _fold_mean,
+    "accuracy as k/n of one test set": _test_sets,
+    "recall = accuracy, as weighted recall is": _recall,
+    "precision, recall and F1 of one confusion matrix": _scores,
+    "95 % interval of the accuracy (Wilson)": _interval,
+    "order against the next row (arXiv:2505.04720)": _claim,
+}
+"""By title, in the order C1 to C7."""
 
 
 def _verdict(digits: Digits | None) -> Verdict:
@@ -267,19 +298,9 @@ def _verdict(digits: Digits | None) -> Verdict:
     return "fits" if digits == "rounded" else "fits otherwise read"
 
 
-def _first_reading(printed: Printed, n: int) -> Digits | None:
-    readings: tuple[Digits, ...] = ("rounded", "cut off")
-    return next((r for r in readings if printed.interval(r).counts(n)), None)
-
-
-def _strength(reachable: int, printable: int, what: str) -> str:
-    share = percent(Fraction(reachable, printable), 1)
-    return f"{share} % of the {printable} printable values are {what}"
-
-
-def _few(counts: Sequence[int]) -> list[int]:
-    """Return at most five counts: a wide interval on many cases holds millions."""
-    return list(counts[:5])
+def _strength(reachable: int, printed: Printed, what: str) -> str:
+    share = percent(Fraction(reachable, printed.printable), 1)
+    return f"{share} % of the {printed.printable} printable values are {what}"
 
 
 def _one_digit_fewer(row: Row) -> Printed | None:
@@ -294,25 +315,17 @@ def _dropped(fewer: Printed) -> str:
     return f"{fewer.text} with its last 0 as padding (declare decimals = {fewer.decimals})"
 
 
-def _shorter(row: Row, n: int) -> list[str]:
-    fewer = _one_digit_fewer(row)
-    if fewer is None or not fewer.interval().counts(n):
-        return []
-    k = pooled.nearest_count(fewer.interval(), n)
-    return [f"read as {_dropped(fewer)}: {ratio(k, n, digits_in_percent(fewer))}"]
-
-
-def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+def _fit_lines(fits: Sequence[ScoreFit]) -> list[str]:
     """Say what was found; an averaging that no size allows is named once."""
-    names = dict.fromkeys(finding.averaging for finding in findings)
+    names = dict.fromkeys(fit.averaging for fit in fits)
     tied = [
         name
         for name in names
-        if all(f.verdict == "does not fit" and not f.rule for f in findings if f.averaging == name)
+        if all(f.verdict == "does not fit" and not f.rule for f in fits if f.averaging == name)
     ]
     lines = []
-    for n in dict.fromkeys(finding.n for finding in findings):
-        here = [f for f in findings if f.n == n and f.averaging not in tied]
+    for n in dict.fromkeys(fit.n for fit in fits):
+        here = [f for f in fits if f.n == n and f.averaging not in tied]
         parts = [
             f"{name} {_said([f for f in here if f.averaging == name])}"
             for name in dict.fromkeys(f.averaging for f in here)
@@ -323,18 +336,18 @@ def _finding_lines(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _said(findings: Sequence[Finding]) -> str:
+def _said(fits: Sequence[ScoreFit]) -> str:
     words = {"fits": "possible", "does not fit": "none", "not decided": "not decided in the budget"}
-    if len({finding.verdict for finding in findings}) == 1:
-        return words[findings[0].verdict]
-    return ", ".join(f"{words[f.verdict]} with F1 = {f.rule}" for f in findings)
+    if len({fit.verdict for fit in fits}) == 1:
+        return words[fits[0].verdict]
+    return ", ".join(f"{words[f.verdict]} with F1 = {f.rule}" for f in fits)
 
 
-def _finding_numbers(finding: Finding) -> dict[str, Any]:
+def _fit_numbers(fit: ScoreFit) -> dict[str, Any]:
     return {
-        "n": finding.n,
-        "averaging": finding.averaging,
-        "f1": finding.rule,
-        "verdict": finding.verdict,
-        "example": [{"tp": tp, "fn": fn, "fp": fp} for tp, fn, fp in finding.example],
+        "n": fit.n,
+        "averaging": fit.averaging,
+        "f1": fit.rule,
+        "verdict": fit.verdict,
+        "example": [{"tp": tp, "fn": fn, "fp": fp} for tp, fn, fp in fit.example],
     }

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from ictmri_benchmark.audit.rounding import Interval, Printed
+from ictmri_benchmark.audit.printed import Printed, ValueRange
 from ictmri_benchmark.score.proportions import fisher_exact
 
 _MAX_STEPS: Final = 500_000
@@ -64,7 +64,7 @@ def stratified_sizes(n: int, folds: int) -> dict[int, int]:
     return {s: count for s, count in ((size, folds - larger), (size + 1, larger)) if count}
 
 
-def solve(sizes: dict[int, int], interval: Interval) -> Solution | None:
+def solve(sizes: dict[int, int], allowed: ValueRange) -> Solution | None:
     """Return the most even solution: the smallest gap between the rates of the groups; None = none.
 
     Raises:
@@ -73,18 +73,18 @@ def solve(sizes: dict[int, int], interval: Interval) -> Solution | None:
     groups = sorted((Group(size, count) for size, count in sizes.items()), key=lambda g: g.cases)
     if prod(group.cases + 1 for group in groups[:-1]) > _MAX_STEPS:
         raise OverflowError
-    best = min(_solutions(groups, interval), key=_gap, default=None)
+    best = min(_solutions(groups, allowed), key=_gap, default=None)
     return None if best is None else _compared(best)
 
 
-def _solutions(groups: list[Group], interval: Interval) -> Iterator[tuple[Group, ...]]:
+def _solutions(groups: list[Group], allowed: ValueRange) -> Iterator[tuple[Group, ...]]:
     """Yield, for each choice of all groups but the last, the most even choice of the last one.
 
     In units in which every fold's accuracy is a whole number, so that the loop adds integers only.
     """
     unit = lcm(*(group.size for group in groups))
     *leading, last = groups
-    totals = interval.counts(unit * sum(group.folds for group in groups))
+    totals = allowed.counts(unit * sum(group.folds for group in groups))
     if not totals:
         return
     weights, step = [unit // group.size for group in leading], unit // last.size

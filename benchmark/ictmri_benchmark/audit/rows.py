@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, nearest
 from ictmri.io.csvfile import read_csv
 from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.audit.fold_means import stratified_sizes
-from ictmri_benchmark.audit.rounding import Printed
+from ictmri_benchmark.audit.printed import Printed
 from ictmri_benchmark.score.metrics import PRINTED
 
 REPORTED: Final = tuple(metric.plain for metric in PRINTED)
@@ -30,11 +30,6 @@ DECLARED: Final = (
 )
 COLUMNS: Final = ("name", "table", *REPORTED, *DECLARED)
 EXAMPLE: Final = "name,precision,recall,f1,accuracy,n,folds,averaging,class_counts"
-WORDS: Final = {
-    "unit": ("percent", "fraction"),
-    "aggregation": ("pooled", "fold-mean"),
-    "averaging": ("macro", "weighted", "micro"),
-}
 MAX_N: Final = 10**9
 MAX_ROWS: Final = 200
 _MAX_FOLDS: Final = 1000
@@ -93,12 +88,15 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
         if len(cells) != len(file.header):
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(file.header)}")
             continue
-        values = dict(zip(file.header, (cell.strip() for cell in cells), strict=True))
-        found = list(_problems(values))
+        values, found = _parsed(dict(zip(file.header, map(str.strip, cells), strict=True)))
+        found = found or list(_problems_together(values))
         problems += [f"row {number}, {problem}" for problem in found]
         if not found:
             rows.append(_row(number, values))
-    problems += _repeated(rows)
+    for name, count in Counter(row.name for row in rows).items():
+        if count > 1:
+            numbers = ", ".join(str(row.number) for row in rows if row.name == name)
+            problems.append(f"rows {numbers}, name: {name!r} stands {count} times")
     if not rows and not problems:
         problems = ["no row: the file has a header only"]
     if problems:
@@ -122,172 +120,154 @@ def _header_problems(header: list[str]) -> list[str]:
     return problems
 
 
-def _repeated(rows: list[Row]) -> list[str]:
-    places: dict[str, list[int]] = {}
-    for row in rows:
-        places.setdefault(row.name, []).append(row.number)
-    return [
-        f"rows {', '.join(map(str, numbers))}, name: {name!r} stands {len(numbers)} times"
-        for name, numbers in places.items()
-        if len(numbers) > 1
-    ]
-
-
-def _problems(values: dict[str, str]) -> Iterator[str]:
-    """Yield ``column: what is wrong`` for every cell of a row, then for cells that do not go together."""
-    before = 0
-    for column, text in values.items():
-        check = _CHECKS.get(column)
-        problem = _formula(text) or (check(text) if check and text else "")
-        if problem:
-            before += 1
-            yield f"{column}: {problem}"
-    if not values["name"]:
-        before += 1
-        yield "name: is empty; give the row a name"
-    if not before:
-        yield from _together(values)
-
-
-def _formula(text: str) -> str:
-    return (
-        f"{text[:30]!r} is a spreadsheet formula; save its value"
-        if text[:1] in "=@" and text
-        else ""
-    )
+def _parsed(texts: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of the cells that are not empty, and ``column: what is wrong`` of the others."""
+    values: dict[str, Any] = {}
+    problems = []
+    for column, text in texts.items():
+        try:
+            if text.startswith(("=", "@")):
+                raise ValueError(f"{text[:30]!r} is a spreadsheet formula; save its value")
+            if text:
+                values[column] = _PARSERS[column](text)
+        except ValueError as error:
+            problems.append(f"{column}: {error}")
+    if not texts["name"]:
+        problems.append("name: is empty; give the row a name")
+    return values, problems
 
 
 def _name(text: str) -> str:
     if not text.isprintable():
-        return f"{text[:30]!r} holds characters that cannot be shown"
-    return f"{len(text)} characters, at most {_MAX_NAME}" if len(text) > _MAX_NAME else ""
+        raise ValueError(f"{text[:30]!r} holds characters that cannot be shown")
+    if len(text) > _MAX_NAME:
+        raise ValueError(f"{len(text)} characters, at most {_MAX_NAME}")
+    return text
 
 
-def _value(text: str) -> str:
+def _number(text: str) -> str:
+    """Return the number as it is printed: its digits carry meaning."""
     shown = repr(text[:30])
     if _VALUE.fullmatch(text):
-        return f"{shown} is more than 100" if float(text) > 100 else ""
+        if float(text) > 100:
+            raise ValueError(f"{shown} is more than 100")
+        return text
     if text.endswith("%"):
-        return f"{shown} has a percent sign; write the number and unit = percent"
+        raise ValueError(f"{shown} has a percent sign; write the number and unit = percent")
     if re.fullmatch(r"\d{1,3},\d{1,20}", text):
-        return f"{shown} has a decimal comma; write {text.replace(',', '.')[:30]}"
+        raise ValueError(f"{shown} has a decimal comma; write {text.replace(',', '.')[:30]}")
     if text.startswith("-"):
-        return f"{shown} is negative"
-    return (
-        f"{shown} is not a number as printed, like 92.00 or 0.92 (at most {_MAX_DIGITS} decimals)"
-    )
+        raise ValueError(f"{shown} is negative")
+    decimals = f"at most {_MAX_DIGITS} decimals"
+    raise ValueError(f"{shown} is not a number as printed, like 92.00 or 0.92 ({decimals})")
 
 
-def _whole(least: int, most: int) -> Callable[[str], str]:
-    def check(text: str) -> str:
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
         if text.isascii() and text.isdecimal() and len(text) <= 12 and least <= int(text) <= most:
-            return ""
-        return f"{text[:30]!r} is not a whole number from {least} to {most}"
+            return int(text)
+        raise ValueError(f"{text[:30]!r} is not a whole number from {least} to {most}")
 
-    return check
-
-
-def _word(column: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        choices = WORDS[column]
-        hint = nearest(text[:50].lower(), choices) or f"; one of {', '.join(choices)}, or empty"
-        return "" if text in choices else f"{text[:30]!r} is unknown{hint}"
-
-    return check
+    return parse
 
 
-def _folds(text: str) -> str:
+def _word(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            hint = nearest(text[:50].lower(), choices) or f"; one of {', '.join(choices)}, or empty"
+            raise ValueError(f"{text[:30]!r} is unknown{hint}")
+        return text
+
+    return parse
+
+
+def _folds(text: str) -> int | dict[int, int]:
+    """Return the number of folds or, where their sizes are given, the number of folds by size."""
     if not _SIZES.fullmatch(text):
-        return f"{text[:30]!r} is neither a number of folds (5) nor their sizes (49+50x4)"
-    parts = [part.partition("x") for part in text.split("+")]
-    count = sum(int(times or 1) for _, _, times in parts)
-    sized = "+" in text or "x" in text
-    if sized and not all(int(size) and int(times or 1) for size, _, times in parts):
-        return f"{text[:30]!r} holds a 0"
-    n_folds = count if sized else int(text)
-    return "" if 1 <= n_folds <= _MAX_FOLDS else f"{n_folds} folds; from 1 to {_MAX_FOLDS}"
+        raise ValueError(
+            f"{text[:30]!r} is neither a number of folds (5) nor their sizes (49+50x4)"
+        )
+    sizes: Counter[int] = Counter()
+    if "+" in text or "x" in text:
+        for part in text.split("+"):
+            size, _, times = part.partition("x")
+            if not int(size) or not int(times or 1):
+                raise ValueError(f"{text[:30]!r} holds a 0")
+            sizes[int(size)] += int(times or 1)
+    n_folds = sizes.total() or int(text)
+    if not 1 <= n_folds <= _MAX_FOLDS:
+        raise ValueError(f"{n_folds} folds; from 1 to {_MAX_FOLDS}")
+    return dict(sizes) or n_folds
 
 
-def _class_counts(text: str) -> str:
+def _class_counts(text: str) -> tuple[int, ...]:
     if not _COUNTS.fullmatch(text):
-        return f"{text[:30]!r} is not a sum of at least two class sizes, like 120+60+40+29"
-    total = sum(map(int, text.split("+")))
-    return "" if 1 <= total <= MAX_N else f"the classes hold {total} cases; from 1 to {MAX_N}"
+        raise ValueError(
+            f"{text[:30]!r} is not a sum of at least two class sizes, like 120+60+40+29"
+        )
+    counts = tuple(map(int, text.split("+")))
+    if not 1 <= sum(counts) <= MAX_N:
+        raise ValueError(f"the classes hold {sum(counts)} cases; from 1 to {MAX_N}")
+    return counts
 
 
-_CHECKS: Final[dict[str, Callable[[str], str]]] = {
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "name": _name,
     "table": _name,
-    **dict.fromkeys(REPORTED, _value),
+    **dict.fromkeys(REPORTED, _number),
     "decimals": _whole(0, _MAX_DIGITS),
     "n": _whole(1, MAX_N),
     "folds": _folds,
     "class_counts": _class_counts,
     "classes": _whole(2, 1000),
-    **{column: _word(column) for column in WORDS},
+    "unit": _word("percent", "fraction"),
+    "aggregation": _word("pooled", "fold-mean"),
+    "averaging": _word("macro", "weighted", "micro"),
 }
 
 
-def _together(values: dict[str, str]) -> Iterator[str]:
-    given = {name: values[name] for name in REPORTED if values.get(name)}
+def _problems_together(values: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with cells that do not go together."""
+    given = {name: values[name] for name in REPORTED if name in values}
     if not given:
         yield f"{', '.join(REPORTED)}: all are empty; nothing is reported"
     small = {name for name, text in given.items() if 0 < float(text) <= 1}
     large = {name for name, text in given.items() if float(text) > 1}
-    unit = values.get("unit", "")
+    unit, decimals = values.get("unit"), values.get("decimals")
     if not unit and small and large:
         yield f"unit: {', '.join(given)} are on both sides of 1; fill in percent or fraction"
     if unit == "fraction" and large:
         yield f"unit: {', '.join(sorted(large))} above 1 cannot be a fraction"
-    decimals = values.get("decimals", "")
     for name, text in given.items():
-        if decimals and text.partition(".")[2][int(decimals) :].strip("0"):
+        if decimals is not None and text.partition(".")[2][decimals:].strip("0"):
             yield f"decimals: {decimals}, but {name} is printed as {text}"
-    yield from _sizes_together(values)
-
-
-def _sizes_together(values: dict[str, str]) -> Iterator[str]:
-    sizes, counts = _sizes(values.get("folds", "")), _counts(values.get("class_counts", ""))
-    known = {
-        "n": int(values["n"]) if values.get("n") else None,
-        "folds": sum(size * times for size, times in sizes.items()) if sizes else None,
-        "class_counts": sum(counts) if counts else None,
-    }
-    totals = {column: total for column, total in known.items() if total is not None}
+    totals = _totals(values)
     if len(set(totals.values())) > 1:
         said = ", ".join(f"{column} {total}" for column, total in totals.items())
         yield f"{', '.join(totals)}: the numbers of cases differ ({said})"
-    folds = values.get("folds", "")
-    n = next(iter(totals.values()), None)
-    if folds.isdecimal() and n is not None and int(folds) > n:
+    folds, n = values.get("folds"), next(iter(totals.values()), None)
+    if isinstance(folds, int) and n is not None and folds > n:
         yield f"folds: {folds} folds for {n} cases"
-    classes = values.get("classes", "")
-    if classes and counts and int(classes) != len(counts):
+    classes, counts = values.get("classes"), values.get("class_counts")
+    if classes and counts and classes != len(counts):
         yield f"classes: {classes}, but class_counts holds {len(counts)}"
 
 
-def _sizes(text: str) -> dict[int, int]:
-    """Return the number of folds by size; empty where only their number is given."""
-    sizes: Counter[int] = Counter()
-    if "+" in text or "x" in text:
-        for part in text.split("+"):
-            size, _, times = part.partition("x")
-            sizes[int(size)] += int(times or 1)
-    return dict(sizes)
+def _totals(values: dict[str, Any]) -> dict[str, int]:
+    """Return by column the number of all cases that it tells, if any."""
+    totals = {"n": values["n"]} if "n" in values else {}
+    if isinstance(values.get("folds"), dict):
+        totals["folds"] = sum(size * times for size, times in values["folds"].items())
+    if "class_counts" in values:
+        totals["class_counts"] = sum(values["class_counts"])
+    return totals
 
 
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split("+"))) if text else ()
-
-
-def _row(number: int, values: dict[str, str]) -> Row:
-    given = {name: values[name] for name in REPORTED if values.get(name)}
+def _row(number: int, values: dict[str, Any]) -> Row:
+    given = {name: values[name] for name in REPORTED if name in values}
     unit = values.get("unit") or ("percent" if any(float(t) > 1 for t in given.values()) else "")
-    decimals = values.get("decimals", "")
-    folds, counts = values.get("folds", ""), _counts(values.get("class_counts", ""))
-    sizes = _sizes(folds)
-    total = sum(counts) or sum(size * times for size, times in sizes.items())
-    n = int(values["n"]) if values.get("n") else (total or None)
+    decimals, counts = values.get("decimals"), values.get("class_counts")
+    n = next(iter(_totals(values).values()), None)
     return Row(
         number=number,
         name=values["name"],
@@ -295,25 +275,24 @@ def _row(number: int, values: dict[str, str]) -> Row:
         printed={
             name: Printed(
                 text,
-                int(decimals) if decimals else len(text.partition(".")[2]),
+                len(text.partition(".")[2]) if decimals is None else decimals,
                 unit == "percent",
             )
             for name, text in given.items()
         },
-        decimals=int(decimals) if decimals else None,
+        decimals=decimals,
         n=n,
-        fold_sizes=_fold_sizes(folds, sizes, n),
-        aggregation=values.get("aggregation") or None,
-        averaging=values.get("averaging") or None,
-        class_counts=counts or None,
-        n_classes=len(counts) or int(values.get("classes") or len(CLASSES)),
+        fold_sizes=_fold_sizes(values.get("folds"), n),
+        aggregation=values.get("aggregation"),
+        averaging=values.get("averaging"),
+        class_counts=counts,
+        n_classes=len(counts) if counts else values.get("classes", len(CLASSES)),
     )
 
 
-def _fold_sizes(folds: str, sizes: dict[int, int], n: int | None) -> dict[int, int] | None:
-    if not folds:
-        return None
-    found = sizes or (stratified_sizes(n, int(folds)) if n else None)
-    if found is None:
-        return {} if int(folds) == 1 else None
-    return {} if sum(found.values()) == 1 else found
+def _fold_sizes(folds: int | dict[int, int] | None, n: int | None) -> dict[int, int] | None:
+    """Return the number of folds by size, None where they are not known; empty for one test set."""
+    if isinstance(folds, int):
+        # One fold is one test set, of however many cases.
+        folds = stratified_sizes(n, folds) if n else ({} if folds == 1 else None)
+    return {} if folds is not None and sum(folds.values()) == 1 else folds

@@ -18,13 +18,18 @@ from statsmodels.stats.proportion import proportion_confint
 from support.commandline import run
 
 from ictmri.errors import InputError
-from ictmri_benchmark.audit import audit, pooled
-from ictmri_benchmark.audit.claims import false_claim, false_claim_probability
-from ictmri_benchmark.audit.feasibility import Question, averages, search
+from ictmri_benchmark.audit import Audit, audit
 from ictmri_benchmark.audit.fold_means import reachable, solve, stratified_sizes
-from ictmri_benchmark.audit.identities import exceeds_harmonic_mean, harmonic_mean
-from ictmri_benchmark.audit.render import render_table
-from ictmri_benchmark.audit.rounding import Interval, Printed
+from ictmri_benchmark.audit.matrices import MatrixQuestion, averages, search
+from ictmri_benchmark.audit.printed import Printed, ValueRange
+from ictmri_benchmark.audit.relations import (
+    exceeds_harmonic_mean,
+    false_claim,
+    false_claim_probability,
+    fitting_sizes,
+    harmonic_mean,
+)
+from ictmri_benchmark.audit.report import render_row, render_table
 from ictmri_benchmark.audit.rows import read_rows
 from ictmri_benchmark.score.proportions import fisher_exact, wilson
 
@@ -403,11 +408,11 @@ def test_false_claims_equal_the_dirichlets_integral(x1: int, x2: int) -> None:
 
 
 def test_false_claims_of_the_reported_accuracies() -> None:
-    wide, narrow = false_claim((46, 44), 50), false_claim((229, 218), 249)
+    wide, narrow = false_claim(46, 44, 50), false_claim(229, 218, 249)
     assert wide is not None
     assert narrow is not None
-    assert 0.13 < wide.low < wide.high < 0.25
-    assert 0.0 < narrow.low < narrow.high < 0.03
+    assert 0.13 < wide[0] < wide[1] < 0.25
+    assert 0.0 < narrow[0] < narrow[1] < 0.03
 
 
 @given(st.integers(1, 120), st.integers(0, 3), st.data())
@@ -493,14 +498,14 @@ def test_stratified_sizes_are_scikit_learns() -> None:
     assert stratified_sizes(249, 5) == {size: tested.count(size) for size in set(tested)}
 
 
-def test_common_sizes_equal_listing_all() -> None:
+def test_fitting_sizes_equal_listing_all() -> None:
     intervals = [percent(text).interval() for text in ("62.50", "68.75", "72.92")]
     expected = [
         n
         for n in range(1, 200)
         if all(any(Fraction(k, n) in i for k in range(n + 1)) for i in intervals)
     ]
-    assert pooled.common_sizes(intervals, 199) == expected == [48, 96, 144, 192]
+    assert fitting_sizes(intervals, 199) == expected == [48, 96, 144, 192]
 
 
 # --- confusion matrices --------------------------------------------------------------------------
@@ -561,19 +566,19 @@ def test_a_search_equals_listing_all_matrices(
         for point in drawn:
             half = Fraction(1, int(rng.choice([20_000, 200, 20])))
             targets = {
-                name: Interval(value - half, value + half)
+                name: ValueRange(value - half, value + half)
                 for name, value in zip(("precision", "recall", "f1"), point, strict=True)
             }
             expected = any(
                 all(value in target for value, target in zip(values, targets.values(), strict=True))
                 for values in reached
             )
-            question = Question(n, correct, averaging, targets, None, classes, supports)
+            question = MatrixQuestion(n, correct, averaging, targets, None, classes, supports)
             answer = search(question)
             assert answer.verdict == ("fits" if expected else "does not fit")
             verdicts.append(answer.verdict)
             near = harmonic_mean(*point[:2])
-            mean = Interval(near - half / 10, near + half / 10)
+            mean = ValueRange(near - half / 10, near + half / 10)
             averaged = {name: targets[name] for name in ("precision", "recall")}
             expected = any(
                 p in averaged["precision"]
@@ -581,7 +586,7 @@ def test_a_search_equals_listing_all_matrices(
                 and harmonic_mean(p, r) in mean
                 for p, r, _ in reached
             )
-            question = Question(n, correct, averaging, averaged, mean, classes, supports)
+            question = MatrixQuestion(n, correct, averaging, averaged, mean, classes, supports)
             assert search(question).verdict == ("fits" if expected else "does not fit")
             if answer.example:
                 matrix = matrix_of(list(answer.example))
@@ -593,9 +598,9 @@ def test_a_search_equals_listing_all_matrices(
 
 def test_a_search_beyond_its_budget_says_so() -> None:
     # Nobody lists the matrices of 1,000 cases with 400 errors; and no score is exactly 1/pi.
-    targets = {"precision": Interval(Fraction(318309886, 10**9), Fraction(318309887, 10**9))}
+    targets = {"precision": ValueRange(Fraction(318309886, 10**9), Fraction(318309887, 10**9))}
     started = time.perf_counter()
-    answer = search(Question(400, 300, "macro", targets), budget=100_000)
+    answer = search(MatrixQuestion(400, 300, "macro", targets), budget=100_000)
     assert answer.verdict == "not decided"
     assert time.perf_counter() - started < 5
 
@@ -740,10 +745,8 @@ def test_the_command_refuses_a_wrong_file(tmp_path: Path) -> None:
 
 
 def test_the_words_are_neutral(paper: dict[str, Any]) -> None:
-    from ictmri_benchmark.audit.render import render
-
     accusing = r"fraud|fabricat|fake|manipul|cheat|dishonest|suspicio|misconduct|wrong|false|invent"
-    for text in (render(paper), PAGE.read_text()):
+    for text in (Audit(paper).render(), PAGE.read_text()):
         assert not re.findall(accusing, text, re.IGNORECASE)
 
 
@@ -760,8 +763,6 @@ def test_the_page_shows_the_table_of_the_command(paper: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_the_page_shows_the_details_of_the_command(whole_paper: dict[str, Any]) -> None:
-    from ictmri_benchmark.audit.render import render_row
-
     row = next(r for r in whole_paper["rows"] if r["name"] == "Table 2 (5) = DenseNet3D")
     assert blocks("details") == render_row(row)
 

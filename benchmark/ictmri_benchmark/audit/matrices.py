@@ -23,10 +23,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ictmri_benchmark.audit.identities import harmonic_mean
-from ictmri_benchmark.audit.rounding import Interval
+from ictmri_benchmark.audit.printed import ValueRange
+from ictmri_benchmark.audit.relations import harmonic_mean
 
 Averaging = Literal["macro", "weighted"]
+Possible = Literal["fits", "does not fit", "not decided"]
 Ints = NDArray[np.int64]
 Cell = tuple[int, int, int]
 
@@ -46,7 +47,7 @@ _METRICS: Final = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class MatrixQuestion:
     """What is asked.
 
     Attributes:
@@ -63,8 +64,8 @@ class Question:
     n: int
     correct: int
     averaging: Averaging
-    targets: dict[str, Interval]
-    harmonic: Interval | None = None
+    targets: dict[str, ValueRange]
+    harmonic: ValueRange | None = None
     n_classes: int = 4
     class_counts: tuple[int, ...] | None = None
     min_support: int = MIN_SUPPORT
@@ -76,7 +77,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MatrixAnswer:
     """What was found.
 
     Attributes:
@@ -85,12 +86,12 @@ class Answer:
         work: partners listed and looked up, the measure of the budget.
     """
 
-    verdict: Literal["fits", "does not fit", "not decided"]
+    verdict: Possible
     example: tuple[Cell, ...] = ()
     work: int = 0
 
 
-def search(question: Question, budget: int = BUDGET) -> Answer:
+def search(question: MatrixQuestion, budget: int = BUDGET) -> MatrixAnswer:
     """Look for a confusion matrix that gives all numbers asked about.
 
     The budget counts steps, not seconds: the answer is the same on every machine.
@@ -98,7 +99,7 @@ def search(question: Question, budget: int = BUDGET) -> Answer:
     n_cells = (question.correct + 1) * (question.errors + 1) ** 2
     too_large = question.n > _MAX_N or n_cells > _MAX_CELLS
     if too_large or not 2 <= question.n_classes <= 4:
-        return Answer("not decided")
+        return MatrixAnswer("not decided")
     if steps(question) > 2 * budget:
         budget //= _HOPELESS
     work, complete = 0, True
@@ -106,7 +107,7 @@ def search(question: Question, budget: int = BUDGET) -> Answer:
     for left, right in _halves(question):
         work += len(left) + len(right)
         if work > budget:
-            return Answer("not decided", (), work)
+            return MatrixAnswer("not decided", (), work)
         sizes = table.expanded(left), table.expanded(right)
         if sum(sizes) > budget - work or max(sizes) > _MAX_ROWS:
             complete = False
@@ -114,11 +115,11 @@ def search(question: Question, budget: int = BUDGET) -> Answer:
             example, cost = _meet(question, table, (left, right), budget - work)
             work += cost
             if example:
-                return Answer("fits", example, work)
-    return Answer("does not fit" if complete else "not decided", (), work)
+                return MatrixAnswer("fits", example, work)
+    return MatrixAnswer("does not fit" if complete else "not decided", (), work)
 
 
-def steps(question: Question) -> int:
+def steps(question: MatrixQuestion) -> int:
     """Return about how many steps a whole search takes."""
     if question.n_classes == 2:
         return question.errors * question.correct
@@ -140,7 +141,7 @@ def averages(cells: tuple[Cell, ...], averaging: Averaging) -> dict[str, Fractio
     return sums
 
 
-def confirms(question: Question, cells: tuple[Cell, ...]) -> bool:
+def confirms(question: MatrixQuestion, cells: tuple[Cell, ...]) -> bool:
     """Whether these counts give all numbers asked about, in exact arithmetic."""
     values = averages(cells, question.averaging)
     if not all(values[name] in target for name, target in question.targets.items()):
@@ -161,7 +162,7 @@ class _Half:
 class _Cells:
     """All (TP, FN, FP) that a class can have, with what they add to each metric."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: MatrixQuestion) -> None:
         self._side = question.errors + 1
         self._grids = {n: self._alarms(n) for n in (1, 2)}
         tp = np.arange(question.correct + 1, dtype=np.int64)[:, None, None]
@@ -208,7 +209,7 @@ class _Cells:
         return tuple((c // side**2, c // side % side, c % side) for c in map(int, cells))
 
 
-def _halves(question: Question) -> Iterator[tuple[Ints, Ints]]:
+def _halves(question: MatrixQuestion) -> Iterator[tuple[Ints, Ints]]:
     """Yield hits and misses (rows, classes, 2) of the first and the other classes, evenest first."""
     k, e = question.correct, question.errors
     n_first = question.n_classes - question.n_classes // 2
@@ -255,7 +256,7 @@ def _unknown(n_classes: int, hits: int, misses: int, min_support: int) -> Ints:
 
 
 def _meet(
-    question: Question, table: _Cells, halves: tuple[Ints, Ints], budget: int
+    question: MatrixQuestion, table: _Cells, halves: tuple[Ints, Ints], budget: int
 ) -> tuple[tuple[Cell, ...], int]:
     """Return a matrix made of both halves, empty where none was found, and the steps taken."""
     first, second = (table.expand(half) for half in halves)
@@ -274,7 +275,7 @@ def _meet(
     return (), work
 
 
-def _matches(question: Question, first: _Half, other: _Half) -> Iterator[tuple[Ints, int]]:
+def _matches(question: MatrixQuestion, first: _Half, other: _Half) -> Iterator[tuple[Ints, int]]:
     """Yield rows (pairs, 2) of both halves that may fit together, with the number looked at."""
     scale = (question.n if question.averaging == "weighted" else question.n_classes) * _UNIT
     bounds = {
