@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,6 +116,12 @@ def read_yaml(path: Path, next_step: str, *, words: bool = False) -> Any:
     content = read_plain(path, MAX_BYTES, next_step)
     with _refused(path, next_step):
         return yaml.load(_text(content), _WordLoader if words else _PlainLoader)
+
+
+@cache
+def own_table(path: Path) -> Any:
+    """Return a table or vocabulary that ships with the package, mostly beside the module that uses it."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def dump_yaml(value: Any) -> str:

@@ -5,17 +5,18 @@ Sources and notice: :mod:`ictmri.atlas`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from ictmri.atlas.files import read_atlas
-from ictmri.phantom import landmarks
+from ictmri.io.yamlfile import own_table
 from ictmri.phantom.fields import Array, resample_axes, smoothstep, steps
 
 Bytes = npt.NDArray[np.uint8]
@@ -97,6 +98,12 @@ def template() -> Template:
     )
 
 
+def _landmarks() -> dict[str, Any]:
+    """Return what the atlas has no labels for: vessels, plexus, glands, the suprasellar cistern."""
+    landmarks: dict[str, Any] = own_table(Path(__file__).with_name("vessels.yaml"))
+    return landmarks
+
+
 def _tissue(sharp: Array, cavity: npt.NDArray[np.bool_]) -> Array:
     """Return the tissue class; just outside the cavity it is fluid, so that borders blend."""
     tissue = _curve(sharp, *_T1_KNOTS)
@@ -141,10 +148,11 @@ def _sharpen(t1: Array) -> Array:
 
 def _suprasellar_fluid(t1: Array, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the suprasellar cistern, which the atlas's brain mask leaves out."""
-    (x0, y0, z0), radius = landmarks.SUPRASELLAR
+    ball = _landmarks()["suprasellar"]
+    x0, y0, z0 = ball["centre"]
     x, y, z = _grid(t1.shape)
-    ball = (x - x0) ** 2 + (y - y0) ** 2 + (z - z0) ** 2 < radius**2
-    filled = ndimage.binary_opening(ball & ~mask & (z > -27) & (t1 > 20))
+    near = (x - x0) ** 2 + (y - y0) ** 2 + (z - z0) ** 2 < ball["radius"] ** 2
+    filled = ndimage.binary_opening(near & ~mask & (z > -27) & (t1 > 20))
     return np.asarray(filled)
 
 
@@ -190,13 +198,13 @@ def _shell(t1: Array, in_brain: Array, to_air: Array) -> Array:
     return np.asarray(signal * smoothstep(to_air, 0.2, 2.2), dtype=np.float32)
 
 
-def _stamp(target: Array, tubes: Iterable[landmarks.Tube]) -> None:
+def _stamp(target: Array, tubes: Iterable[Mapping[str, Any]]) -> None:
     """Draw tubes with soft walls into ``target`` (in place, maximum)."""
     for tube in tubes:
-        points = _along(np.array(tube.points, dtype=np.float32))
-        for sign in (1, -1) if tube.mirrored else (1,):
+        points = _along(np.array(tube["points"], dtype=np.float32))
+        for sign in (1, -1) if tube.get("mirrored") else (1,):
             for centre in points * np.array([sign, 1, 1], dtype=np.float32):
-                _stamp_ball(target, centre, (tube.radius,) * 3, tube.strength)
+                _stamp_ball(target, centre, [tube["radius"]] * 3, tube.get("strength", 1.0))
 
 
 def _along(corners: Array) -> Array:
@@ -209,7 +217,7 @@ def _along(corners: Array) -> Array:
 
 
 def _stamp_ball(
-    target: Array, centre: Array, radii: tuple[float, float, float], strength: float
+    target: Array, centre: npt.ArrayLike, radii: Sequence[float], strength: float
 ) -> None:
     """Draw an ellipsoid with a soft edge of about 1 mm into ``target`` (in place, maximum)."""
     middle = np.asarray(centre, dtype=np.float32) - np.array(ORIGIN, dtype=np.float32)
@@ -230,7 +238,7 @@ def _stamp_ball(
 def _vessels(cavity: npt.NDArray[np.bool_], in_brain: Array) -> Array:
     """Return the enhancement of sinuses, veins and arteries, 0 to 1."""
     vessels = np.zeros(cavity.shape, np.float32)
-    _stamp(vessels, landmarks.TUBES)
+    _stamp(vessels, _landmarks()["vessels"])
     x, y, z = _grid(cavity.shape)
     taper = np.float32(0.7) * np.maximum(4 - in_brain, 0)
     wedge = smoothstep(np.asarray(np.abs(x) + taper, dtype=np.float32), 6.0, 3.5)
@@ -248,10 +256,10 @@ def _glands(
     """Return the enhancement of dura, falx, tentorium, glands, plexus and mucosa, 0 to 1."""
     x, _, z = _grid(cavity.shape)
     glands = np.zeros(cavity.shape, np.float32)
-    for centre, radii, strength in landmarks.GLANDS:
-        _stamp_ball(glands, np.array(centre, np.float32), radii, strength)
+    for gland in _landmarks()["glands"]:
+        _stamp_ball(glands, gland["centre"], gland["radii"], gland["strength"])
     plexus = np.zeros_like(glands)
-    _stamp(plexus, landmarks.PLEXUS)
+    _stamp(plexus, _landmarks()["plexus"])
     glands = np.maximum(glands, plexus * ndimage.binary_dilation(ventricles))
     dura = 0.45 * smoothstep(np.abs(in_brain - 1.5), 1.3, 0.3) * (z > -60)
     falx = 0.40 * smoothstep(np.abs(x), 1.2, 0.2) * (labels == 0) * cavity * (z > 28)

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ictmri.io.yamlfile import own_table
 from ictmri.phantom.deformation import Mass, rotation_matrix
 from ictmri.phantom.fields import Array, Texture, sigmoid, smoothstep
-from ictmri.phantom.landmarks import SITES
-from ictmri.phantom.phenotypes import (
-    ATYPICAL,
-    HABITS,
-    LOOKS,
-    VOLUME_LIMIT_ML,
-    Look,
-    Range,
-)
 from ictmri.phantom.roster import SUBTYPES
+
+_TABLE: Final[dict[str, Any]] = own_table(Path(__file__).with_name("tumours.yaml"))
+"""How tumours look and where they grow."""
 
 CORE: Final = 1
 CAVITY: Final = 2
@@ -38,6 +34,7 @@ FLUID_SITES: Final = ("pineal", "suprasellar", "third_ventricle", "fourth_ventri
 _FLUID_BARRIER_MM: Final = 5.0
 """How far the boundary of any other tumour draws back from fluid."""
 
+_LARGEST_ML: Final = 45.0
 _BLEND_MM: Final = 2.0
 _BOX_MARGIN: Final = 1.75
 """Half-width of a lesion's box in radii, before oedema is added."""
@@ -54,7 +51,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One tumour: its drawn numbers and its random fields; see :class:`Look` for the meanings."""
+    """One tumour: its drawn numbers (``tumours.yaml`` has their meanings) and its random fields."""
 
     site: str
     look: str
@@ -91,18 +88,18 @@ class Lesion:
 def draw_look(rng: np.random.Generator, subtype: str) -> tuple[str, bool]:
     """Draw the look of a case and whether it is another class's."""
     label = SUBTYPES[subtype].label
-    atypical = bool(rng.random() < ATYPICAL)
+    atypical = bool(rng.random() < _TABLE["atypical"])
     if atypical:
         others = [name for name, row in SUBTYPES.items() if row.label != label]
         subtype = others[int(rng.integers(len(others)))]
-    return _choose(rng, HABITS[subtype].looks), atypical
+    return _choose(rng, _TABLE["habits"][subtype]["looks"]), atypical
 
 
 def draw_lesions(rng: np.random.Generator, subtype: str, look: str) -> list[Lesion]:
     """Draw one to three tumours of a look at sites that the subtype prefers."""
-    several = LOOKS[look].several
+    several = _TABLE["looks"][look]["several"]
     count = 1 + int(np.searchsorted(np.cumsum(several), rng.random() * sum(several)))
-    sites = dict(HABITS[subtype].sites)
+    sites = dict(_TABLE["habits"][subtype]["sites"])
     lesions: list[Lesion] = []
     for number in range(min(count, 3)):
         site = _choose(rng, sites)
@@ -122,49 +119,26 @@ def _choose(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
 
 def draw_lesion(rng: np.random.Generator, look: str, site: str, share: float) -> Lesion:
     """Draw one tumour; ``share`` scales its volume."""
-    ranges = LOOKS[look]
-    ml = share * ranges.volume[0] * float(np.exp(ranges.volume[1] * rng.normal()))
-    ml = float(np.clip(ml, 1.0, min(VOLUME_LIMIT_ML.get(site, 45.0), 45.0)))
+    looks = _TABLE["looks"][look]
+    median, sigma = looks["volume"]
+    ml = share * median * float(np.exp(sigma * rng.normal()))
+    ml = float(np.clip(ml, 1.0, _TABLE["sites"][site].get("largest_ml", _LARGEST_ML)))
     radius = float((3000 * ml / (4 * np.pi)) ** (1 / 3))
     centre = _site_centre(rng, site)
     lobes = _draw_lobes(rng, centre, radius)
-    drawn = _draw_numbers(rng, ranges)
+    drawn = {name: float(rng.uniform(*ends)) for name, ends in looks["drawn"].items()}
     drawn["barrier"] = 0.0 if site in FLUID_SITES else _FLUID_BARRIER_MM
-    nodule = _draw_nodule(rng, centre, radius) if rng.random() < ranges.nodule else None
+    nodule = _draw_nodule(rng, centre, radius) if rng.random() < looks["nodule"] else None
     if nodule and not drawn["rim"]:
         drawn["rim"] = float(rng.uniform(0.8, 1.6))
     return Lesion(site, look, centre, radius, lobes, nodule, drawn, _draw_textures(rng, radius))
 
 
 def _site_centre(rng: np.random.Generator, site: str) -> tuple[float, float, float]:
-    place = SITES[site]
+    place = _TABLE["sites"][site]
     side = 1 if rng.random() < 0.5 else -1
-    x, y, z = np.array(place.centre) + rng.normal(0, 1, 3).clip(-2, 2) * place.jitter
+    x, y, z = np.array(place["centre"]) + rng.normal(0, 1, 3).clip(-2, 2) * place["jitter"]
     return side * float(x), float(y), float(z)
-
-
-def _draw_numbers(rng: np.random.Generator, look: Look) -> dict[str, float]:
-    names = (
-        "level",
-        "infiltration",
-        "texture",
-        "mottle",
-        "irregularity",
-        "edge",
-        "rim",
-        "cysts",
-        "cavity_level",
-        "patches",
-        "patch_level",
-        "calcified",
-        "oedema",
-        "push",
-    )
-    return {name: _between(rng, getattr(look, name)) for name in names}
-
-
-def _between(rng: np.random.Generator, ends: Range) -> float:
-    return float(rng.uniform(*ends))
 
 
 def _draw_lobes(
