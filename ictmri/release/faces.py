@@ -48,7 +48,7 @@ def remove_faces(cohort: Cohort, work: Path, jobs: int | None) -> list[FaceOutco
     Raises:
         MissingDependencyError: the template is not installed.
     """
-    from ictmri.atlas.files import read_atlas
+    from ictmri.atlas.template import read_atlas
 
     read_atlas("mask")
     waiting = (

@@ -14,7 +14,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ictmri.atlas.files import atlas_file
+from ictmri.atlas.template import atlas_file
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.phantom import PhantomCase, PhantomVolume, render, roster
 from ictmri.phantom.rendering import MIN_CORE_ML

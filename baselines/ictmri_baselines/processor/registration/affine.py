@@ -7,14 +7,13 @@ thick slices the template's brain came out at 1.21 litres where HD-BET found 1.6
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.geometry import Affine, shrink, to_itk
-from ictmri.atlas.registration import COARSE_MM, FINE_MM, Reference, reference, register
+from ictmri.atlas.registration import COARSE_MM, FINE_MM, reference, register
 from ictmri.atlas.template import template
 from ictmri_baselines.processor.mapping import Mapping
 from ictmri_baselines.processor.volume import Volume, Voxels, block_means
@@ -34,7 +33,7 @@ def brain_affine(volume: Volume, place: Aligned) -> Affine:
     image = to_itk(brain_voxels(volume), volume.plain)
     fine = shrink(image, float(FINE_MM))
     try:
-        found = register(_reference(), shrink(fine, float(COARSE_MM)), fine)
+        found = register(reference(brain_only=True), shrink(fine, float(COARSE_MM)), fine)
     except RuntimeError:
         return place.scan_from_mni  # ITK found no overlap to start from
     again = volume.affine @ np.linalg.inv(volume.plain) @ found
@@ -53,8 +52,3 @@ def brain_voxels(volume: Volume) -> Voxels:
     """Return the brain, its least value at 0, on a background of 0."""
     inside: Any = np.where(volume.brain, volume.voxels - volume.voxels[volume.brain].min(), 0)
     return np.asarray(inside, dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _reference() -> Reference:
-    return reference(brain_only=True)
