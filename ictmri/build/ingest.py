@@ -22,7 +22,8 @@ from ictmri.io.volumes import pack, unpack
 from ictmri.scans.codes import CODES, Note
 from ictmri.scans.findings import Finding, finding
 from ictmri.scans.fingerprint import alike, fingerprint, values_digest
-from ictmri.scans.read import Scan, read_scan
+from ictmri.scans.read import read_scan
+from ictmri.scans.scan import Scan
 
 if TYPE_CHECKING:
     from ictmri.scans.similarity import Picture

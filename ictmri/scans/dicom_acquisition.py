@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
-from ictmri.scans.dicom_slices import Slice
+from ictmri.scans.dicom_slices import DicomSlice, moment, number, value_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -36,7 +35,7 @@ PAUSE_S: Final = 5.0
 """A pause from which a new acquisition begins, where slices have more than two times."""
 
 
-def check_one_acquisition(slices: list[Slice], step: float) -> None:
+def check_one_acquisition(slices: list[DicomSlice], step: float) -> None:
     """Refuse slices of more than one acquisition.
 
     Slices of one acquisition may carry several acquisition numbers or times: packages that are
@@ -50,7 +49,7 @@ def check_one_acquisition(slices: list[Slice], step: float) -> None:
         ScanError: they are.
     """
     headers = [each.header for each in slices]
-    overlap = _number(headers[0], "SliceThickness") > OVERLAP * step
+    overlap = number(headers[0], "SliceThickness") > OVERLAP * step
     three_d = str(headers[0].get("MRAcquisitionType", "")) == "3D"
     for name, labels in _packages(headers).items():
         parts = len(set(labels))
@@ -62,31 +61,26 @@ def check_one_acquisition(slices: list[Slice], step: float) -> None:
     numbers = Counter(header.get("InstanceNumber") for header in headers)
     times = set(numbers.values())
     enhanced = any(header.get("NumberOfFrames") for header in headers)
-    if (
-        not enhanced
-        and None not in numbers
-        and len(numbers) > 1
-        and len(times) == 1
-        and times != {1}
-    ):
+    repeated = None not in numbers and len(numbers) > 1 and len(times) == 1 and times != {1}
+    if repeated and not enhanced:
         raise _mixed(f"every InstanceNumber is there {times.pop()} times")
-    ratio = abs(_number(headers[0], "SpacingBetweenSlices")) / step
+    ratio = abs(number(headers[0], "SpacingBetweenSlices")) / step
     if ratio > 1.5 and abs(ratio - round(ratio)) < SAME * ratio:
         raise _mixed("its slices lie closer than their SpacingBetweenSlices")
     if overlap and not _in_order(headers):
         raise _mixed("its overlapping slices are numbered in more than one run")
 
 
-def check_complete(slices: list[Slice], step: float) -> None:
+def check_complete(slices: list[DicomSlice], step: float) -> None:
     """Refuse evenly thinned slices: numbered 1, 3, 5, and further apart than their header says.
 
     Raises:
         ScanError: they are.
     """
     header = slices[0].header
-    numbers = np.diff([_number(each.header, "InstanceNumber") for each in slices])
+    numbers = np.diff([number(each.header, "InstanceNumber") for each in slices])
     every = abs(float(numbers[0]))
-    said = abs(_number(header, "SpacingBetweenSlices")) or _number(header, "SliceThickness")
+    said = abs(number(header, "SpacingBetweenSlices")) or number(header, "SliceThickness")
     if every > 1 and (numbers == numbers[0]).all() and 0 < said < step / 1.5:
         text = f"of {every:.0f} slices one is there, by their numbers and their distance"
         raise ScanError(text, code="missing-slices")
@@ -105,7 +99,7 @@ def check_attributes(headers: list[Dataset]) -> None:
     if any("MOSAIC" in str(header.get("ImageType", "")) for header in headers):
         raise ScanError("a mosaic of many slices in one picture", code="not-one-volume")
     for name in ONE_VALUE:
-        values = {_value(header, name) for header in headers}
+        values = {value_of(header, name) for header in headers}
         numbers = sorted(value for value in values if isinstance(value, float))
         if len(numbers) == len(values) and numbers[-1] - numbers[0] <= SAME * abs(numbers[-1]):
             continue
@@ -118,28 +112,18 @@ def _mixed(why: str) -> ScanError:
     return ScanError(f"more than one acquisition in one series: {why}", code="mixed-series")
 
 
-def _value(header: Dataset, name: str) -> float | str:
-    value = header.get(name)
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return "" if value is None else str(value).strip()
-
-
-def _number(header: Dataset, name: str) -> float:
-    value = _value(header, name)
-    return value if isinstance(value, float) else 0.0
-
-
 def _packages(headers: list[Dataset]) -> dict[str, NDArray[np.int64]]:
     """Return for each attribute that may part slices the number of each slice's part."""
     found = {}
     for name in ("AcquisitionNumber", "FrameAcquisitionNumber", "SeriesTime"):
-        values = [_value(header, name) for header in headers]
+        values = [value_of(header, name) for header in headers]
         found[name] = np.unique(np.array(values, dtype=str), return_inverse=True)[1]
-    times = [_time(header) for header in headers]
-    if all(time is not None for time in times):
-        found["AcquisitionTime"] = _parts_in_time(np.array(times, dtype=np.float64))
+    moments = [moment(header) for header in headers]
+    # A day alone says nothing beside the time of another slice.
+    if len({time is None for _, time in moments}) == 1:
+        found["AcquisitionTime"] = _parts_in_time(
+            np.array([86400.0 * day + (time or 0.0) for day, time in moments])
+        )
     return found
 
 
@@ -155,27 +139,6 @@ def _parts_in_time(times: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.asarray(ends[np.searchsorted(order, times)], dtype=np.int64)
 
 
-def _time(header: Dataset) -> float | None:
-    """Return the acquisition's moment in seconds, as exactly as it is known."""
-    moment = str(header.get("FrameAcquisitionDateTime") or header.get("AcquisitionDateTime") or "")
-    time = seconds(moment[8:] or header.get("AcquisitionTime"))
-    try:
-        date = datetime.strptime(moment[:8] or str(header.get("AcquisitionDate")), "%Y%m%d")
-    except ValueError:
-        return time
-    return date.toordinal() * 86400 + (time or 0)
-
-
-def seconds(time: Any) -> float | None:
-    """Return seconds since midnight of a DICOM time (HHMMSS.FFFFFF), None where it is none."""
-    digits = str(time or "").partition("+")[0].strip().replace(":", "")
-    try:
-        parts = [int(digits[at : at + 2] or 0) for at in (0, 2)]
-        return parts[0] * 3600 + parts[1] * 60 + float(digits[4:] or 0) if digits else None
-    except ValueError:
-        return None
-
-
 def _in_order(headers: list[Dataset]) -> bool:
-    steps = np.diff([_number(header, "InstanceNumber") for header in headers])
+    steps = np.diff([number(header, "InstanceNumber") for header in headers])
     return bool((steps >= 0).all() or (steps <= 0).all())

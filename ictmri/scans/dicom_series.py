@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ictmri.errors import ScanError
 from ictmri.scans.codes import Note
 from ictmri.scans.contrast import Said, is_other_sequence, is_t1, read_agent, read_contrast
-from ictmri.scans.dicom_acquisition import seconds
-from ictmri.scans.dicom_slices import read_file
+from ictmri.scans.dicom_slices import moment, read_file
 from ictmri.scans.walk import files_below, lost_links
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ _IMAGE_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
 }
+Moment = tuple[int, float]
 _NAMES: Final = ("SeriesDescription", "ProtocolName", "SequenceName")
 """What a series is called; a technician corrects the first, the others are the protocol's."""
 
@@ -45,8 +45,8 @@ class Series:
     head: Dataset
     paths: list[Path] = field(default_factory=list)
     slices: int = 0
-    began: tuple[str, float] | None = None
-    injected: tuple[str, float] | None = None
+    began: Moment | None = None
+    injected: Moment | None = None
     after_injection: bool | None = None
 
     @property
@@ -104,7 +104,7 @@ class Series:
         three_d = str(self.head.get("MRAcquisitionType", "")) == "3D"
         return 1 + 2 * is_t1(self.text) + three_d - 8 * is_other_sequence(self.text)
 
-    def shown(self) -> str:
+    def quoted(self) -> str:
         """Return what tells it from others, for the owner."""
         said = {"nothing": "nothing about contrast", "both": "contrast unclear"}
         contrast = said.get(self.contrast, f"{self.contrast} contrast")
@@ -129,13 +129,10 @@ def find_series(path: Path) -> tuple[list[Series], list[Note]]:
             _add(found.setdefault(_identity(header), Series(header)), file, header)
     if not found:
         what = ", ".join(f"{count} files: {kind}" for kind, count in sorted(aside.items()))
-        raise ScanError(
-            f"no MR image in DICOM is there ({what or 'the folder is empty'})", code="no-mr-image"
-        )
-    told = [
-        Note("files-left-aside", f"{n} files left aside: {kind}")
-        for kind, n in sorted(aside.items())
-    ]
+        text = f"no MR image in DICOM is there ({what or 'the folder is empty'})"
+        raise ScanError(text, code="no-mr-image")
+    left = (f"{count} files left aside: {kind}" for kind, count in sorted(aside.items()))
+    told = [Note("files-left-aside", text) for text in left]
     series = [found[key] for key in sorted(found)]
     _time(series)
     return series, told
@@ -161,26 +158,21 @@ def _add(series: Series, file: Path, header: Dataset) -> None:
         raise _damaged(file.name)
     series.paths.append(file)
     series.slices += int(header.get("NumberOfFrames") or 1)
-    began = _moment(header, "AcquisitionTime")
-    series.began = min(filter(None, (series.began, began)), default=None)
-    series.injected = series.injected or _moment(header, "ContrastBolusStartTime")
-
-
-def _moment(header: Dataset, name: str) -> tuple[str, float] | None:
-    moment = str(header.get("AcquisitionDateTime") or "")
-    dates = (str(header.get(key) or "") for key in ("AcquisitionDate", "SeriesDate", "StudyDate"))
-    day = next((date for date in (*dates, moment[:8]) if date), "")
-    time = seconds(header.get(name) or (moment[8:] if name == "AcquisitionTime" else ""))
-    return None if time is None else (day, time)
+    day, began = moment(header)
+    if began is not None:
+        series.began = min(series.began or (day, began), (day, began))
+    day, injected = moment(header, "ContrastBolusStartTime")
+    if injected is not None:
+        series.injected = series.injected or (day, injected)
 
 
 def _time(found: list[Series]) -> None:
-    """Set for each series whether it began after the injection that any of its study names."""
-    moments = {series.injected for series in found} - {None}
-    for series in found:
-        same_day = [moment for moment in moments if moment and series.began]
-        if len(same_day) == 1 and series.began and same_day[0][0] == series.began[0]:
-            series.after_injection = series.began >= same_day[0]
+    """Set for each series whether it began after the one injection that its study names."""
+    injections = {series.injected for series in found if series.injected}
+    for series in found if len(injections) == 1 else ():
+        (injected,) = injections
+        if series.began and series.began[0] == injected[0]:
+            series.after_injection = series.began >= injected
 
 
 def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
@@ -206,16 +198,11 @@ def choose_t1ce(found: list[Series]) -> tuple[Series, list[Note]]:
     if len(top) == 1 and top[0].contrast == "with" and not _too_early(top[0], able):
         chosen = Note("series-chosen", f"the T1-CE was chosen among {len(found)} series")
         return top[0], [chosen, *_doubts(top[0])]
-    if top:
-        raise ScanError(
-            f"{counts}, {_unclear(top, able)}: put the T1-CE in a folder of its own",
-            code="unclear-series",
-            detail="; ".join(s.shown() for s in able),
-        )
+    why = _unclear(top, able) if top else "none of which names a contrast agent"
     raise ScanError(
-        f"{counts}, none of which names a contrast agent: put the T1-CE in a folder of its own",
-        code="no-t1ce-series",
-        detail="; ".join(s.shown() for s in able),
+        f"{counts}, {why}: put the T1-CE in a folder of its own",
+        code="unclear-series" if top else "no-t1ce-series",
+        detail="; ".join(s.quoted() for s in able),
     )
 
 
@@ -236,11 +223,8 @@ def _unclear(top: list[Series], able: list[Series]) -> str:
 def _doubts(series: Series) -> list[Note]:
     doubts = []
     if series.contrast == "without":
-        raise ScanError(
-            "the series says that it was acquired without contrast",
-            code="before-contrast",
-            detail=series.shown(),
-        )
+        text = "the series says that it was acquired without contrast"
+        raise ScanError(text, code="before-contrast", detail=series.quoted())
     if series.contrast != "with":
         unsaid = "no contrast agent is named, so this may not be a T1-CE"
         text = unsaid if series.contrast == "nothing" else "what it says about contrast is unclear"
@@ -259,9 +243,8 @@ def _files(folder: Path) -> list[Path]:
         raise ScanError(text, code="unreadable", detail=lost[0].name)
     paths = files_below(folder)
     if len(paths) > MAX_FILES:
-        raise ScanError(
-            f"the folder holds {len(paths)} files, more than {MAX_FILES}", code="too-large"
-        )
+        text = f"the folder holds {len(paths)} files, more than {MAX_FILES}"
+        raise ScanError(text, code="too-large")
     return paths
 
 

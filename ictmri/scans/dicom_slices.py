@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
-from ictmri.scans.limits import MAX_VOXELS, check_size
+from ictmri.scans.scan import MAX_VOXELS, check_size
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -40,7 +41,7 @@ _HEAD: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class DicomSlice:
     """One slice.
 
     Attributes:
@@ -58,6 +59,50 @@ class Slice:
     turn: NDArray[np.float64]
     spacing: NDArray[np.float64]
     scaling: tuple[float, float]
+
+
+def value_of(header: Dataset, name: str) -> float | str:
+    """Return what an attribute says, as a number where it is one; empty where it is not there."""
+    value = header.get(name)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return "" if value is None else str(value).strip()
+
+
+def number(header: Dataset, name: str) -> float:
+    """Return what an attribute says, 0 where it is no number."""
+    value = value_of(header, name)
+    return value if isinstance(value, float) else 0.0
+
+
+def moment(header: Dataset, name: str = "AcquisitionTime") -> tuple[int, float | None]:
+    """Return the day, counted from any first one, and the second of it at which something happened.
+
+    The day is 0 and the second None where the header does not say.
+
+    Args:
+        header: of a slice or of a file.
+        name: attribute of the time; that of the acquisition may stand with its day in another one too.
+    """
+    stamp = str(header.get("FrameAcquisitionDateTime") or header.get("AcquisitionDateTime") or "")
+    dates = (header.get(f"{what}Date") for what in ("Acquisition", "Series", "Study"))
+    time = _seconds((name == "AcquisitionTime" and stamp[8:]) or header.get(name))
+    date = next((str(date) for date in (stamp[:8], *dates) if date), "")
+    try:
+        return datetime.strptime(date, "%Y%m%d").toordinal(), time
+    except ValueError:
+        return 0, time
+
+
+def _seconds(time: Any) -> float | None:
+    """Return seconds since midnight of a DICOM time (HHMMSS.FFFFFF), None where it is none."""
+    digits = str(time or "").partition("+")[0].strip().replace(":", "")
+    try:
+        parts = [int(digits[at : at + 2] or 0) for at in (0, 2)]
+        return parts[0] * 3600 + parts[1] * 60 + float(digits[4:] or 0) if digits else None
+    except ValueError:
+        return None
 
 
 @contextmanager
@@ -136,7 +181,7 @@ def _check_inflated(path: Path) -> None:
             packed = inflater.unconsumed_tail or stream.read(_CHUNK)
 
 
-def read_slices(path: Path) -> list[Slice]:
+def read_slices(path: Path) -> list[DicomSlice]:
     """Read the slices of a file: one, or one for each frame.
 
     Raises:
@@ -162,7 +207,7 @@ def read_slices(path: Path) -> list[Slice]:
         text = "its header does not say whether its values have a sign"
         raise ScanError(text, code="unsupported-voxels")
     return [
-        Slice(header, frame, *_placement(header), scaling)
+        DicomSlice(header, frame, *_placement(header), scaling)
         for header, frame, scaling in zip(headers, frames, scaled, strict=True)
     ]
 
@@ -247,10 +292,7 @@ def _by_itk(path: Path, data: FileDataset, scaling: tuple[float, float]) -> NDAr
 
 def _scaling(header: Dataset) -> tuple[float, float]:
     slope, intercept = (header.get(name) for name in ("RescaleSlope", "RescaleIntercept"))
-    scaling = (
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
-    )
+    scaling = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
     if scaling[0] == 0 or not np.isfinite(scaling).all():
         raise ScanError("its rescaling makes no values of its pixels", code="unsupported-voxels")
     return scaling

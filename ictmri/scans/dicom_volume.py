@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,9 +16,9 @@ from ictmri.scans.dicom_acquisition import (
     check_complete,
     check_one_acquisition,
 )
-from ictmri.scans.dicom_series import Series, choose_t1ce, find_series
-from ictmri.scans.dicom_slices import Slice, quiet, read_slices
-from ictmri.scans.limits import check_size
+from ictmri.scans.dicom_series import choose_t1ce, find_series
+from ictmri.scans.dicom_slices import DicomSlice, quiet, read_slices
+from ictmri.scans.scan import Scan, check_size, from_lps
 from ictmri.verify.privacy import VENDORS, is_plausible
 
 if TYPE_CHECKING:
@@ -49,22 +48,7 @@ ACQUISITION_NUMBERS: Final = {
 ACQUISITION_COLUMNS: Final = (*ACQUISITION_NUMBERS, "vendor", "acquisition")
 
 
-@dataclass(frozen=True, slots=True)
-class DicomScan:
-    """A volume out of a DICOM folder.
-
-    Attributes:
-        image: axes (column, row, slice) as acquired, see :func:`ictmri.io.volumes.plain`.
-        oddities: free of anything the headers said in words.
-        acquisition: numbers and vendor, see :data:`ACQUISITION_NUMBERS`.
-    """
-
-    image: nib.Nifti1Image
-    oddities: list[Note]
-    acquisition: dict[str, str]
-
-
-def read_dicom(path: Path) -> DicomScan:
+def read_dicom(path: Path) -> Scan:
     """Read the T1-CE of a folder, or of a single file.
 
     Raises:
@@ -73,24 +57,19 @@ def read_dicom(path: Path) -> DicomScan:
     with quiet():
         found, aside = find_series(path)
         series, doubts = choose_t1ce(found)
-        _check_size(series)
+        rows, columns = (int(series.head.get(name) or 0) for name in ("Rows", "Columns"))
+        if series.slices < 2:
+            raise ScanError("one slice is no volume", code="not-one-volume")
+        check_size((columns, rows, series.slices))
         slices = [each for file in series.paths for each in read_slices(file)]
         image, told = _volume(slices)
-        return DicomScan(image, aside + doubts + told, _acquisition(slices[0].header))
+        return Scan(image, aside + doubts + told, _acquisition(slices[0].header))
 
 
-def _check_size(series: Series) -> None:
-    rows, columns = (int(series.head.get(name) or 0) for name in ("Rows", "Columns"))
-    if series.slices < 2:
-        raise ScanError("one slice is no volume", code="not-one-volume")
-    check_size((columns, rows, series.slices))
-
-
-def _volume(slices: list[Slice]) -> tuple[nib.Nifti1Image, list[Note]]:
+def _volume(slices: list[DicomSlice]) -> tuple[nib.Nifti1Image, list[Note]]:
     headers = [each.header for each in slices]
-    if any(
-        str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES" for header in headers
-    ):
+    burned_in = (str(header.get("BurnedInAnnotation", "")) for header in headers)
+    if any(said.strip().upper() == "YES" for said in burned_in):
         raise ScanError("words may be written into its pixels", code="burned-in-text")
     _check_grid(slices)
     check_attributes(headers)
@@ -100,13 +79,12 @@ def _volume(slices: list[Slice]) -> tuple[nib.Nifti1Image, list[Note]]:
     check_one_acquisition(slices, step)
     check_complete(slices, step)
     spacing = np.mean([each.spacing for each in slices], axis=0)
-    affine = np.eye(4)
-    affine[:3, :3] = turn.T * [spacing[1], spacing[0], step]
-    affine[:3, 3] = centre - turn[2] * step * (len(slices) - 1) / 2
-    return _placed(slices, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine), told + uneven
+    axes = turn.T * [spacing[1], spacing[0], step]
+    origin = centre - turn[2] * step * (len(slices) - 1) / 2
+    return plain(from_lps(_values(slices), axes, origin)), told + uneven
 
 
-def _check_grid(slices: list[Slice]) -> None:
+def _check_grid(slices: list[DicomSlice]) -> None:
     first = slices[0]
     if {each.pixels.shape for each in slices} != {first.pixels.shape}:
         raise ScanError("slices of different sizes in one series", code="mixed-series")
@@ -116,7 +94,7 @@ def _check_grid(slices: list[Slice]) -> None:
         raise ScanError("slices of different orientations in one series", code="mixed-series")
 
 
-def _turn(slices: list[Slice]) -> NDArray[np.float64]:
+def _turn(slices: list[DicomSlice]) -> NDArray[np.float64]:
     """Return (3, 3): directions along a row, down a column and from slice to slice, at right angles."""
     row, column = np.mean([each.turn for each in slices], axis=0)
     left, _, right = np.linalg.svd(np.stack([row, column, np.cross(row, column)]))
@@ -124,18 +102,16 @@ def _turn(slices: list[Slice]) -> NDArray[np.float64]:
 
 
 def _one_a_place(
-    slices: list[Slice], normal: NDArray[np.float64]
-) -> tuple[list[Slice], list[Note]]:
+    slices: list[DicomSlice], normal: NDArray[np.float64]
+) -> tuple[list[DicomSlice], list[Note]]:
     """Sort slices along their normal, drop exact copies, and refuse second volumes."""
-    kept: list[Slice] = []
+    kept: list[DicomSlice] = []
     for each in sorted(slices, key=lambda each: float(each.position @ normal)):
         if not kept or np.linalg.norm(each.position - kept[-1].position) > SAME_PLACE_MM:
             kept.append(each)
         elif _digest(each) != _digest(kept[-1]):
-            raise ScanError(
-                "two different slices lie at the same place: more than one volume",
-                code="mixed-series",
-            )
+            text = "two different slices lie at the same place: more than one volume"
+            raise ScanError(text, code="mixed-series")
     if len(kept) < 2:
         raise ScanError("one slice is no volume", code="not-one-volume")
     dropped = len(slices) - len(kept)
@@ -143,7 +119,7 @@ def _one_a_place(
     return kept, [Note("repeated-slices", text)] if dropped else []
 
 
-def _digest(each: Slice) -> tuple[bytes, tuple[float, float]]:
+def _digest(each: DicomSlice) -> tuple[bytes, tuple[float, float]]:
     return hashlib.sha256(each.pixels.tobytes()).digest(), each.scaling
 
 
@@ -163,11 +139,9 @@ def _line(
     off = np.linalg.norm(positions - centre - count[:, None] * along, axis=1)
     step = float(along @ turn[2])
     if off.max() > max(OFF_PLACE_MM, OFF_PLACE * step):
-        shown = f"{steps.min():.3f} to {steps.max():.3f} mm"
-        text = (
-            f"the slice spacing is uneven: {shown}; a slice lies {off.max():.2f} mm off its place"
-        )
-        raise ScanError(text, code="uneven-slices")
+        spacings = f"{steps.min():.3f} to {steps.max():.3f} mm"
+        text = f"is uneven: {spacings}; a slice lies {off.max():.2f} mm off its place"
+        raise ScanError(f"the slice spacing {text}", code="uneven-slices")
     shear = float(np.linalg.norm(along - step * turn[2])) * (len(positions) - 1)
     if shear > SHEAR_MM:
         text = f"the stack of slices is sheared: the last lies {shear:.1f} mm beside the first"
@@ -182,23 +156,17 @@ def _check_gaps(steps: NDArray[np.float64]) -> None:
     if len(gaps):
         missing = int(np.round(steps[gaps] / max(usual, SAME_PLACE_MM) - 1).sum())
         first = ", ".join(str(gap + 1) for gap in gaps[:5])
-        raise ScanError(
-            f"about {missing} slices are missing, after slice {first}", code="missing-slices"
-        )
+        text = f"about {missing} slices are missing, after slice {first}"
+        raise ScanError(text, code="missing-slices")
 
 
-def _placed(slices: list[Slice], affine: NDArray[np.float64]) -> nib.Nifti1Image:
-    """Return slices as a volume (column, row, slice) of the values that their rescaling gives."""
-    import nibabel as nib
-
+def _values(slices: list[DicomSlice]) -> NDArray[Any]:
+    """Return slices as an array (column, row, slice) of the values that their rescaling gives."""
     planes = [each.pixels.T for each in slices]
     scalings = [each.scaling for each in slices]
     if set(scalings) != {(1.0, 0.0)}:
         planes = [a * slope + b for a, (slope, b) in zip(planes, scalings, strict=True)]
-    image = nib.Nifti1Image(np.stack(planes, axis=-1), affine)
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    return plain(image)
+    return np.stack(planes, axis=-1)
 
 
 def _acquisition(header: Dataset) -> dict[str, str]:

@@ -7,15 +7,14 @@ import math
 import struct
 import zlib
 from itertools import product
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
 import numpy as np
 
 from ictmri.errors import ScanError
 from ictmri.io.volumes import plain
 from ictmri.scans.codes import Note
-from ictmri.scans.limits import check_size
-from ictmri.scans.units import to_millimetres
+from ictmri.scans.scan import Scan, check_size, to_millimetres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,15 +25,15 @@ MAX_OFFSET: Final = 2**20
 """Largest vox_offset: where the voxels begin, after 352 bytes of header and the extensions."""
 MAX_APART_MM: Final = 2.0
 """Distance between the two placements of a corner up to which they count as one, rounded twice."""
-_SIGNATURES: Final = {348: (344, b"n+1\0"), 540: (4, b"n+2\0")}
-"""Length of a header, which it begins with, and where its signature stands."""
+_SIGNATURES: Final = {348: ("Nifti1Image", 344, b"n+1\0"), 540: ("Nifti2Image", 4, b"n+2\0")}
+"""Length of a header, which it begins with: nibabel's class, and where its signature stands."""
 _UNITS: Final = {0: "", 1: "m", 2: "mm", 3: "um"}
 """What ``xyzt_units`` may say about lengths."""
 _PADDING: Final = 2**16
 """Zeros that may follow the voxels."""
 
 
-def read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[Note]]:
+def read_nifti(path: Path) -> Scan:
     """Read a ``.nii`` or ``.nii.gz`` file to the end of its stream.
 
     Raises:
@@ -50,10 +49,12 @@ def read_nifti(path: Path) -> tuple[nib.Nifti1Image, list[Note]]:
     edges = np.linalg.norm(source.affine[:3, :3], axis=0) * source.shape[:3]
     unit = _UNITS.get(int(source.header["xyzt_units"]) & 0b111, "?")
     to_mm, told = to_millimetres(float(edges.max()), unit)
-    return plain(source, to_mm=to_mm), [*_orientation(source.header, to_mm), *told]
+    return Scan(plain(source, to_mm=to_mm), [*_orientation(source.header, to_mm), *told])
 
 
 def _source(stream: IO[bytes]) -> nib.Nifti1Image:
+    from nibabel.spatialimages import HeaderDataError
+
     head = stream.read(max(_SIGNATURES))
     kind = _kind(head)
     header = kind.header_class(head[: kind.header_class.template_dtype.itemsize], check=False)
@@ -61,13 +62,19 @@ def _source(stream: IO[bytes]) -> nib.Nifti1Image:
     if len(shape) > 3 and set(shape[3:]) == {1}:
         shape = shape[:3]
     if len(shape) != 3:
-        shown = " x ".join(map(str, header.get_data_shape()))
-        raise ScanError(f"not one volume: its shape is {shown}", code="not-one-volume")
+        size = " x ".join(map(str, header.get_data_shape()))
+        raise ScanError(f"not one volume: its shape is {size}", code="not-one-volume")
     check_size(shape)
     offset = float(header["vox_offset"])
     if not header.single_vox_offset <= offset <= MAX_OFFSET:
         raise ScanError("its header is damaged: the voxels cannot begin where it says")
-    length = int(offset) + math.prod(shape) * _type(header).itemsize
+    try:
+        stored = header.get_data_dtype()
+    except (HeaderDataError, KeyError):
+        stored = np.dtype(np.void)
+    if stored.kind not in "iuf":
+        raise ScanError(f"voxels of type {stored}, not numbers", code="unsupported-voxels")
+    length = int(offset) + math.prod(shape) * stored.itemsize
     content = head + stream.read(max(0, length - len(head)))
     if len(content) < length:
         raise ScanError("cannot be read: it ends before its voxels do", code="truncated")
@@ -76,32 +83,17 @@ def _source(stream: IO[bytes]) -> nib.Nifti1Image:
     return kind.from_bytes(content)
 
 
-def _type(header: nib.Nifti1Header) -> np.dtype[Any]:
-    from nibabel.spatialimages import HeaderDataError
-
-    try:
-        found: np.dtype[Any] = header.get_data_dtype()
-    except (HeaderDataError, KeyError):
-        found = np.dtype(np.void)
-    if found.kind not in "iuf":
-        raise ScanError(f"voxels of type {found}, not numbers", code="unsupported-voxels")
-    return found
-
-
 def _kind(head: bytes) -> type[nib.Nifti1Image]:
     import nibabel as nib
 
-    kinds: dict[int, Any] = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
-    for order in "<>":
-        length = struct.unpack_from(f"{order}i", head)[0] if len(head) >= 348 else 0
-        if length in kinds:
-            place, signature = _SIGNATURES[length]
-            if head[place : place + 4] == signature:
-                kind: type[nib.Nifti1Image] = kinds[length]
-                return kind
-            raise ScanError("no NIfTI file of one piece", code="unknown-format")
-    if len(head) < 348:
+    if len(head) < min(_SIGNATURES):
         raise ScanError("cannot be read: it ends in its header", code="truncated")
+    for length, (name, place, signature) in _SIGNATURES.items():
+        if length in struct.unpack_from("<i", head) + struct.unpack_from(">i", head):
+            if head[place : place + 4] != signature:
+                raise ScanError("no NIfTI file of one piece", code="unknown-format")
+            kind: type[nib.Nifti1Image] = getattr(nib, name)
+            return kind
     raise ScanError("cannot be read: it does not begin as NIfTI does", code="unreadable")
 
 
@@ -118,8 +110,7 @@ def _orientation(header: nib.Nifti1Header, to_mm: float) -> list[Note]:
         text = "no orientation in the header (qform and sform code 0): left and right are a guess"
         return [Note("orientation-missing", text)]
     if qform is None:
-        text = "qform code 0: some readers will ignore the orientation"
-        return [Note("qform-missing", text)]
+        return [Note("qform-missing", "qform code 0: some readers will ignore the orientation")]
     if sform is None:
         return []
     corners = np.array(list(product(*((0, length - 1) for length in header.get_data_shape()[:3]))))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import errno
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from ictmri.errors import ScanError
-from ictmri.scans.codes import Note
 from ictmri.scans.dicom_volume import read_dicom
 from ictmri.scans.itk import META_ENDINGS, read_itk
 from ictmri.scans.nifti import read_nifti
-
-if TYPE_CHECKING:
-    import nibabel as nib
+from ictmri.scans.scan import Scan
 
 NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 ITK_ENDINGS: Final = (".nrrd", ".nhdr", *META_ENDINGS)
@@ -30,21 +26,6 @@ _NOT_THE_SCANS_FAULT: Final = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
 }
 """What the machine or a network drive refuses: a patient must not be left out for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """A volume as it will be stored, with what is odd about it.
-
-    Attributes:
-        image: the volume under a header of ours, see :func:`ictmri.io.volumes.plain`.
-        oddities: what its header or its folder says.
-        acquisition: how a DICOM scan was made, see :mod:`ictmri.scans.dicom_volume`.
-    """
-
-    image: nib.Nifti1Image
-    oddities: list[Note]
-    acquisition: dict[str, str] = field(default_factory=dict)
 
 
 def read_scan(path: Path) -> Scan:
@@ -60,12 +41,11 @@ def read_scan(path: Path) -> Scan:
             # A pipe would be waited for, a device has no end.
             raise ScanError("cannot be read: it is neither a file nor a folder")
         if path.is_dir() or lower.endswith(DICOM_ENDINGS):
-            found = read_dicom(path)
-            return _checked(found.image, found.oddities, found.acquisition)
+            return _checked(read_dicom(path))
         if lower.endswith(ITK_ENDINGS):
-            return _checked(*read_itk(path))
+            return _checked(read_itk(path))
         if lower.endswith(NIFTI_ENDINGS):
-            return _checked(*read_nifti(path))
+            return _checked(read_nifti(path))
     except ScanError:
         raise
     except MemoryError:
@@ -88,12 +68,11 @@ def read_scan(path: Path) -> Scan:
     )
 
 
-def _checked(
-    image: nib.Nifti1Image, oddities: list[Note], acquisition: dict[str, str] | None = None
-) -> Scan:
-    voxels = np.asarray(image.dataobj)
+def _checked(scan: Scan) -> Scan:
+    voxels = np.asarray(scan.image.dataobj)
     if voxels.min() == voxels.max():
         raise ScanError("every voxel has the same value", code="constant")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-6:
+    affine = scan.image.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise ScanError("its affine is not a placement in space", code="no-placement")
-    return Scan(image, oddities, acquisition or {})
+    return scan

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ictmri.errors import InputError, ScanError
 from ictmri.scans.codes import CODES
-from ictmri.scans.read import NIFTI_ENDINGS, Scan, read_scan
+from ictmri.scans.read import NIFTI_ENDINGS, read_scan
+from ictmri.scans.scan import Scan
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE, load_reference
 from ictmri_baselines.predict.run import Models, open_models

@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from ictmri.classes import CLASSES
-from ictmri.scans.read import Scan
+from ictmri.scans.scan import Scan
 from ictmri.version import __version__
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer import Localization

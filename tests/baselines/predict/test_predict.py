@@ -27,7 +27,7 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import read_folds
 from ictmri.phantom import render, roster
-from ictmri.scans.read import Scan
+from ictmri.scans.scan import Scan
 from ictmri_baselines import predict as package
 from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.cli.predict import _tell as tell

@@ -194,7 +194,7 @@ def test_a_lone_series_is_asked_too() -> None:
 
 def at(text: str, time: str, **tags: object) -> Series:
     made = series(text, **tags)
-    made.began = ("20200101", float(time))
+    made.began = (1, float(time))
     return made
 
 
