@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from importlib import resources
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
-import yaml
+from ictmri.io.yamlfile import own_table
 
 Said = Literal["with", "without", "both", "nothing"]
 
@@ -16,55 +16,6 @@ MAX_LETTERS: Final = 256
 """Of a longer name only so much is read; DICOM allows 64."""
 _LONG: Final = 6
 """A known word of so many letters is found inside an unknown one (``kontrastmittelgabe``)."""
-_SHORT: Final = r"(c|ce|k|km|mdc|pdc|civ|iv|gd|gad\w*|[ck]ontrast\w*)"
-_SIGNS: Final = (
-    (r"(?<![a-z])sub-?\d+", " "),
-    (r"\+/-|±", " wwo "),
-    (r"\bw\s*/\s*o(ut)?(?![a-z])", " without "),
-    (r"\bw\s*(/|&|\+|and)?\s*wo\b", " wwo "),
-    (r"\bw\s*/(?!\w+/)\s*", " with "),
-    (r"(?<![a-z0-9])([sc])\.\s?(?=m\.\s?d\.\s?c(?![a-z0-9]))", r"\1/"),
-    (r"(?<![a-z0-9])m\.\s?d\.\s?c(?![a-z0-9])\.?", "mdc "),
-    (rf"(?<![a-z0-9/])s\s*/\s*(?={_SHORT}\b)", " without "),
-    (rf"(?<![a-z0-9/])c\s*/\s*(?={_SHORT}\b)", " with "),
-    # Catalan; Philips calls every other series SENSE.
-    (r"(?<![a-z])sense[\s_.-]+(?=contrast|gadolini(?![a-z]))", " without "),
-    (r"(?<![a-z])native?[\s_.-]*space(?![a-z])", " space "),
-    (r"(?<![\w.])0(\s*ml)?\s+(?=gd|gad|km|contrast)", " without "),
-    (r"(?<![a-z0-9])o\.?[\s_]*(?=km\b)", " without "),
-    (r"(?<![a-z0-9])m\.?[\s_]*(?=km\b)", " with "),
-    (rf"\+[\s_]*{_SHORT}(?![a-z0-9])", " with gad "),
-    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}[\s_]*\+(?!\w)", r" \1 with gad "),
-    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}\s?-(?=_|\s*$)", r" \1 without gad "),
-    (rf"(?<![a-z0-9])(t1w?|)[\s_]*{_SHORT}-(?=\s)", r" \1 without gad "),
-    # A dash between spaces may part words or mean minus.
-    (rf"\s-\s+{_SHORT}(?![a-z0-9])", " wwo "),
-    (rf"(?:(?<=\s)|^)-{_SHORT}(?![a-z0-9])", " without gad "),
-    (r"\bwith(out)?\s+c\b", r" with\1 gad "),
-)
-"""Signs that stand for words, by pattern, in this order."""
-
-
-_ROLES: Final = {
-    "agent": "A",
-    "agent_of_t1": "A",
-    "agent_beside_t1": "a",
-    "before": "B",
-    "before_of_t1": "B",
-    "after": "P",
-    "without": "o",
-    "con": "k",
-    "with": "w",
-    "negation": "n",
-    "free": "f",
-    "both": "2",
-    "conjunction": "&",
-    "filler": ".",
-    "other_matter": "x",
-    "other_contrast": "c",
-    "t1": "1",
-}
-"""List of words -> the letter that stands for such a word in a phrase."""
 _AGENT: Final = r"[.a]*[Aak][Aa.]*"
 _PHRASE: Final = re.compile(
     rf"(?P<other>[BPowk]\.*x|cA|1ax|A[Aa.]*(?=B))"
@@ -75,16 +26,15 @@ _PHRASE: Final = re.compile(
 """Phrases about contrast, in letters for their words; what comes first in this order counts."""
 
 
-@cache
-def _table() -> dict[str, frozenset[str]]:
-    text = resources.files("ictmri.scans").joinpath("contrast.yaml").read_text("utf-8")
-    table: dict[str, Any] = yaml.safe_load(text)
-    return {name: frozenset(line.split()) for name, line in table.items()}
-
-
-@cache
-def _known() -> frozenset[str]:
-    return frozenset(word for words in _table().values() for word in words if len(word) > 1)
+_CONTENT: Final = dict(own_table(Path(__file__).with_suffix(".yaml")))
+_ROLES: Final[dict[str, str]] = _CONTENT.pop("roles")
+_SHORT: Final[str] = _CONTENT.pop("short")
+_SIGNS: Final = [
+    (re.compile(sign.replace("{short}", _SHORT)), meaning)
+    for sign, meaning in _CONTENT.pop("signs")
+]
+_TABLE: Final = {name: frozenset(line.split()) for name, line in _CONTENT.items()}
+_KNOWN: Final = frozenset(word for words in _TABLE.values() for word in words if len(word) > 1)
 
 
 def _folded(text: str) -> str:
@@ -99,14 +49,14 @@ def words(text: str) -> list[str]:
     """Return the words of a name in order, those that are written together taken apart."""
     flat = _folded(text)
     for sign, meaning in _SIGNS:
-        flat = re.sub(sign, meaning, flat)
+        flat = sign.sub(meaning, flat)
     return [word for run in re.findall(r"[^\W_]+", flat) for word in _apart(run)]
 
 
 @cache
 def _apart(run: str) -> tuple[str, ...]:
     """Return a run of letters and digits as known words, where it is made of such; else what it is."""
-    if run in _known() or len(run) == 1:
+    if run in _KNOWN or len(run) == 1:
         return (run,)
     for numbered in (run, run.rstrip("0123456789")):
         split = _segmented(numbered)
@@ -114,7 +64,7 @@ def _apart(run: str) -> tuple[str, ...]:
             return split
     if re.fullmatch(r"t1w?(c|k)", run):
         return "t1", "gad"
-    found = [word for word in sorted(_known(), key=len, reverse=True) if _inside(word, run)]
+    found = [word for word in sorted(_KNOWN, key=len, reverse=True) if _inside(word, run)]
     if found:
         head, _, tail = run.partition(found[0])
         return (*(_apart(head) if head else ()), found[0], *(_apart(tail) if tail else ()))
@@ -131,7 +81,7 @@ def _segmented(run: str) -> tuple[str, ...]:
     for end in range(1, len(run) + 1):
         for start in range(max(0, end - 20), end):
             before, word = best[start], run[start:end]
-            if before is None or not (word in _known() or (word.isdecimal() and start)):
+            if before is None or not (word in _KNOWN or (word.isdecimal() and start)):
                 continue
             if best[end] is None or len(before) + 1 < len(best[end] or ()):
                 best[end] = (*before, word)
@@ -162,11 +112,10 @@ def without_contrast(pieces: list[str]) -> list[str]:
 
 def read_agent(text: str) -> Said:
     """Return what the field for the contrast agent says; an unknown word there is an agent's name."""
-    table = _table()
     field = re.findall(r"[^\W_]+", _folded(text))
-    if not field or field == ["n", "a"] or set(field) <= table["agent_unknown"]:
+    if not field or field == ["n", "a"] or set(field) <= _TABLE["agent_unknown"]:
         return "nothing"
-    if field[0] in table["agent_none"] or re.search(r"(?<![\d.])0(\.0+)?\s*ml", text.lower()):
+    if field[0] in _TABLE["agent_none"] or re.search(r"(?<![\d.])0(\.0+)?\s*ml", text.lower()):
         return "without"
     said = read_contrast(text)
     return "with" if said == "nothing" else said
@@ -174,29 +123,28 @@ def read_agent(text: str) -> Said:
 
 def is_t1(text: str) -> bool:
     """Return True where a name has a word for a T1 sequence."""
-    return any(word in _table()["t1"] for word in words(text))
+    return any(word in _TABLE["t1"] for word in words(text))
 
 
 def is_other_sequence(text: str) -> bool:
     """Return True where a name has a word for a sequence that is no T1, or for a computed image."""
-    table, found = _table(), set(words(text))
-    if found & table["other_sequence"]:
+    found = set(words(text))
+    if found & _TABLE["other_sequence"]:
         return True
-    return bool(found & table["flair"]) and not found & table["t1"]
+    return bool(found & _TABLE["flair"]) and not found & _TABLE["t1"]
 
 
 def _roles(line: list[str]) -> str:
     """Return a letter for each word of a name, see :data:`_ROLES`; ``-`` is a word that means nothing."""
-    table = _table()
-    is_t1 = any(word in table["t1"] for word in line)
+    is_t1 = any(word in _TABLE["t1"] for word in line)
     roles_here = {
         name: role for name, role in _ROLES.items() if is_t1 or not name.endswith("_of_t1")
     }
     letters = []
     for word in line:
-        roles = (role for name, role in roles_here.items() if word in table[name])
+        roles = (role for name, role in roles_here.items() if word in _TABLE[name])
         role = next(roles, "-")
-        role = "A" if any(word.startswith(stem) for stem in table["agent_stem"]) else role
+        role = "A" if any(word.startswith(stem) for stem in _TABLE["agent_stem"]) else role
         letters.append(role)
     # Only the name of a T1 can end in a lone preposition, or in a letter for the agent.
     return "".join(letters) + ("$" if is_t1 else "")
