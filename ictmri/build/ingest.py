@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ictmri.build.duplicates import Pair, exact_copies, near_copies, same_heads
+from ictmri.build.duplicates import (
+    Pair,
+    exact_copies,
+    near_copies,
+    outline_pairs,
+    same_heads,
+)
 from ictmri.build.table import TableRow
 from ictmri.errors import ScanError
 from ictmri.io.files import write_bytes
@@ -21,12 +27,11 @@ from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.codes import CODES, Note
 from ictmri.scans.findings import Finding, finding
-from ictmri.scans.fingerprint import alike, fingerprint, values_digest
 from ictmri.scans.read import read_scan
 from ictmri.scans.scan import Scan
 
 if TYPE_CHECKING:
-    from ictmri.scans.similarity import Picture
+    from ictmri.scans.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +112,20 @@ def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
 def near_pairs(work: Path, case_ids: Sequence[str], jobs: int | None) -> list[Pair]:
     """Return the pairs of cases that show the same head, among those that the template fits.
 
-    Of scans that were not compared with the template, only those are that have much the same blocks.
+    Of scans that were not compared with the template, only those are that have much the same outline.
     """
     ids = sorted(case_ids)
-    quick = [case_id for case_id in ids if _blocks_path(work, case_id).is_file()]
+    quick = [case_id for case_id in ids if _outline_path(work, case_id).is_file()]
     if not quick:
-        able = [case_id for case_id in ids if _print_path(work, case_id).is_file()]
-        return near_copies(able, partial(_picture, work), jobs)
-    blocks = np.stack([np.load(_blocks_path(work, case_id)) for case_id in quick])
-    pairs = [(quick[first], quick[second]) for first, second in alike(blocks)]
+        able = [case_id for case_id in ids if _fingerprint_path(work, case_id).is_file()]
+        return near_copies(able, partial(_fingerprint, work), jobs)
+    outlines = np.stack([np.load(_outline_path(work, case_id)) for case_id in quick])
+    pairs = [(quick[first], quick[second]) for first, second in outline_pairs(outlines)]
     involved = sorted({case_id for pair in pairs for case_id in pair})
     look = partial(_look_again, work)
     run_all(look, involved, total=len(involved), title="near copies", jobs=jobs)
-    known = [pair for pair in pairs if all(_print_path(work, one).is_file() for one in pair)]
-    return same_heads(known, partial(_picture, work), jobs)
+    known = [pair for pair in pairs if all(_fingerprint_path(work, one).is_file() for one in pair)]
+    return same_heads(known, partial(_fingerprint, work), jobs)
 
 
 def volume_path(work: Path, case_id: str) -> Path:
@@ -137,20 +142,20 @@ def _path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.json"
 
 
-def _print_path(work: Path, case_id: str) -> Path:
+def _fingerprint_path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.npy"
 
 
-def _blocks_path(work: Path, case_id: str) -> Path:
+def _outline_path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.blocks.npy"
 
 
 def _look_again(work: Path, case_id: str) -> None:
-    """Make the print of a scan that was not compared with the template."""
+    """Make the fingerprint of a scan that was not compared with the template."""
     from ictmri.scans.placement import place
 
     image = unpack({"bytes": volume_path(work, case_id).read_bytes()})
-    _store(_print_path(work, case_id), place(image).head_print)
+    _store(_fingerprint_path(work, case_id), place(image).fingerprint)
 
 
 def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
@@ -160,14 +165,14 @@ def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
         write_bytes(path, stream.getvalue())
 
 
-def _picture(work: Path, case_id: str) -> Picture:
-    picture: Picture = np.load(_print_path(work, case_id))
-    return picture
+def _fingerprint(work: Path, case_id: str) -> Fingerprint:
+    found: Fingerprint = np.load(_fingerprint_path(work, case_id))
+    return found
 
 
 def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
     row, case_id = item
-    made = [place(work, case_id) for place in (volume_path, montage_path, _print_path)]
+    made = [place(work, case_id) for place in (volume_path, montage_path, _fingerprint_path)]
     for stale in made:
         stale.unlink(missing_ok=True)
     facts = asdict(_outcome(row.image, case_id, work, aligned=aligned))
@@ -175,6 +180,8 @@ def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
 
 
 def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
+    from ictmri.scans.fingerprint import values_digest
+
     try:
         scan = read_scan(path)
     except ScanError as error:
@@ -194,16 +201,17 @@ def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
 
 
 def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[Note]:
-    """Return all notes on a scan; its montage and its print are left in ``work``."""
+    """Return all notes on a scan; its montage and its fingerprint are left in ``work``."""
     from ictmri.pages.montage import montage
-    from ictmri.scans.placement import look_over
+    from ictmri.scans.fingerprint import outline
+    from ictmri.scans.placement import examine_scan
 
-    notes, placed = look_over(scan.image, aligned=aligned)
+    notes, placed = examine_scan(scan.image, aligned=aligned)
     sure = all(note.code != "orientation-missing" for note in scan.oddities)
     write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
-    _store(_print_path(work, case_id), placed.head_print)
+    _store(_fingerprint_path(work, case_id), placed.fingerprint)
     if not aligned:
-        _store(_blocks_path(work, case_id), fingerprint(scan.image))
+        _store(_outline_path(work, case_id), outline(scan.image))
     return [*scan.oddities, *notes]
 
 

@@ -34,33 +34,33 @@ def examine(image: nib.Nifti1Image) -> list[Note]:
 
     spacing = voxel_sizes(image.affine)
     extent = spacing * image.shape
-    shown = " x ".join(f"{edge:.0f}" for edge in extent)
+    view = " x ".join(f"{edge:.0f}" for edge in extent)
     if extent.max() > LARGEST_MM or extent.min() < 2.0:
-        return [Note("not-a-head", f"not a head: its field of view is {shown} mm")]
+        return [Note("not-a-head", f"not a head: its field of view is {view} mm")]
     voxels = np.asanyarray(image.dataobj)
     notes = [*_spacing(spacing), *_background(voxels)]
     if extent.min() < SMALLEST_MM:
-        text = f"not a whole head: its field of view is {shown} mm"
+        text = f"not a whole head: its field of view is {view} mm"
         return [Note("half-a-head", text), *notes]
     return [*notes, *_outline(image, voxels)]
 
 
 def _spacing(spacing: NDArray[np.float64]) -> list[Note]:
-    shown = " x ".join(f"{size:.2f}" for size in spacing)
+    sizes = " x ".join(f"{size:.2f}" for size in spacing)
     if max(spacing) > THICK_MM:
-        return [Note("thick-slices", f"thick slices: voxels of {shown} mm")]
+        return [Note("thick-slices", f"thick slices: voxels of {sizes} mm")]
     if max(spacing) > UNEVEN * min(spacing):
-        return [Note("anisotropic", f"uneven voxels of {shown} mm")]
+        return [Note("anisotropic", f"uneven voxels of {sizes} mm")]
     return []
 
 
 def _background(voxels: Voxels) -> list[Note]:
     found = []
-    corners = _corners(voxels)
-    background = float(np.median(corners))
-    if background != 0 and (corners == corners[0]).all():
+    outer = corners(voxels)
+    background = float(np.median(outer))
+    if background != 0 and (outer == outer[0]).all():
         found.append(Note("background-not-zero", f"the background is {background:.4g}, not 0"))
-    if (voxels == corners[0]).mean() > 0.6:
+    if (voxels == outer[0]).mean() > 0.6:
         text = "most voxels are background: the brain was probably extracted already"
         found.append(Note("brain-extracted", text))
     return found
@@ -91,11 +91,12 @@ def _outline(image: nib.Nifti1Image, voxels: Voxels) -> list[Note]:
 
 def foreground(voxels: Voxels) -> NDArray[np.bool_]:
     """Return what is not background: a tenth of the way from the corners to the bright voxels."""
-    low = float(np.median(_corners(voxels)))
+    low = float(np.median(corners(voxels)))
     high = float(np.percentile(voxels[::2, ::2, ::2], 98))
     solid: NDArray[np.bool_] = voxels > low + 0.1 * (high - low)
     return solid
 
 
-def _corners(voxels: Voxels) -> Voxels:
+def corners(voxels: Voxels) -> Voxels:
+    """Return the values (8,) of a volume's corners: most of them are background."""
     return voxels[np.ix_(*[(0, -1)] * 3)].ravel()

@@ -22,6 +22,7 @@ from ictmri.atlas.alignment import Aligned, AlignmentError, align
 from ictmri.atlas.geometry import LPS, from_itk
 from ictmri.atlas.registration import COARSE_MM
 from ictmri.atlas.template import FLOAT_TO_FWHM, ORIGIN_MM, template
+from ictmri.scans.examine import corners
 
 NECK_Z_MM: Final = -40.0
 """Below this height (MNI) necks and faces differ with the field of view."""
@@ -42,16 +43,17 @@ Turn = tuple[tuple[int, ...], tuple[int, ...]]
 """Which of the voxels' axes (right, anterior, superior) runs along each true one, and its sign."""
 
 _UPRIGHT: Final[Turn] = ((0, 1, 2), (1, 1, 1))
-_WORDS: Final = (("left", "right"), ("back", "front"), ("bottom", "top"))
+SIDES: Final = (("left", "right"), ("back", "front"), ("bottom", "top"))
+"""Names of the ends of each axis (right, anterior, superior), the lower one first."""
 
 
-def turned(aligned: Aligned) -> str:
+def orientation(aligned: Aligned) -> str:
     """Say how a head lies if its header is wrong about it, or return an empty string.
 
     Args:
         aligned: the scan, aligned as its header says it lies.
     """
-    turn = likeliest_turn(aligned)
+    turn = best_orientation(aligned)
     if turn == _UPRIGHT:
         return ""
     try:
@@ -63,13 +65,13 @@ def turned(aligned: Aligned) -> str:
     if information(other) < max(MUCH_BETTER * information(aligned), LEAST_INFORMATION):
         return ""
     return ", ".join(
-        f"its {_WORDS[axis][1]} is called {_WORDS[stored][sign > 0]}"
+        f"its {SIDES[axis][1]} is called {SIDES[stored][sign > 0]}"
         for axis, (stored, sign) in enumerate(zip(*turn, strict=True))
         if (stored, sign) != (axis, 1)
     )
 
 
-def likeliest_turn(aligned: Aligned) -> Turn:
+def best_orientation(aligned: Aligned) -> Turn:
     """Return the turn under which a scan looks most like the template."""
     scan = np.maximum(_coarse(aligned), 0)
     scan = np.minimum(scan, np.percentile(scan, 99))
@@ -112,7 +114,7 @@ def _coarse(aligned: Aligned) -> Array:
     coarse: Array = ndimage.zoom(
         smooth, spacing / COARSE_MM, order=1, grid_mode=True, mode="nearest"
     )
-    return coarse - float(np.median(coarse[np.ix_(*[(0, -1)] * 3)]))
+    return coarse - float(np.median(corners(coarse)))
 
 
 @lru_cache(maxsize=2)
@@ -153,8 +155,7 @@ def _turned_image(aligned: Aligned, turn: Turn) -> nib.Nifti1Image:
     axes, signs = turn
     matrix = np.zeros((4, 4))
     matrix[3, 3] = 1
-    for axis, (stored, sign) in enumerate(zip(axes, signs, strict=True)):
-        matrix[axis, stored] = sign
+    matrix[range(3), axes] = signs
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(scan.GetDirection(), (3, 3)) * scan.GetSpacing()
     affine[:3, 3] = scan.GetOrigin()

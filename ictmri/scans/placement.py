@@ -14,9 +14,9 @@ from scipy import ndimage
 from ictmri.atlas.alignment import Aligned, AlignmentError, align
 from ictmri.atlas.template import SPACING_MM, template
 from ictmri.scans.codes import Note
-from ictmri.scans.examine import examine
-from ictmri.scans.orientation import LIKE_A_HEAD, turned
-from ictmri.scans.similarity import Picture, head_print
+from ictmri.scans.examine import corners, examine
+from ictmri.scans.fingerprint import Fingerprint, fingerprint
+from ictmri.scans.orientation import LIKE_A_HEAD, SIDES, orientation
 
 CLIPPED_SHARE: Final = 0.03
 """Share of the brain outside the field of view from which it is told; whole scans have less than 0.005."""
@@ -33,7 +33,6 @@ CENTRE_MM: Final = (0.0, -18.0, 8.0)
 
 _SAY_MORE: Final = {"head-clipped": {"brain-clipped", "half-a-head", "orientation-wrong"}}
 """Notes that say nothing more where one of the others was made."""
-_SIDES: Final = (("left", "right"), ("back", "front"), ("bottom", "top"))
 _OUTSIDE, _EMPTY, _SEEN = 0, 1, 2
 
 
@@ -44,15 +43,15 @@ class Placement:
     Attributes:
         notes: what is odd.
         centre_mm: where in the scan (RAS mm) the middle of the brain lies; None where it is not known.
-        head_print: see :func:`ictmri.scans.similarity.head_print`; None without an alignment.
+        fingerprint: see :func:`ictmri.scans.fingerprint.fingerprint`; None without an alignment.
     """
 
     notes: list[Note] = field(default_factory=list)
     centre_mm: npt.NDArray[np.float64] | None = None
-    head_print: Picture | None = None
+    fingerprint: Fingerprint | None = None
 
 
-def look_over(image: nib.Nifti1Image, *, aligned: bool = True) -> tuple[list[Note], Placement]:
+def examine_scan(image: nib.Nifti1Image, *, aligned: bool = True) -> tuple[list[Note], Placement]:
     """Return everything that a volume tells about itself, and where it lies.
 
     What is no head, or clearly half of one, is not aligned.
@@ -77,21 +76,21 @@ def place(image: nib.Nifti1Image) -> Placement:
     except AlignmentError:
         text = "it cannot be matched to the template of a head"
         return Placement([Note("unlike-a-head", text)])
-    lies = turned(aligned)
+    lies = orientation(aligned)
     if lies:
         text = f"the head lies otherwise than its header says: {lies}"
-        return Placement([Note("orientation-wrong", text)], head_print=head_print(aligned))
+        return Placement([Note("orientation-wrong", text)], fingerprint=fingerprint(aligned))
     notes = _missing(image, aligned)
     if not notes and aligned.support is None and aligned.overlap() < LIKE_A_HEAD:
         notes = [Note("unlike-a-head", "its outline is not that of a head")]
     centre = apply_affine(aligned.scan_from_mni, np.array(CENTRE_MM))
-    return Placement(notes, centre, head_print(aligned))
+    return Placement(notes, centre, fingerprint(aligned))
 
 
 def _floored(image: nib.Nifti1Image) -> nib.Nifti1Image:
     """Return a scan without values below its background, as resampling and noise leave them."""
     voxels = np.asanyarray(image.dataobj)
-    background = np.median(voxels[np.ix_(*[(0, -1)] * 3)])
+    background = np.median(corners(voxels))
     if voxels.min() >= background:
         return image
     return nib.Nifti1Image(np.maximum(voxels, background).astype(np.float32), image.affine)
@@ -161,4 +160,4 @@ def _direction(places: npt.NDArray[np.int64], part: npt.NDArray[np.bool_]) -> st
     """Say in a word on which side of the brain a part of it lies."""
     apart = places[part].mean(axis=0) - places.mean(axis=0)
     axis = int(np.abs(apart).argmax())
-    return _SIDES[axis][int(apart[axis] > 0)]
+    return SIDES[axis][int(apart[axis] > 0)]

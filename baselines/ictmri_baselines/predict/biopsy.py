@@ -14,7 +14,7 @@ import numpy as np
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.io.files import write_bytes, write_json
 from ictmri.io.volumes import pack
-from ictmri.scans.placement import look_over
+from ictmri.scans.placement import examine_scan
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.detectors import Saliency, make_detector
 from ictmri_baselines.predict.diagnosis import diagnose
@@ -76,7 +76,7 @@ def prior_in_scan(
 def _made(given: Given, request: Request, step: Step) -> Biopsy:
     step("process")
     image = given.scan.image
-    notes, _ = look_over(image)
+    notes, _ = examine_scan(image)
     processed, numbers, judged = _processed(given)
     findings = ordered([*told([*given.scan.oddities, *notes]), *judged])
     so_far = partial(

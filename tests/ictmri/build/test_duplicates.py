@@ -9,19 +9,18 @@ from nibabel.processing import resample_to_output
 from scipy import ndimage
 
 from ictmri.atlas.alignment import align
-from ictmri.build.duplicates import exact_copies, near_copies, near_findings
+from ictmri.build.duplicates import exact_copies, near_copies, near_findings, outline_pairs
 from ictmri.build.folder import build_folder
 from ictmri.phantom import render, roster
-from ictmri.scans.fingerprint import EDGE, alike, fingerprint
+from ictmri.scans.fingerprint import EDGE, Fingerprint, fingerprint, likeness, outline
 from ictmri.scans.read import read_scan
-from ictmri.scans.similarity import Picture, head_print, likeness
 
 Image = nib.Nifti1Image
 
 
 @lru_cache(maxsize=80)
-def printed(index: int, spacing: float = 5.0) -> Picture:
-    return head_print(align(render(roster()[index], spacing=spacing).image))
+def printed(index: int, spacing: float = 5.0) -> Fingerprint:
+    return fingerprint(align(render(roster()[index], spacing=spacing).image))
 
 
 def voxels(image: Image) -> np.ndarray:
@@ -63,7 +62,7 @@ COPIES: dict[str, Callable[[Image], Image]] = {
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_a_copy_is_the_same_head(copy: Callable[[Image], Image]) -> None:
     image = render(roster()[0], spacing=5.0).image
-    assert likeness(printed(0), head_print(align(copy(image)))) > 0.9
+    assert likeness(printed(0), fingerprint(align(copy(image)))) > 0.9
 
 
 def test_other_heads_are_not() -> None:
@@ -74,7 +73,7 @@ def test_other_heads_are_not() -> None:
 def test_copies_are_found_among_other_heads_and_told_with_their_folds() -> None:
     prints = {f"c{index}": printed(index) for index in range(6)}
     prints["c6"] = printed(2, 4.0)
-    prints["c7"] = head_print(align(padded(render(roster()[4], spacing=5.0).image)))
+    prints["c7"] = fingerprint(align(padded(render(roster()[4], spacing=5.0).image)))
     pairs = near_copies(sorted(prints), prints.__getitem__, jobs=1)
     assert pairs == [("c2", "c6"), ("c4", "c7")]
     folds = dict.fromkeys(prints, 0) | {"c7": 1}
@@ -116,10 +115,10 @@ def test_copies_of_real_scans_are_found(real_scans: Path) -> None:
     prints = {}
     for path in sorted((real_scans / "cohort" / "images").iterdir()):
         image = read_scan(path).image
-        prints[path.name[:16]] = head_print(align(image))
+        prints[path.name[:16]] = fingerprint(align(image))
         if path.name.startswith(("tcga", "pyrad")):
             for name in ("resampled", "noisy", "cropped"):
-                prints[f"{path.name[:16]} {name}"] = head_print(align(COPIES[name](image)))
+                prints[f"{path.name[:16]} {name}"] = fingerprint(align(COPIES[name](image)))
     pairs = near_copies(sorted(prints), prints.__getitem__, jobs=1)
     assert all(first.split()[0] == second.split()[0] for first, second in pairs)
     assert {second for _, second in pairs} == {name for name in prints if " " in name}
@@ -168,10 +167,10 @@ def test_the_same_values_under_two_patients_are_found(tmp_path: Path) -> None:
 def test_outlines_propose_the_copies_and_nothing_else() -> None:
     heads = [small_head(seed) for seed in range(12)]
     for name, copy in COPIES.items():
-        prints = [fingerprint(image) for image in (*heads, copy(heads[3]), copy(heads[8]))]
-        assert alike(np.stack(prints)) == [(3, 12), (8, 13)], name
-    assert alike(np.stack([fingerprint(heads[0])] * 2)) == [(0, 1)]
-    assert alike(np.stack([fingerprint(heads[0])])) == []
+        prints = [outline(image) for image in (*heads, copy(heads[3]), copy(heads[8]))]
+        assert outline_pairs(np.stack(prints)) == [(3, 12), (8, 13)], name
+    assert outline_pairs(np.stack([outline(heads[0])] * 2)) == [(0, 1)]
+    assert outline_pairs(np.stack([outline(heads[0])])) == []
 
 
 @pytest.mark.long
@@ -193,4 +192,4 @@ def test_outlines_of_many_are_compared_in_parts() -> None:
     prints = np.random.default_rng(0).normal(size=(800, EDGE**3)).astype(np.float32)
     prints /= np.linalg.norm(prints, axis=1, keepdims=True)
     prints[700] = prints[17]
-    assert alike(prints) == [(17, 700)]
+    assert outline_pairs(prints) == [(17, 700)]

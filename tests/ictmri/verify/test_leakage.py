@@ -84,7 +84,7 @@ def test_no_head_is_there_twice_and_a_planted_copy_is_found(phantom: Cohort) -> 
     planted = {"copy-1": disguise(images[first]), "copy-2": disguise(images[last])}
     heads = images | planted
     placed = run_all(place, heads.values(), total=len(heads), title="heads")
-    prints = {case_id: found.head_print for case_id, found in zip(heads, placed, strict=True)}
+    prints = {case_id: found.fingerprint for case_id, found in zip(heads, placed, strict=True)}
     pairs = near_copies(list(heads), prints.__getitem__)
     assert {frozenset(pair) for pair in pairs} == {
         frozenset((first, "copy-1")),
