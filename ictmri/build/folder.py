@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,25 +16,26 @@ from ictmri.build.ingest import (
     ingest,
     montage_path,
     near_pairs,
-    outcomes,
+    records,
     volume_path,
 )
 from ictmri.build.place import check_place
-from ictmri.build.pseudonyms import link_path, patient_pseudonym, pseudonyms, write_link
-from ictmri.build.successor import (
-    earlier_folds,
-    next_manifest,
-    successor_settings,
-    take_over_link,
+from ictmri.build.pseudonyms import (
+    copy_link_file,
+    link_path,
+    patient_pseudonym,
+    pseudonyms,
+    write_link,
 )
+from ictmri.build.successor import next_manifest, successor_settings
 from ictmri.build.table import TableRow, read_table
-from ictmri.build.write import CASES, Plan, assemble, finished
+from ictmri.build.write import CASES, Plan, assemble, case_row, finished
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import FIRST_VERSION, changes_text
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
-from ictmri.io.csvfile import shown
+from ictmri.io.csvfile import csv_text, shown
 from ictmri.io.files import sha256_bytes, sha256_file
 from ictmri.io.parallel import watched
 from ictmri.scans.dicom_volume import ACQUISITION_COLUMNS
@@ -147,31 +147,167 @@ def build_rows(
     with alone_with(out):
         digests = {row.patient_id: _digest(row.image) for row in watched(rows, "digests")}
         if previous is not None:
-            take_over_link(previous, out)
+            copy_link_file(previous.root, out)
         ids = pseudonyms(settings["name"], rows, digests, link_path(out))
         generator = _generator(rows, ids, digests, settings, folds)
+        build = _Build(rows, ids, out, generator, jobs, folds, previous)
         done = finished(out, generator)
         details: list[str] = []
         if done is None:
             # Written first: a build that is cut off deals the same pseudonyms again.
             write_link(link_path(out), rows, ids)
-            done, details = _build(rows, ids, out, generator, jobs, folds, previous)
+            done, details = build.cohort()
         elif not page_path(out).is_file():
-            work = opened_work(out, CASES, generator)
-            checked = _checked_scans(rows, ids, work, generator, jobs, folds, previous)
-            _write_page(out, rows, ids, work, checked)
-            close_work(out, CASES)
-        return FolderBuild(
-            done,
-            read_findings(done.root),
-            describe_folds(done.folds().rows),
-            details,
-            [
-                f"row {row.number}: subtype {shown(row.unlisted)}: {_UNLISTED}"
-                for row in rows
-                if row.unlisted
-            ],
+            build.write_page()
+        left_empty = [
+            f"row {row.number}: subtype {shown(row.unlisted)}: {_UNLISTED}"
+            for row in rows
+            if row.unlisted
+        ]
+        folds_told = describe_folds(done.folds().rows)
+        return FolderBuild(done, read_findings(done.root), folds_told, details, left_empty)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What became of the scans of a table: who is kept, in which fold, and what was found."""
+
+    kept: dict[str, TableRow]
+    folds: list[FoldRow]
+    findings: list[Finding]
+    pairs: list[Pair]
+    details: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """One build: its rows, their pseudonyms, where it goes and by which settings.
+
+    Attributes:
+        rows: one row a patient.
+        ids: case id by patient id.
+        out: the folder to write.
+        generator: what the manifest will tell of the build.
+        jobs: worker processes.
+        given: fold by patient id; None where the fold rule deals them.
+        previous: the version before.
+    """
+
+    rows: list[TableRow]
+    ids: Mapping[str, str]
+    out: Path
+    generator: dict[str, Any]
+    jobs: int | None
+    given: Mapping[str, int] | None
+    previous: Cohort | None
+
+    def cohort(self) -> tuple[Cohort, list[str]]:
+        """Write the cohort and its page; return it, and a line for each scan that is not in it.
+
+        Raises:
+            InputError: no scan can be used.
+        """
+        work = opened_work(self.out, CASES, self.generator)
+        checked = self._checked(work)
+        self._write_page(work, checked)
+        kept = checked.kept
+        if not kept:
+            close_work(self.out, CASES)
+            step = f"correct these rows, {page_path(self.out)} shows them; nothing else was written"
+            raise InputError("scans", checked.details, step)
+        files = {FINDINGS: findings_text(checked.findings), **_acquisition_file(work, sorted(kept))}
+        version, history = FIRST_VERSION, list[dict[str, Any]]()
+        if self.previous is not None:
+            manifest = next_manifest(self.previous, checked.folds)
+            version, history = manifest.version, manifest.history
+            files[CHANGES] = changes_text(manifest)
+        plan = Plan(
+            name=self.generator["name"],
+            version=version,
+            history=history,
+            synthetic=False,
+            generator=self.generator,
+            folds=checked.folds,
+            configs={"default": lambda row: _case_row(work, row, kept[row.case_id])},
+            extra_files=files,
         )
+        return assemble(self.out, plan), checked.details
+
+    def write_page(self) -> None:
+        """Write the page of a finished cohort again."""
+        work = opened_work(self.out, CASES, self.generator)
+        self._write_page(work, self._checked(work))
+        close_work(self.out, CASES)
+
+    def _checked(self, work: Path) -> _Checked:
+        quick = "checks" in self.generator
+        ingest(self.rows, self.ids, work, self.jobs, aligned=not quick)
+        findings = findings_of(work, sorted(self.ids.values()))
+        details = self._details(work, findings)
+        lost = {found.case_id for found in findings if found.severity == "error"}
+        by_id = {self.ids[row.patient_id]: row for row in self.rows}
+        kept = {case_id: row for case_id, row in by_id.items() if case_id not in lost}
+        folds = self._folds(kept) if kept else []
+        pairs = near_pairs(work, sorted(kept), self.jobs)
+        findings += near_findings(pairs, {row.case_id: row.fold for row in folds})
+        if quick:
+            findings.append(finding("", "quick-checks", _QUICK_TEXT))
+        findings += [
+            finding(case_id, "subtype-not-listed", f"its subtype is {_UNLISTED}")
+            for case_id, row in kept.items()
+            if row.unlisted
+        ]
+        findings += _cohort_findings(kept, folds, len(lost)) if kept else []
+        return _Checked(kept, folds, findings, pairs, details)
+
+    def _details(self, work: Path, findings: list[Finding]) -> list[str]:
+        """Return a line for each scan that was lost, in the owner's words: row, file name, library."""
+        errors = {found.case_id: found.text for found in findings if found.severity == "error"}
+        said = {done.case_id: done.detail for done in records(work, errors)}
+        return [
+            f"row {row.number}: image {row.image.name!r} {errors[case_id]}"
+            + (f" [{said[case_id]}]" if said[case_id] else "")
+            for row in self.rows
+            if (case_id := self.ids[row.patient_id]) in errors
+        ]
+
+    def _folds(self, kept: Mapping[str, TableRow]) -> list[FoldRow]:
+        if self.given is not None:
+            return _given_folds(kept, self.generator["n_folds"], self.given)
+        candidates = [
+            Candidate(case_id, patient_pseudonym(case_id), r.label, r.subtype, r.sex, r.age)
+            for case_id, r in kept.items()
+        ]
+        earlier = self.previous.folds().rows if self.previous else ()
+        return assign_folds(
+            candidates,
+            self.generator["n_folds"],
+            earlier={row.case_id: row.fold for row in earlier},
+        )
+
+    def _write_page(self, work: Path, checked: _Checked) -> None:
+        fold_of = {row.case_id: row.fold for row in checked.folds}
+        found: dict[str, list[Finding]] = {}
+        for item in checked.findings:
+            found.setdefault(item.case_id, []).append(item)
+        done = records(work, (self.ids[row.patient_id] for row in self.rows))
+        cases = [
+            PageCase(
+                case_id=record.case_id,
+                row=row.number,
+                patient_id=row.patient_id,
+                image=row.image.name,
+                label=row.label,
+                fold=fold_of.get(record.case_id),
+                findings=found.get(record.case_id, []),
+                detail=record.detail,
+                facts=record.facts,
+                picture=montage_path(work, record.case_id),
+            )
+            for row, record in zip(self.rows, done, strict=True)
+        ]
+        name = self.generator["name"]
+        write_page(page_path(self.out), name, cases, found.get("", []), checked.pairs)
 
 
 def _need_libraries(rows: list[TableRow]) -> None:
@@ -189,13 +325,11 @@ def _need_libraries(rows: list[TableRow]) -> None:
 
 def _checked_name(name: str) -> str:
     if name in (CLINICAL, PHANTOM) or name.startswith(f"{PHANTOM}-"):
-        raise InputError(
-            "--name", [f"{name!r} is reserved for the published cohort"], "choose another name"
-        )
-    if not name or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in name):
-        raise InputError(
-            "--name", [f"{name!r} is no dataset name"], "use letters, digits, '-', '_' and '.'"
-        )
+        problem = f"{name!r} is reserved for the published cohort"
+        raise InputError("--name", [problem], "choose another name")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        problem = f"{name!r} is no dataset name"
+        raise InputError("--name", [problem], "use letters, digits, '-', '_' and '.'")
     return name
 
 
@@ -227,156 +361,6 @@ def _generator(
     }
 
 
-def _build(
-    rows: list[TableRow],
-    ids: Mapping[str, str],
-    out: Path,
-    generator: dict[str, Any],
-    jobs: int | None,
-    given: Mapping[str, int] | None,
-    previous: Cohort | None,
-) -> tuple[Cohort, list[str]]:
-    work = opened_work(out, CASES, generator)
-    checked = _checked_scans(rows, ids, work, generator, jobs, given, previous)
-    _write_page(out, rows, ids, work, checked)
-    kept = checked.kept
-    if not kept:
-        close_work(out, CASES)
-        step = f"correct these rows, {page_path(out)} shows them; nothing else was written"
-        raise InputError("scans", checked.details, step)
-    version, history, changes = _version(checked.folds, previous)
-    plan = Plan(
-        name=generator["name"],
-        version=version,
-        history=history,
-        synthetic=False,
-        generator=generator,
-        folds=checked.folds,
-        configs={"default": lambda row: _default_row(work, row, kept[row.case_id])},
-        extra_files={
-            FINDINGS: findings_text(checked.findings),
-            **changes,
-            **_acquisition_file(work, sorted(kept)),
-        },
-    )
-    return assemble(out, plan), checked.details
-
-
-def _version(
-    folds: list[FoldRow], previous: Cohort | None
-) -> tuple[str, list[dict[str, Any]], dict[str, str]]:
-    """Return version, history and, from the second version on, the list of changes."""
-    if previous is None:
-        return FIRST_VERSION, [], {}
-    manifest = next_manifest(previous, folds)
-    return manifest.version, manifest.history, {CHANGES: changes_text(manifest)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """What became of the scans of a table: who is kept, in which fold, and what was found."""
-
-    name: str
-    kept: dict[str, TableRow]
-    folds: list[FoldRow]
-    findings: list[Finding]
-    pairs: list[Pair]
-    details: list[str]
-
-
-def _checked_scans(
-    rows: list[TableRow],
-    ids: Mapping[str, str],
-    work: Path,
-    generator: dict[str, Any],
-    jobs: int | None,
-    given: Mapping[str, int] | None,
-    previous: Cohort | None,
-) -> _Checked:
-    ingest(rows, ids, work, jobs, aligned="checks" not in generator)
-    findings = findings_of(work, sorted(ids.values()))
-    details = _details(rows, ids, work, findings)
-    lost = {found.case_id for found in findings if found.severity == "error"}
-    kept = {ids[r.patient_id]: r for r in rows if ids[r.patient_id] not in lost}
-    folds = _folds(kept, generator["n_folds"], given, previous) if kept else []
-    pairs = near_pairs(work, sorted(kept), jobs)
-    findings += near_findings(pairs, {row.case_id: row.fold for row in folds})
-    if "checks" in generator:
-        findings.append(finding("", "quick-checks", _QUICK_TEXT))
-    findings += [
-        finding(case_id, "subtype-not-listed", f"its subtype is {_UNLISTED}")
-        for case_id, row in kept.items()
-        if row.unlisted
-    ]
-    findings += _cohort_findings(kept, folds, len(lost)) if kept else []
-    return _Checked(generator["name"], kept, folds, findings, pairs, details)
-
-
-def _write_page(
-    out: Path, rows: list[TableRow], ids: Mapping[str, str], work: Path, checked: _Checked
-) -> None:
-    fold_of = {row.case_id: row.fold for row in checked.folds}
-    found: dict[str, list[Finding]] = {}
-    for item in checked.findings:
-        found.setdefault(item.case_id, []).append(item)
-    cases = []
-    for row, done in zip(rows, outcomes(work, [ids[r.patient_id] for r in rows]), strict=True):
-        cases.append(
-            PageCase(
-                case_id=done.case_id,
-                row=row.number,
-                patient_id=row.patient_id,
-                image=row.image.name,
-                label=row.label,
-                fold=fold_of.get(done.case_id),
-                findings=found.get(done.case_id, []),
-                detail=done.detail,
-                facts=done.facts,
-                picture=montage_path(work, done.case_id),
-            )
-        )
-    write_page(page_path(out), checked.name, cases, found.get("", []), checked.pairs)
-
-
-def _details(
-    rows: list[TableRow], ids: Mapping[str, str], work: Path, findings: list[Finding]
-) -> list[str]:
-    """Return a line for each scan that was lost, in the owner's words: row, file name, library."""
-    errors = {found.case_id: found.text for found in findings if found.severity == "error"}
-    said = {done.case_id: done.detail for done in outcomes(work, errors)}
-    return [
-        f"row {row.number}: image {row.image.name!r} {errors[case_id]}"
-        + (f" [{said[case_id]}]" if said[case_id] else "")
-        for row in rows
-        if (case_id := ids[row.patient_id]) in errors
-    ]
-
-
-def _folds(
-    kept: Mapping[str, TableRow],
-    n_folds: int,
-    given: Mapping[str, int] | None,
-    previous: Cohort | None,
-) -> list[FoldRow]:
-    if given is not None:
-        return _given_folds(kept, n_folds, given)
-    return assign_folds(
-        [
-            Candidate(
-                case_id=case_id,
-                patient_id=patient_pseudonym(case_id),
-                label=row.label,
-                subtype=row.subtype,
-                sex=row.sex,
-                age=row.age,
-            )
-            for case_id, row in kept.items()
-        ],
-        n_folds,
-        earlier=earlier_folds(previous),
-    )
-
-
 def _given_folds(
     kept: Mapping[str, TableRow], n_folds: int, given: Mapping[str, int]
 ) -> list[FoldRow]:
@@ -386,8 +370,8 @@ def _given_folds(
     ]
     empty = sorted(set(range(n_folds)) - {row.fold for row in folds})
     if empty:
-        shown = ", ".join(map(str, empty))
-        problem = f"no scan that can be used is left in fold {shown} of the source's folds"
+        numbers = ", ".join(map(str, empty))
+        problem = f"no scan that can be used is left in fold {numbers} of the source's folds"
         raise InputError("folds", [problem], "have the folds dealt anew")
     return folds
 
@@ -413,27 +397,17 @@ def _cohort_findings(
 
 def _acquisition_file(work: Path, case_ids: list[str]) -> dict[str, str]:
     """Return ``acquisition.csv`` where at least one scan told how it was made."""
-    known = {done.case_id: done.acquisition for done in outcomes(work, case_ids)}
+    known = {done.case_id: done.acquisition for done in records(work, case_ids)}
     if not any(known.values()):
         return {}
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("case_id", *ACQUISITION_COLUMNS))
-    for case_id, facts in known.items():
-        writer.writerow((case_id, *(facts.get(column, "") for column in ACQUISITION_COLUMNS)))
-    return {"acquisition.csv": stream.getvalue()}
+    rows = (
+        (case_id, *(facts.get(column, "") for column in ACQUISITION_COLUMNS))
+        for case_id, facts in known.items()
+    )
+    return {"acquisition.csv": csv_text(("case_id", *ACQUISITION_COLUMNS), rows)}
 
 
-def _default_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
-    path = volume_path(work, row.case_id)
-    return {
-        "case_id": row.case_id,
-        "patient_id": row.patient_id,
-        "image": {"bytes": path.read_bytes(), "path": path.name},
-        "label": row.label,
-        "subtype": source.subtype,
-        "sex": source.sex or None,
-        "age": None if math.isnan(source.age) else source.age,
-        "fold": row.fold,
-        "synthetic": False,
-    }
+def _case_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
+    age = None if math.isnan(source.age) else source.age
+    image = volume_path(work, row.case_id)
+    return case_row(row, image, source.subtype, source.sex or None, age, synthetic=False)

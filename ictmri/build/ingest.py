@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScanRecord:
     """What became of one scan.
 
     Attributes:
@@ -85,11 +85,11 @@ def ingest(
     run_all(convert, waiting, total=len(waiting), title="scans", jobs=jobs)
 
 
-def outcomes(work: Path, case_ids: Iterable[str]) -> Iterator[Outcome]:
+def records(work: Path, case_ids: Iterable[str]) -> Iterator[ScanRecord]:
     """Yield what became of each scan."""
     for case_id in case_ids:
         stored = needed(_path(work, case_id), facts_in, AGAIN)
-        yield Outcome(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
+        yield ScanRecord(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
 
 
 def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
@@ -97,7 +97,7 @@ def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
     found: list[Finding] = []
     digests: dict[str, str] = {}
     orientations: Counter[str] = Counter()
-    for done in outcomes(work, case_ids):
+    for done in records(work, case_ids):
         found += [finding(done.case_id, *note) for note in done.notes]
         if not done.lost:
             digests[done.case_id] = done.values_sha256
@@ -175,19 +175,19 @@ def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
     made = [place(work, case_id) for place in (volume_path, montage_path, _fingerprint_path)]
     for stale in made:
         stale.unlink(missing_ok=True)
-    facts = asdict(_outcome(row.image, case_id, work, aligned=aligned))
+    facts = asdict(_recorded(row.image, case_id, work, aligned=aligned))
     write_record(_path(work, case_id), facts, [path for path in made if path.is_file()])
 
 
-def _outcome(path: Path, case_id: str, work: Path, *, aligned: bool) -> Outcome:
+def _recorded(path: Path, case_id: str, work: Path, *, aligned: bool) -> ScanRecord:
     from ictmri.scans.fingerprint import values_digest
 
     try:
         scan = read_scan(path)
     except ScanError as error:
-        return Outcome(case_id, [Note(error.code, error.reason)], detail=error.detail)
+        return ScanRecord(case_id, [Note(error.code, error.reason)], detail=error.detail)
     notes = _examined(scan, case_id, work, aligned=aligned)
-    done = Outcome(
+    done = ScanRecord(
         case_id,
         notes,
         facts=_facts(scan),

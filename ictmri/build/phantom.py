@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ictmri.build.place import check_place
-from ictmri.build.write import CASES, Plan, assemble, finished
+from ictmri.build.write import CASES, Plan, assemble, case_row, finished, stored
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
 from ictmri.io.files import write_bytes
@@ -77,25 +77,19 @@ def build_phantom(
         done = finished(out, generator)
         if done is not None:
             return done
-        cases = roster(seed, n_cases)
+        cases = {case.case_id: case for case in roster(seed, n_cases)}
         work = opened_work(out, CASES, generator)
-        waiting = [case for case in cases if read_record(_record(work, case.case_id)) is None]
-        run_all(
-            partial(_render_to, work, spacing),
-            waiting,
-            total=len(waiting),
-            title="phantom",
-            jobs=jobs,
-        )
-        by_id = {case.case_id: case for case in cases}
+        waiting = [case for name, case in cases.items() if not read_record(_record(work, name))]
+        draw = partial(_render_to, work, spacing)
+        run_all(draw, waiting, total=len(waiting), title="phantom", jobs=jobs)
         plan = Plan(
             name=phantom_name(seed, n_cases, n_folds),
             version=VERSION,
             synthetic=True,
             generator=generator,
-            folds=phantom_folds(cases, n_folds),
+            folds=phantom_folds(list(cases.values()), n_folds),
             configs={
-                "default": lambda row: _default_row(work, row, by_id[row.case_id]),
+                "default": lambda row: _default_row(work, row, cases[row.case_id]),
                 "truth": lambda row: _truth_row(work, row),
             },
         )
@@ -114,28 +108,15 @@ def _render_to(work: Path, spacing: float, case: PhantomCase) -> None:
     write_record(_record(work, case.case_id), volume.parameters, [image, mask])
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    return {"bytes": path.read_bytes(), "path": path.name}
-
-
 def _default_row(work: Path, row: FoldRow, case: PhantomCase) -> dict[str, Any]:
-    return {
-        "case_id": row.case_id,
-        "patient_id": row.patient_id,
-        "image": _stored(work / f"{row.case_id}.nii.gz"),
-        "label": row.label,
-        "subtype": case.subtype,
-        "sex": case.sex,
-        "age": case.age,
-        "fold": row.fold,
-        "synthetic": True,
-    }
+    image = work / f"{row.case_id}.nii.gz"
+    return case_row(row, image, case.subtype, case.sex, case.age, synthetic=True)
 
 
 def _truth_row(work: Path, row: FoldRow) -> dict[str, Any]:
     return {
         "case_id": row.case_id,
-        "lesion_mask": _stored(work / f"{row.case_id}_mask.nii.gz"),
+        "lesion_mask": stored(work / f"{row.case_id}_mask.nii.gz"),
         "parameters": json.dumps(needed(_record(work, row.case_id), facts_in, AGAIN)),
         "fold": row.fold,
         "synthetic": True,

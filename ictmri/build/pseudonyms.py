@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Final
 from ictmri.build.identity import identity_key, one_or_two, spoiled_id
 from ictmri.build.table import TableRow
 from ictmri.errors import InputError
-from ictmri.io.csvfile import shown
+from ictmri.io.csvfile import csv_text, shown
 from ictmri.io.files import replacing, sha256_bytes
 
 LINK_COLUMNS: Final = ("patient_id", "case_id", "image")
@@ -70,9 +69,7 @@ def pseudonyms(
     patients = {row.patient_id for row in rows}
     kept = {p: case_id for p, case_id in known.items() if p in patients}
     key = sha256_bytes("\n".join(sorted(digests.values())).encode())
-    new = sorted(
-        patients - set(kept), key=lambda p: hashlib.sha256(f"{key}\n{p}".encode()).digest()
-    )
+    new = sorted(patients - set(kept), key=lambda p: sha256_bytes(f"{key}\n{p}".encode()))
     taken = [int(case_id.rsplit("-", 1)[1]) for case_id in known.values()]
     first = max(taken, default=0) + 1
     return kept | {p: f"{name}-{number:04d}" for number, p in enumerate(new, start=first)}
@@ -177,12 +174,22 @@ def write_link(link: Path, rows: list[TableRow], ids: Mapping[str, str]) -> None
     known |= {
         row.patient_id: Link(row.patient_id, ids[row.patient_id], row.image.name) for row in rows
     }
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(LINK_COLUMNS)
-    writer.writerows((x.patient_id, x.case_id, x.image) for _, x in sorted(known.items()))
+    cells = ((x.patient_id, x.case_id, x.image) for _, x in sorted(known.items()))
     with replacing(link, mode=0o600) as part:
-        part.write_text(stream.getvalue(), encoding="utf-8")
+        part.write_text(csv_text(LINK_COLUMNS, cells), encoding="utf-8")
+
+
+def copy_link_file(earlier: Path, out: Path) -> None:
+    """Begin the link file of a new version with the earlier one, so that patients keep their pseudonyms.
+
+    Args:
+        earlier: the cohort folder before.
+        out: the one that is to be; a link file that lies beside it already stays.
+    """
+    link = link_path(out)
+    if not link.is_file():
+        with replacing(link, mode=0o600) as part:
+            part.write_bytes(link_path(earlier).read_bytes())
 
 
 def owner_names(root: Path) -> dict[str, str]:

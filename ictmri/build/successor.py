@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from ictmri.build.pseudonyms import link_path
@@ -11,7 +10,7 @@ from ictmri.changes import Part, revised
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow
-from ictmri.io.files import replacing, sha256_file
+from ictmri.io.files import sha256_file
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
 
@@ -46,19 +45,6 @@ def successor_settings(previous: Cohort, name: str | None, n_folds: int) -> dict
     return {"name": previous.name, "previous_manifest_sha256": digest}
 
 
-def take_over_link(previous: Cohort, out: Path) -> None:
-    """Begin the new link file with the earlier one, so that patients keep their pseudonyms."""
-    link = link_path(out)
-    if not link.is_file():
-        with replacing(link, mode=0o600) as part:
-            part.write_bytes(link_path(previous.root).read_bytes())
-
-
-def earlier_folds(previous: Cohort | None) -> dict[str, int]:
-    """Return the fold of each earlier case."""
-    return {} if previous is None else {r.case_id: r.fold for r in previous.folds().rows}
-
-
 def next_manifest(previous: Cohort, folds: Sequence[FoldRow]) -> Manifest:
     """Return the earlier manifest with the next version and what changed.
 
@@ -70,11 +56,7 @@ def next_manifest(previous: Cohort, folds: Sequence[FoldRow]) -> Manifest:
     added = sorted(set(after) - set(before))
     gone = sorted(set(before) - set(after))
     relabelled = sorted(i for i in set(before) & set(after) if before[i].label != after[i].label)
-    parts = [
-        (added, "added"),
-        (gone, "left out"),
-        (relabelled, "given another class"),
-    ]
+    parts = [(added, "added"), (gone, "left out"), (relabelled, "given another class")]
     told = [f"{len(cases)} cases {what}" for cases, what in parts if cases]
     text = f"{'; '.join(told) or 'Volumes or their data changed'}. The folds of all earlier cases stay."
     size: Part = "major" if gone or relabelled else "minor"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,6 +113,43 @@ def _write(part: Path, plan: Plan) -> None:
     publish_documents(part, manifest)
 
 
+def case_row(
+    row: FoldRow,
+    image: Path,
+    subtype: str,
+    sex: str | None,
+    age: float | None,
+    *,
+    synthetic: bool,
+) -> dict[str, Any]:
+    """Return a case's row of the config ``default``.
+
+    Args:
+        row: its line of the fold table.
+        image: its volume, as it will be stored.
+        subtype: name of the tumour; empty where unknown.
+        sex: ``female`` or ``male``; None where unknown.
+        age: years; None where unknown.
+        synthetic: True for a phantom.
+    """
+    return {
+        "case_id": row.case_id,
+        "patient_id": row.patient_id,
+        "image": stored(image),
+        "label": row.label,
+        "subtype": subtype,
+        "sex": sex,
+        "age": age,
+        "fold": row.fold,
+        "synthetic": synthetic,
+    }
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Return a packed volume as the Nifti feature stores it."""
+    return {"bytes": path.read_bytes(), "path": path.name}
+
+
 def add_config(
     cohort: Cohort,
     config: Config,
@@ -190,18 +228,8 @@ def _write_parquet(path: Path, config: Config, rows: Iterable[dict[str, Any]]) -
     typed = features(config)
     schema = typed.arrow_schema
     with replacing(path) as part, pq.ParquetWriter(part, schema, compression="none") as writer:
-        for group in _grouped(rows):
+        waiting = iter(rows)
+        while group := list(islice(waiting, _ROWS_A_GROUP)):
             encoded = [typed.encode_example(row) for row in group]
             columns = {name: [row[name] for row in encoded] for name in typed}
             writer.write_table(pa.Table.from_pydict(columns, schema=schema))
-
-
-def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == _ROWS_A_GROUP:
-            yield group
-            group = []
-    if group:
-        yield group

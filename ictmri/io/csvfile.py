@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -97,6 +97,15 @@ def shown(cell: str, length: int = _SHOWN) -> str:
     if not odd:
         return text
     return f"{text} (with U+{ord(odd):04X}, {unicodedata.name(odd, 'a control character')})"
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]], delimiter: str = ",") -> str:
+    """Return a table as CSV with plain line ends, cells in quotation marks only where they must be."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def _content(path: Path) -> bytes:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.build.pseudonyms import link_path
-from ictmri.build.successor import take_over_link
+from ictmri.build.pseudonyms import copy_link_file, link_path
 from ictmri.build.write import publish_documents, write_config
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import changes_text, revised
@@ -65,7 +64,7 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
         publish_documents(part, manifest)
         if link_path(cohort.root).is_file():
             # Who left keeps his case id there, and the others' names are hunted for when it is published.
-            take_over_link(cohort, out)
+            copy_link_file(cohort.root, out)
         part.rename(out)
     return open_cohort(out)
 
