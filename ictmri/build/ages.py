@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
+from ictmri.io.yamlfile import own_table
 
 Unit = Literal["years", "months", "weeks", "days"]
 Meaning = Literal["age", "scan", "other", "group", "unclear"]
@@ -21,21 +21,11 @@ MAX_AGE: Final = 120.0
 FORMS: Final = f"years from 0 to {MAX_AGE:.0f}, 8 months, 034Y or 1;6"
 _LONGEST: Final = 60
 _DICOM: Final[dict[str, Unit]] = {"y": "years", "m": "months", "w": "weeks", "d": "days"}
-_UNKNOWN: Final = (
-    "",
-    "nan",
-    "na",
-    "n/a",
-    "none",
-    "null",
-    "unknown",
-    "unbekannt",
-    "-",
-    "?",
-    ".",
-    "未知",
-    "不详",
-)
+_WORDS: Final[dict[str, list[str]]] = own_table(Path(__file__).with_suffix(".yaml"))
+_SORTS: Final = {
+    word: sort for sort, words in _WORDS.items() if sort != "unknown" for word in words
+}
+"""Words of headers and cells -> what sort of word each is."""
 _NUMBER: Final = r"\d{1,5}(?:[.,]\d{1,20})?"
 _PART: Final = re.compile(rf"({_NUMBER})\s*([^\W\d_]+)\.?(?:\s+old)?")
 
@@ -57,7 +47,7 @@ class AgeHeader:
 @cache
 def read_age_header(text: str) -> AgeHeader | None:
     """Return what a header says about ages, None where it is not about ages."""
-    sorts = {_sorts().get(word, "") for word in _words(text)}
+    sorts = _sorts_in(text)
     if "unit" in sorts or not sorts & {"age", "age group"}:
         return None
     units = [unit for unit in A_YEAR if unit in sorts]
@@ -73,14 +63,14 @@ def read_age_header(text: str) -> AgeHeader | None:
 
 def is_unit_header(text: str) -> bool:
     """Return True for the header of a column that holds the unit of ages: ``unit``, ``Age_unit``."""
-    sorts = {_sorts().get(word, "") for word in _words(text)}
+    sorts = _sorts_in(text)
     return "unit" in sorts and sorts <= {"unit", "age", "of no weight"}
 
 
 def read_unit(text: str) -> Unit | None:
     """Return the unit that a word names, None where it names none."""
     word = unicodedata.normalize("NFKC", text).casefold().strip(" .")
-    sort = "months" if word == "m" else _sorts().get(word)
+    sort = "months" if word == "m" else _SORTS.get(word)
     return next((unit for unit in A_YEAR if unit == sort), None)
 
 
@@ -96,7 +86,7 @@ def read_age(text: str, unit: Unit | None = None) -> float | None:
     if len(text) > _LONGEST:
         return None
     word = unicodedata.normalize("NFKC", text).casefold().strip()
-    if word in _UNKNOWN:
+    if word in _WORDS["unknown"]:
         return math.nan
     age = _in_years(word, unit or "years")
     return age if age is not None and 0 <= age <= MAX_AGE else None
@@ -134,20 +124,21 @@ def _number(text: str) -> float | None:
     return None if re.fullmatch(r"\d+,\d{3}", text) else float(text.replace(",", "."))
 
 
-def _words(text: str) -> list[str]:
+def _sorts_in(text: str) -> set[str]:
+    """Return the sorts of the words of a header, an empty text for those that are not known."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", text[:_LONGEST]))
     found = re.findall(r"[^\W\d_]+|\d+", parted.casefold())
-    return [part for word in found for part in _parts(word)]
+    return {_SORTS.get(part, "") for word in found for part in _parts(word)}
 
 
 def _parts(word: str) -> list[str]:
     """Return the known words that a word is made of, ``ageatscan``; itself where it is not."""
-    if word in _sorts():
+    if word in _SORTS:
         return [word]
-    able = [name for name in _sorts() if word.startswith(name) and _joins(name)]
+    able = [name for name in _SORTS if word.startswith(name) and _joins(name)]
     for name in sorted(able, key=len, reverse=True):
         rest = _parts(word[len(name) :]) if len(name) < len(word) else []
-        if rest and all(part in _sorts() for part in rest):
+        if rest and all(part in _SORTS for part in rest):
             return [name, *rest]
     return [word]
 
@@ -155,9 +146,3 @@ def _parts(word: str) -> list[str]:
 def _joins(name: str) -> bool:
     """Return True for a word that others are written up to without a gap."""
     return len(name) > 2 or not name.isascii() or name in ("at", "in", "mo", "yr")
-
-
-@cache
-def _sorts() -> dict[str, str]:
-    content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return {word: sort for sort, words in content.items() for word in words}
