@@ -51,7 +51,7 @@ class Aligned:
     scan_from_mni: Affine
 
     def on_template(self, image: sitk.Image) -> npt.NDArray[np.float32]:
-        """Return ``scan`` or ``support`` on the template's grid of 2 mm, 0 outside the scan."""
+        """Return ``scan`` or ``support`` on the template's grid, (97, 115, 97) float32, 0 outside."""
         target = template()
         grid = to_itk(target.mask.astype(np.uint8), target.affine)
         return resample(image, grid, self.to_plain, outside=0.0)
@@ -111,7 +111,12 @@ def align(image: nib.Nifti1Image) -> Aligned:
 
 
 def extracted_support(voxels: npt.NDArray[np.float32], affine: Affine) -> Mask | None:
-    """Return the brain of a scan that holds nothing but a brain, else None."""
+    """Return the brain, (X, Y, Z) bool, of a scan that holds nothing but a brain, else None.
+
+    Args:
+        voxels: (X, Y, Z).
+        affine: (4, 4), voxel to mm.
+    """
     values, counts = np.unique(voxels[::2, ::2, ::2], return_counts=True)
     if counts.max() / counts.sum() < EXTRACTED_SHARE:
         return None

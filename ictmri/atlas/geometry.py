@@ -19,7 +19,7 @@ Affine = npt.NDArray[np.float64]
 
 
 def canonical(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.float32], Affine]:
-    """Return a volume with its axes nearest to right, anterior, superior, and its affine."""
+    """Return (X, Y, Z) float32, axes nearest to right, anterior, superior, and its (4, 4) affine, mm."""
     closest: Any = nib.as_closest_canonical(image)
     data = np.asarray(closest.dataobj, dtype=np.float32)
     if data.ndim > 3:
@@ -28,11 +28,12 @@ def canonical(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.float32], Affine]:
 
 
 def orthogonal(affine: Affine) -> Affine:
-    """Return the nearest affine without shear: same voxel sizes and centre, a pure rotation.
+    """Return the nearest (4, 4) affine without shear: same voxel sizes and centre, a pure rotation.
 
     ITK images cannot hold a shear; what differs is put back by composing with the true affine.
     """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    # The polar decomposition's rotation is the one nearest to a matrix, in the least squares.
     left, _, right = np.linalg.svd(affine[:3, :3] / spacing)
     plain = np.eye(4)
     plain[:3, :3] = (left @ right) * spacing
@@ -41,7 +42,7 @@ def orthogonal(affine: Affine) -> Affine:
 
 
 def to_itk(data: npt.NDArray[Any], affine: Affine) -> sitk.Image:
-    """Return ``data`` (axes x, y, z) as an ITK image in LPS; ``affine`` must not shear."""
+    """Return ``data`` (X, Y, Z) as an ITK image in LPS mm; ``affine`` (4, 4; RAS mm) must not shear."""
     lps = LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
@@ -52,7 +53,7 @@ def to_itk(data: npt.NDArray[Any], affine: Affine) -> sitk.Image:
 
 
 def from_itk(image: sitk.Image) -> npt.NDArray[Any]:
-    """Return an ITK image's voxels with axes x, y, z."""
+    """Return an ITK image's voxels as (X, Y, Z); ITK hands them out as (Z, Y, X)."""
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).T)
 
 
@@ -75,7 +76,7 @@ def resample(
     outside: float,
     nearest: bool = False,
 ) -> npt.NDArray[Any]:
-    """Return ``image`` on ``grid``, looked up through the RAS world-to-world affine."""
+    """Return ``image`` on ``grid`` as (X, Y, Z), looked up through a RAS mm-to-mm affine (4, 4)."""
     filtering = sitk.ResampleImageFilter()
     filtering.SetReferenceImage(grid)
     filtering.SetTransform(itk_transform(scan_from_mni))
@@ -86,7 +87,7 @@ def resample(
 
 
 def itk_transform(world: Affine) -> sitk.AffineTransform:
-    """Return a RAS world-to-world affine as ITK's."""
+    """Return a RAS world-to-world affine (4, 4), mm, as ITK's."""
     lps = LPS @ world @ LPS
     result = sitk.AffineTransform(3)
     result.SetMatrix(lps[:3, :3].ravel().tolist())
@@ -95,7 +96,7 @@ def itk_transform(world: Affine) -> sitk.AffineTransform:
 
 
 def world_affine(transform: sitk.Transform) -> Affine:
-    """Return an ITK linear transform as a RAS world-to-world affine."""
+    """Return an ITK linear transform as a RAS world-to-world affine (4, 4), mm."""
     corners = np.vstack([np.zeros(3), np.eye(3)])
     images = np.array([transform.TransformPoint(corner.tolist()) for corner in corners])
     lps = np.eye(4)

@@ -78,18 +78,19 @@ def reference(*, brain_only: bool) -> RegistrationTarget:
 
 
 def centre_of_mass(image: sitk.Image) -> npt.NDArray[np.float64]:
-    """Return the centroid (LPS mm) of what Otsu's threshold calls foreground."""
+    """Return the centroid, (3,) LPS mm, of what Otsu's threshold calls foreground."""
     values = sitk.GetArrayViewFromImage(image)
     threshold = sitk.OtsuThresholdImageFilter()
     threshold.SetNumberOfThreads(1)
     threshold.Execute(image)
+    # Otsu parts bright from dark; at half of his threshold dark tissue counts as head too.
     indices = np.argwhere(values > threshold.GetThreshold() * 0.5)[:, ::-1]
     middle = indices.mean(axis=0) if len(indices) else np.array(image.GetSize()) / 2
     return np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
 
 
 def register(fixed: RegistrationTarget, coarse: sitk.Image, fine: sitk.Image) -> Affine:
-    """Return the RAS affine that takes the template's mm to the scan's mm.
+    """Return the (4, 4) RAS affine that takes the template's mm to the scan's mm.
 
     Args:
         fixed: what to register to.

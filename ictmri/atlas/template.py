@@ -129,7 +129,7 @@ def template(spacing_mm: int = int(SPACING_MM)) -> Template:
 
 
 def coarser(volume: Volume, step: int) -> Volume:
-    """Return every ``step``-th voxel of a smoothed volume, so that nothing aliases."""
+    """Return every ``step``-th voxel of a volume (X, Y, Z), smoothed so that nothing aliases."""
     if step == 1:
         return volume
     smooth = ndimage.gaussian_filter(volume, step / FLOAT_TO_FWHM, truncate=3.0)

@@ -108,14 +108,14 @@ def build_folder(  # noqa: PLR0913
     Raises:
         InputError: the table or the arguments are wrong, every problem is named; or no scan can be used.
     """
-    settings: dict[str, Any] = {"command": "ictmri build folder", "name": "", "n_folds": n_folds}
     if previous is None:
-        settings["name"] = _checked_name(name or out.resolve().name)
+        shared = {"name": _checked_name(name or out.resolve().name)}
     else:
-        settings |= successor_settings(previous, name, n_folds)
+        shared = successor_settings(previous, name, n_folds)
+    rows = read_table(table, subtypes)
+    settings = {"command": "ictmri build folder", "name": "", "n_folds": n_folds} | shared
     settings |= {"local": True} if local else {}
     settings |= {"subtypes": sorted(subtypes)} if subtypes else {}
-    rows = read_table(table, subtypes)
     quick = checks == "quick" or (checks is None and len(rows) > MANY)
     settings |= {"checks": "quick"} if quick else {}
     return build_rows(rows, out, settings, jobs, previous=previous)
@@ -159,13 +159,17 @@ def build_rows(
             done, details = build.cohort()
         elif not page_path(out).is_file():
             build.write_page()
-        left_empty = [
-            f"row {row.number}: subtype {shown(row.unlisted)}: {_UNLISTED}"
-            for row in rows
-            if row.unlisted
-        ]
-        folds_told = describe_folds(done.folds().rows)
-        return FolderBuild(done, read_findings(done.root), folds_told, details, left_empty)
+        found, folds_told = read_findings(done.root), describe_folds(done.folds().rows)
+        return FolderBuild(done, found, folds_told, details, _left_empty(rows))
+
+
+def _left_empty(rows: list[TableRow]) -> list[str]:
+    """Return a line for each cell that was left empty, in the owner's words."""
+    return [
+        f"row {row.number}: subtype {shown(row.unlisted)}: {_UNLISTED}"
+        for row in rows
+        if row.unlisted
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,24 +64,14 @@ def build_phantom(
         InputError: ``out`` holds something else.
         MissingDependencyError: the anatomical template is not installed.
     """
-    generator: dict[str, Any] = {
-        "command": "ictmri build phantom",
-        "seed": seed,
-        "n_cases": n_cases,
-        "n_folds": n_folds,
-        "spacing_mm": spacing,
-        "ictmri": __version__,
-    }
+    generator = _generator(seed, n_cases, n_folds, spacing)
     check_place(out)
     with alone_with(out):
         done = finished(out, generator)
         if done is not None:
             return done
-        cases = {case.case_id: case for case in roster(seed, n_cases)}
         work = opened_work(out, CASES, generator)
-        waiting = [case for name, case in cases.items() if not read_record(_record(work, name))]
-        draw = partial(_render_to, work, spacing)
-        run_all(draw, waiting, total=len(waiting), title="phantom", jobs=jobs)
+        cases = _rendered(roster(seed, n_cases), work, spacing, jobs)
         plan = Plan(
             name=phantom_name(seed, n_cases, n_folds),
             version=VERSION,
@@ -94,6 +84,27 @@ def build_phantom(
             },
         )
         return assemble(out, plan)
+
+
+def _generator(seed: int, n_cases: int, n_folds: int, spacing: float) -> dict[str, Any]:
+    return {
+        "command": "ictmri build phantom",
+        "seed": seed,
+        "n_cases": n_cases,
+        "n_folds": n_folds,
+        "spacing_mm": spacing,
+        "ictmri": __version__,
+    }
+
+
+def _rendered(
+    cases: list[PhantomCase], work: Path, spacing: float, jobs: int | None
+) -> dict[str, PhantomCase]:
+    """Render into ``work`` what is not there yet; return the cases by id."""
+    waiting = [case for case in cases if read_record(_record(work, case.case_id)) is None]
+    draw = partial(_render_to, work, spacing)
+    run_all(draw, waiting, total=len(waiting), title="phantom", jobs=jobs)
+    return {case.case_id: case for case in cases}
 
 
 def _record(work: Path, case_id: str) -> Path:

@@ -71,7 +71,7 @@ def draw_contrast(rng: np.random.Generator, age: float) -> Contrast:
 
 
 def sample(volume: Bytes, points: Array) -> Array:
-    """Read a template map at template mm, linearly; beyond the edges the edge goes on."""
+    """Read a template map at ``(3, ...)`` template mm, linearly; beyond the edges the edge goes on."""
     index = points - np.array(ORIGIN, dtype=np.float32).reshape(3, *[1] * (points.ndim - 1))
     return interpolate(volume, index)
 
@@ -79,7 +79,7 @@ def sample(volume: Bytes, points: Array) -> Array:
 def head_signal(
     rng: np.random.Generator, atlas: HeadMaps, contrast: Contrast, points: Array
 ) -> Array:
-    """Return the signal of a head without tumours at template points ``(3, n)`` in mm."""
+    """Return the signal (n,) of a head without tumours at template points ``(3, n)`` in mm."""
     signal = _shell_signal(atlas, contrast, points)
     brain = sample(atlas.brain, points) / np.float32(255)
     vessels = sample(atlas.vessels, points) / np.float32(255)

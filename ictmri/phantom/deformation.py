@@ -96,7 +96,7 @@ def _triple(values: Doubles) -> tuple[float, float, float]:
 
 
 def axis_positions(spacing: float) -> list[Array]:
-    """Return the scan mm of the voxel centres along R, A and S."""
+    """Return the scan mm of the voxel centres along R, A and S, a float32 vector for each."""
     positions = []
     for size, centre in zip(FOV, FOV_CENTRE, strict=True):
         count = round(size / spacing)
@@ -117,7 +117,7 @@ def _lattice(step: float) -> list[Array]:
 
 
 def lattice_axes() -> list[Array]:
-    """Return the scan mm of the 4 mm lattice along R, A and S."""
+    """Return the scan mm of the 4 mm lattice along R, A and S, a float32 vector for each."""
     return _lattice(LATTICE_STEP)
 
 
@@ -134,11 +134,11 @@ class Warp:
     to_template: Array
 
     def lesion_points(self, axes: Sequence[Array]) -> Array:
-        """Return lesion-space mm of a grid given by its scan mm along each axis."""
+        """Return the lesion-space mm ``(3, a, b, c)`` of a grid given by its scan mm along each axis."""
         return _displaced(self.to_lesion, axes)
 
     def template_points(self, axes: Sequence[Array]) -> Array:
-        """Return template mm of a grid given by its scan mm along each axis."""
+        """Return the template mm ``(3, a, b, c)`` of a grid given by its scan mm along each axis."""
         return _displaced(self.to_template, axes)
 
 
@@ -210,13 +210,14 @@ def _rigid_back(points: Array, shape: Shape) -> Array:
 
 
 def rotation_matrix(degrees: Sequence[float] | Doubles) -> Doubles:
-    """Return the rotation about x, then y, then z by the given angles."""
+    """Return the rotation (3, 3) about x, then y, then z by the given angles."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         i, j = (axis + 1) % 3, (axis + 2) % 3
         turn = np.eye(3)
         turn[i, i] = turn[j, j] = np.cos(angle)
         turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        # A sum instead of a product of matrices: BLAS may round otherwise on another machine.
         matrix = (turn[:, :, None] * matrix[None, :, :]).sum(axis=1)
     return matrix
 
@@ -236,7 +237,11 @@ def warp(pose: Pose, masses: Sequence[Mass], atlas: HeadMaps) -> Warp:
 
 
 def push_back(points: Array, mass: Mass, atlas: HeadMaps) -> Array:
-    """Move points back to where their tissue was before a mass grew (incompressible around it)."""
+    """Move points ``(3, ...)`` mm back to where their tissue was before a mass grew.
+
+    Tissue around the mass is incompressible: a shell keeps its volume, so the cubes of radii are what
+    adds up. Near the skull it yields less.
+    """
     centre = np.array(mass.centre, dtype=np.float32).reshape(3, 1, 1, 1)
     offset = points - centre
     r = np.maximum(np.sqrt((offset**2).sum(axis=0)), np.float32(1e-3))

@@ -59,7 +59,7 @@ def interpolate(
 
 
 def smooth_noise(rng: np.random.Generator, shape: Sequence[int], sigma: float) -> Array:
-    """Return noise of unit variance on a grid, smoothed by ``sigma`` grid steps."""
+    """Return float32 noise of unit variance on a grid ``shape``, smoothed by ``sigma`` steps of it."""
     noise = rng.standard_normal(tuple(shape), dtype=np.float32)
     smooth = ndimage.gaussian_filter(noise, (*[0] * (len(shape) - 3), *[sigma] * 3), mode="reflect")
     return np.asarray(smooth / smooth.std(dtype=np.float64), dtype=np.float32)

@@ -201,7 +201,10 @@ def _ellipsoid_distance(lobe: Ellipsoid, points: Array) -> Array:
 
 
 def distance(lesion: Lesion, points: Array, tissue: Array) -> Array:
-    """Return about the mm from the core's boundary at lesion-space points, negative inside."""
+    """Return about the mm from the core's boundary at lesion-space points ``(3, ...)``, negative inside.
+
+    Lobes are joined by a soft minimum, as metaballs are, so that they melt into one another.
+    """
     total = np.zeros(points.shape[1:], np.float32)
     for lobe in lesion.lobes:
         total += np.exp(

@@ -55,7 +55,7 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
 def acquire(
     rng: np.random.Generator, scanner: Scanner, signal: Array, axes: Sequence[Array]
 ) -> npt.NDArray[np.int16]:
-    """Return the scan of a signal volume (white matter is 1) as int16.
+    """Return the scan, (X, Y, Z) int16, of a signal volume in which white matter is 1.
 
     Noise is Rician (Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
     """

@@ -64,6 +64,7 @@ def check_one_acquisition(slices: list[DicomSlice], step: float) -> None:
     repeated = None not in numbers and len(numbers) > 1 and len(times) == 1 and times != {1}
     if repeated and not enhanced:
         raise _mixed(f"every InstanceNumber is there {times.pop()} times")
+    # Two volumes that lie between each other halve the step; the spacing may have a sign.
     ratio = abs(number(headers[0], "SpacingBetweenSlices")) / step
     if ratio > 1.5 and abs(ratio - round(ratio)) < SAME * ratio:
         raise _mixed("its slices lie closer than their SpacingBetweenSlices")

@@ -135,7 +135,7 @@ def _line(
     _check_gaps(steps)
     count = np.arange(len(positions)) - (len(positions) - 1) / 2
     centre = positions.mean(axis=0)
-    along = count @ positions / (count @ count)
+    along = count @ positions / (count @ count)  # the least squares' line
     off = np.linalg.norm(positions - centre - count[:, None] * along, axis=1)
     step = float(along @ turn[2])
     if off.max() > max(OFF_PLACE_MM, OFF_PLACE * step):

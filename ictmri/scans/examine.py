@@ -90,7 +90,7 @@ def _outline(image: nib.Nifti1Image, voxels: Voxels) -> list[Note]:
 
 
 def foreground(voxels: Voxels) -> NDArray[np.bool_]:
-    """Return what is not background: a tenth of the way from the corners to the bright voxels."""
+    """Return (X, Y, Z) bool: what is more than a tenth of the way from the corners to the bright voxels."""
     low = float(np.median(corners(voxels)))
     high = float(np.percentile(voxels[::2, ::2, ::2], 98))
     solid: NDArray[np.bool_] = voxels > low + 0.1 * (high - low)

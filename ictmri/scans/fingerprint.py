@@ -93,12 +93,12 @@ def fingerprint(aligned: Aligned) -> Fingerprint:
 
 
 def pattern(picture: Fingerprint) -> Vector:
-    """Return (n,) of unit length: what is a head's own inside the brain, by rank."""
+    """Return (n,) float32 of unit length: what is a head's own inside the brain, by rank."""
     return _own(picture.astype(np.float32), _brain())
 
 
 def likeness(first: Fingerprint, second: Fingerprint) -> float:
-    """Return the rank correlation of two heads' own patterns after moving one onto the other.
+    """Return the rank correlation, -1 to 1, of two heads' own patterns after moving one onto the other.
 
     Measured: copies that were resampled, cropped, scaled or made noisy 0.95 and more, different heads
     0.65 and less.
@@ -120,6 +120,7 @@ def _moved_onto(fixed: Volume, moving: Volume) -> sitk.AffineTransform | None:
     affine = grid_affine(GRID_MM)
     near = ndimage.binary_dilation(template(GRID_MM).mask, iterations=MARGIN_VOXELS)
     transform = sitk.AffineTransform(3)
+    # The middle of the brain in ITK's LPS mm: turns about it move its surface least.
     transform.SetCenter([0.0, 18.0, 8.0])
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
@@ -148,6 +149,7 @@ def _own(volume: Volume, part: Mask) -> Vector:
     """Return the ranks of a part of a head without what they share with the template's."""
     common = _ranks(template(GRID_MM).brain[part])
     own = _ranks(volume[part])
+    # What is left is a partial correlation: ranks, so that no contrast curve or scaling matters.
     own = own - (own @ common) * common
     length = float(np.linalg.norm(own))
     unit: Vector = own / np.float32(length or 1.0)

@@ -110,7 +110,7 @@ def _coarse(aligned: Aligned) -> Array:
     voxels = from_itk(aligned.scan).astype(np.float64)
     spacing = np.array(aligned.scan.GetSpacing())
     blur = np.where(spacing < COARSE_MM, COARSE_MM / FLOAT_TO_FWHM / spacing, 0)
-    smooth = ndimage.gaussian_filter(voxels, blur)
+    smooth = ndimage.gaussian_filter(voxels, blur)  # so that the zoom does not alias
     coarse: Array = ndimage.zoom(
         smooth, spacing / COARSE_MM, order=1, grid_mode=True, mode="nearest"
     )
@@ -144,6 +144,7 @@ def _likeness(scan: Array, target: Array, part: npt.NDArray[np.bool_]) -> float:
 
     ones = part.astype(np.float64)
     spread = over_shifts(scan**2, ones) - over_shifts(scan, ones) ** 2 / ones.sum()
+    # Where the template lies over hardly anything, rounding alone could make the quotient large.
     usable = spread > 0.05 * spread.max()
     matched = over_shifts(scan, centred)[usable] / np.sqrt(spread[usable] * (centred**2).sum())
     return float(matched.max())
