@@ -79,10 +79,10 @@ class World:
 
     def pack(self, name: str, skill: float, seed: int = 0, **entry: object) -> Path:
         path = self.root / f"{name}-{skill}-{seed}.zip"
-        content, _ = pack(
+        packed = pack(
             self.predictions(skill, seed), self.entry(**entry), self.challenge, self.key(name)
         )
-        path.write_bytes(content)
+        path.write_bytes(packed.content)
         return path
 
     def score(self, archive: Path, *, now: datetime = START) -> Result:

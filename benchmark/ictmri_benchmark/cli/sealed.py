@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,20 +13,28 @@ from ictmri.cli.places import Commands
 
 if TYPE_CHECKING:
     from ictmri_benchmark.sealed.documents import Challenge
-    from ictmri_benchmark.sealed.log import SealedLog
 
-sealed_app = Commands(
-    help="Sealed mode: the organiser keeps the labels, anyone can verify.", no_args_is_help=True
-)
+ABOUT = "Sealed mode: the organiser keeps the labels, anyone can verify."
+sealed_app = Commands(help=ABOUT, no_args_is_help=True)
+
+
+def _is_metric(name: str) -> str:
+    from ictmri_benchmark.score.metrics import METRICS
+
+    if name not in METRICS:
+        raise typer.BadParameter(f"{name[:30]!r} is not one of {', '.join(METRICS)}")
+    return name
+
 
 Folder = Annotated[Path, typer.Argument(help="The organiser's folder.")]
-ChallengeFile = Annotated[
-    Path, typer.Option("--challenge", help="challenge.json that the organiser published.")
+Published = Annotated[Path, typer.Option(help="challenge.json that the organiser published.")]
+Organiser = Annotated[
+    str, typer.Option(help="The organiser's public key (hexadecimal), to compare.")
 ]
-OrganiserKey = Annotated[
-    str, typer.Option("--organiser", help="The organiser's public key (hexadecimal), to compare.")
+MetricName = Annotated[str, typer.Option(help="Number that is released.", callback=_is_metric)]
+Step = Annotated[
+    str, typer.Option(help="Released values are multiples of it [default: two cases].")
 ]
-Metric = Literal["macro_f1", "macro_precision", "macro_recall", "accuracy"]
 
 
 @sealed_app.command("init")
@@ -36,19 +43,13 @@ def init(  # noqa: PLR0913
     *,
     name: Annotated[str, typer.Option(help="Name of the challenge [default: the cohort's].")] = "",
     labels: Annotated[Path | None, typer.Option(help="CSV: case_id,label.")] = None,
-    cases: Annotated[
-        Path | None, typer.Option(help="CSV: case_id, and if wished image_sha256.")
-    ] = None,
-    cohort: Annotated[
-        str, typer.Option(help="Dataset name or cohort folder, instead of --labels.")
-    ] = "",
-    metric: Annotated[Metric, typer.Option(help="The number that is released.")] = "macro_f1",
+    cases: Annotated[Path | None, typer.Option(help="CSV: case_id[,image_sha256].")] = None,
+    cohort: Annotated[str, typer.Option(help="Cohort, by name or folder, not --labels.")] = "",
+    metric: MetricName = "macro_f1",
     quota: Annotated[int, typer.Option(min=1, help="Submissions of a participant.")] = 5,
     per_day: Annotated[int, typer.Option(min=1, help="Of them in any 24 hours.")] = 1,
     total: Annotated[int, typer.Option(min=1, help="Submissions of all participants.")] = 100,
-    step: Annotated[
-        str, typer.Option(help="Released values are multiples of it [default: two cases].")
-    ] = "",
+    step: Step = "",
 ) -> None:
     """Make an organiser's folder: key, salt, labels in private/, challenge.json in public/.
 
@@ -78,19 +79,18 @@ def key(
     """
     from ictmri_benchmark.sealed.keys import make_pair
 
-    public = make_pair(path)
-    echo(f"{path}: yours alone. Send {public} to the organiser.")
+    echo(f"{path}: yours alone. Send {make_pair(path)} to the organiser.")
 
 
 @sealed_app.command("pack")
 def pack(
     predictions: Annotated[Path, typer.Argument(help="predictions.csv of all cases.")],
     entry: Annotated[Path, typer.Option(help="entry.yaml that describes the method.")],
-    challenge: ChallengeFile,
+    challenge: Published,
     key: Annotated[Path, typer.Option("--key", help="Your private key.")],
     out: Annotated[Path, typer.Option(help="The submission to write.")] = Path("submission.zip"),
     *,
-    organiser: OrganiserKey = "",
+    organiser: Organiser = "",
 ) -> None:
     """Check predictions and entry, and pack them into one signed submission; no label is needed.
 
@@ -103,8 +103,8 @@ def pack(
     from ictmri_benchmark.sealed import documents, keys, package
 
     published = documents.load_challenge(challenge, organiser)
-    content, packed = package.pack(predictions, entry, published, keys.load_key(key))
-    write_bytes(out, content)
+    packed = package.pack(predictions, entry, published, keys.load_key(key))
+    write_bytes(out, packed.content)
     echo(f"{out}: submission {packed.sha256}")
     echo(f"challenge {published.sha256()}\norganiser {published.organiser}")
 
@@ -116,7 +116,7 @@ def admit(
     *,
     name: Annotated[str, typer.Option(help="Who this is; published in the log.")],
     new_key: Annotated[
-        bool, typer.Option("--new-key", help="The same participant lost the key; quota stays.")
+        bool, typer.Option("--new-key", help="A lost key is replaced; the quota stays.")
     ] = False,
 ) -> None:
     """Admit a participant: one name, one key, one quota.
@@ -138,7 +138,7 @@ def score(
     submission: Annotated[Path, typer.Argument(help="submission.zip of an admitted participant.")],
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Write the signed result there too.", dir_okay=False)
+        Path | None, typer.Option(help="Write the result there too.", dir_okay=False)
     ] = None,
 ) -> None:
     """Score a submission: one released number, signed and logged; nothing by case.
@@ -160,12 +160,12 @@ def score(
 
 @sealed_app.command("verify")
 def verify(
-    challenge: ChallengeFile,
+    challenge: Published,
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Results, heads and logs (log.jsonl).")
+        list[Path] | None, typer.Argument(help="Results, heads, logs (.jsonl).")
     ] = None,
     *,
-    organiser: OrganiserKey = "",
+    organiser: Organiser = "",
 ) -> None:
     """Verify a challenge, results, heads and logs: signatures, the chain, nothing cut or contradicted.
 
@@ -178,13 +178,14 @@ def verify(
 
     published = load_challenge(challenge, organiser)
     logs, signed = check(files or [], published)
-    echo("\n".join(challenge_lines(published)))
+    for line in challenge_lines(published):
+        echo(line)
     for path, document in signed.items():
-        echo(f"{path}: genuine {document.told()}")
+        echo(f"{path}: genuine {document}")
     for path, log in logs.items():
         echo(f"{path}: whole, {len(log.records)} records")
     for log in logs.values():
-        echo("\n" + "\n".join(standings(log)))
+        echo("\n" + "\n".join(log.standings()))
 
 
 @sealed_app.command("reveal")
@@ -203,20 +204,17 @@ def reveal(
     if not yes:
         typer.confirm("After this nothing can be scored any more. Go on?", abort=True)
     with ChallengeStore.open(folder, datetime.now(UTC)) as store:
-        number = store.reveal(out)
-    echo(f"{out}: the labels and {number} submissions")
+        echo(f"{out}: the labels and {store.reveal(out)} submissions")
     echo(f"Next: ictmri sealed check-reveal {out} --challenge challenge.json")
 
 
 @sealed_app.command("check-reveal")
 def check_reveal(
     folder: Annotated[Path, typer.Argument(help="The folder that was revealed.")],
-    challenge: ChallengeFile,
+    challenge: Published,
     *,
-    organiser: OrganiserKey = "",
-    entries: Annotated[
-        Path | None, typer.Option(help="Write entries of level R4 and their board there.")
-    ] = None,
+    organiser: Organiser = "",
+    entries: Annotated[Path | None, typer.Option(help="Write R4 entries and board there.")] = None,
 ) -> None:
     """Check a revealed challenge: commitment, submissions, every score and every release.
 
@@ -238,21 +236,12 @@ def check_reveal(
 
 def challenge_lines(challenge: Challenge) -> list[str]:
     """Tell what a challenge is, with the digest that entry.yaml is bound to."""
-    rules = challenge.rules
+    rules, protocol = challenge.rules, challenge.benchmark
     kind = ", SYNTHETIC" if challenge.synthetic else ""
     return [
-        f"{challenge.name}: {len(challenge.cases)} cases{kind}, {challenge.benchmark.name} "
-        f"{challenge.benchmark.version}, {rules.metric} in steps of {rules.ladder.step}",
+        f"{challenge.name}: {len(challenge.cases)} cases{kind}, {protocol.name} "
+        f"{protocol.version}, {rules.metric} in steps of {rules.ladder.step}",
         f"limits: {rules.quota} submissions each, {rules.per_day} in 24 hours, {rules.total} in all",
         f"challenge {challenge.sha256()}",
         f"organiser {challenge.organiser}",
     ]
-
-
-def standings(log: SealedLog) -> list[str]:
-    """Return the sealed board of a log: the released value of each participant."""
-    values = {name: [item.value for item in log.of(name) if item.value] for name in log.keys}
-    order = sorted((-Decimal(told[-1]), name) for name, told in values.items() if told)
-    lines = [f"{'participant':<40}{log.challenge.rules.metric:>16}{'submissions':>13}"]
-    lines += [f"{name:<40}{values[name][-1]:>16}{len(values[name]):>13}" for _, name in order]
-    return lines

@@ -1,13 +1,9 @@
-"""The documents of sealed mode, all of them: strict, and signed over their one byte form.
-
-That form is the JSON of RFC 8785; the documents hold no floats.
-"""
+"""All documents of sealed mode: strict, signed over their one byte form (RFC 8785; they hold no floats)."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
@@ -16,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from ictmri.errors import MAX_PROBLEMS, InputError
 from ictmri.io.files import canonical_json, read_plain, sha256_bytes
+from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.protocol import VERSION
 from ictmri_benchmark.sealed.keys import is_signed, usable
 
@@ -34,7 +31,7 @@ Participant = Annotated[
 ]
 Value = Annotated[str, Field(pattern=r"^[01]\.[0-9]{1,4}$")]
 """A released score: decimal text, so that its bytes do not depend on anybody's floats."""
-Metric = Literal["macro_precision", "macro_recall", "macro_f1", "accuracy"]
+MetricName = Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Place = Annotated[int, Field(ge=0)]
 Time = Annotated[
@@ -89,16 +86,11 @@ class LadderRule(_Sealed):
     rule: Literal["parameter-free"]
     step: Annotated[str, Field(pattern=r"^0\.0{0,3}[125]$")]
 
-    def level(self, value: str) -> int | None:
-        """Return the number of steps of a released value, None where it is not a multiple of the step."""
-        levels, rest = divmod(Decimal(value), Decimal(self.step))
-        return None if rest or Decimal(value) > 1 else int(levels)
-
 
 class ChallengeRules(_Sealed):
     """What every participant gets: one number, so often, in any 24 hours, and all of them together."""
 
-    metric: Metric
+    metric: MetricName
     quota: Count
     per_day: Count
     total: Count
@@ -157,15 +149,14 @@ class Result(Signed):
     participant: Participant
     key: PublicKey
     submission: Digest
-    metric: Metric
+    metric: MetricName
     value: Value
     used: Count
     left: Place
     seq: Place
     record: Digest
 
-    def told(self) -> str:
-        """Return what it says, for people."""
+    def __str__(self) -> str:
         said = f"{self.metric} {self.value}, {self.left} submissions left"
         return f"result of {self.participant}: {said}"
 
@@ -178,8 +169,7 @@ class Head(Signed):
     seq: Place
     record: Digest
 
-    def told(self) -> str:
-        """Return what it says, for people."""
+    def __str__(self) -> str:
         return f"head of the log at record {self.seq}"
 
 
@@ -235,12 +225,7 @@ def compact(value: Any) -> bytes:
 
 
 def canonical(content: bytes) -> bytes:
-    """Return JSON in its one byte form.
-
-    Raises:
-        ValueError: it can be read in two ways or in none: not UTF-8, a key twice, NaN or infinity, a number
-            too long; or it has more lists and objects, one in another or side by side, than any document.
-    """
+    """Return JSON in its one byte form; a ValueError says that it can be read in two ways, or in none."""
     if content.count(b"[") + content.count(b"{") > _MAX_INNER:
         raise ValueError(f"more than {_MAX_INNER} lists and objects")
     return compact(json.loads(content.decode(), object_pairs_hook=_once))
@@ -254,11 +239,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def decode(content: bytes, kind: type[Document], subject: str) -> Document:
-    """Return the document that JSON bytes hold; its signature is the caller's to check.
-
-    Raises:
-        InputError: it is not one; every problem is named with its dotted path.
-    """
+    """Return the document that JSON bytes hold, or name all problems; the signature is not yet checked."""
     try:
         return kind.model_validate_json(canonical(content))
     except ValidationError as error:
@@ -277,14 +258,11 @@ def problems_of(error: ValidationError) -> list[str]:
 
 
 def load_challenge(path: Path, organiser: str = "") -> Challenge:
-    """Read a challenge and check that its own key signed it.
+    """Read a challenge; an InputError says where it was edited, or is another organiser's.
 
     Args:
         path: challenge.json.
         organiser: the key that the organiser published elsewhere; not compared where empty.
-
-    Raises:
-        InputError: it is none, was edited, or is another organiser's.
     """
     challenge = decode(read_plain(path, MAX_BYTES, "check this path"), Challenge, str(path))
     problems = []
@@ -302,11 +280,7 @@ def load_challenge(path: Path, organiser: str = "") -> Challenge:
 
 
 def load_signed(path: Path, kind: type[OfChallenge], challenge: Challenge) -> OfChallenge:
-    """Read a document that the organiser of a challenge has signed for it.
-
-    Raises:
-        InputError: it is none, was edited, or belongs to another challenge.
-    """
+    """Read what the organiser signed for a challenge; an InputError says where it was edited or is not."""
     document = decode(read_plain(path, MAX_BYTES, "check this path"), kind, str(path))
     problems = []
     if not document.is_from(challenge.organiser):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
 from ictmri_benchmark.score.metrics import confusion, headline
-from ictmri_benchmark.sealed.documents import ChallengeRules, Metric
+from ictmri_benchmark.sealed.documents import ChallengeRules
 
 _K: Final = len(CLASSES)
 _TIE: Final = 1 + 1e-9
@@ -42,7 +42,7 @@ class PseudoValues(NamedTuple):
     pseudo: NDArray[np.float64]
 
 
-def scored(truth: NDArray[np.int64], predicted: NDArray[np.int64], metric: Metric) -> PseudoValues:
+def scored(truth: NDArray[np.int64], predicted: NDArray[np.int64], metric: str) -> PseudoValues:
     """Score predictions.
 
     Args:
@@ -71,9 +71,9 @@ class Ladder:
         step: multiples of it are released, as decimal text.
     """
 
-    def __init__(self, truth: NDArray[np.int64], metric: Metric, step: str) -> None:
+    def __init__(self, truth: NDArray[np.int64], metric: str, step: str) -> None:
         self._truth = truth
-        self._metric: Metric = metric
+        self._metric = metric
         self._step = Decimal(step)
         self._best: PseudoValues | None = None
         self.released = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -138,16 +139,24 @@ class SealedLog:
         pending = self.pending
         if pending is None or pending.intent.seq != record.intent:
             raise RuleBrokenError("it is not the result of the submission just before")
-        pending.result, level = record, self.challenge.rules.ladder.level
-        steps = [level(item.value) or 0 for item in self.of(pending.intent.participant)[-2:]]
-        _require(level(record.value) is not None, f"{record.value} is not a multiple of the step")
-        _require(steps[-1] >= steps[0], f"{record.value} is lower than what was released before")
+        pending.result, step = record, Decimal(self.challenge.rules.ladder.step)
+        values = [Decimal(item.value) for item in self.of(pending.intent.participant)[-2:]]
+        fits = values[-1] % step == 0 and values[-1] <= 1
+        _require(fits, f"{record.value} is not a multiple of the step")
+        _require(values[-1] >= values[0], f"{record.value} is lower than what was released before")
+
+    def standings(self) -> list[str]:
+        """Return the sealed board: the released value of each participant."""
+        values = {name: [item.value for item in self.of(name) if item.value] for name in self.keys}
+        order = sorted((-Decimal(told[-1]), name) for name, told in values.items() if told)
+        lines = [f"{'participant':<40}{self.challenge.rules.metric:>16}{'submissions':>13}"]
+        return lines + [f"{n:<40}{values[n][-1]:>16}{len(values[n]):>13}" for _, n in order]
 
     def contradictions(self, seen: Head | Result) -> list[str]:
         """Say where the log is not the one that a signed head or result has seen."""
         if seen.seq >= len(self.records):
-            there = len(self.records)
-            return [f"the log was cut: it has {there} records, record {seen.seq} was signed"]
+            there = f"it has {len(self.records)} records, record {seen.seq} was signed"
+            return [f"the log was cut: {there}"]
         record = self.records[seen.seq]
         if record.sha256() != seen.record:
             return [f"record {seen.seq} is not the one that was signed: the log was rewritten"]
@@ -157,18 +166,12 @@ class SealedLog:
         if item is None:
             return [f"record {seen.seq} is not a result"]
         told = (item.intent.participant, item.intent.key, item.intent.submission, item.value)
-        if told != (seen.participant, seen.key, seen.submission, seen.value):
-            return [f"record {seen.seq} says something else than the result"]
-        return []
+        same = told == (seen.participant, seen.key, seen.submission, seen.value)
+        return [] if same else [f"record {seen.seq} says something else than the result"]
 
 
 def read_log(path: Path, challenge: Challenge) -> SealedLog:
-    """Read a log file and replay it, up to the first record that cannot be right.
-
-    Raises:
-        InputError: it is none, or not the unchanged log of this challenge: a record was edited, removed,
-            moved or added, or a rule was not kept.
-    """
+    """Read a log and replay it; an InputError names the first record that cannot be right, and why."""
     *lines, rest = read_plain(path, _MAX_BYTES, "check this path").split(b"\n")
     log, where = SealedLog(challenge), ""
     try:

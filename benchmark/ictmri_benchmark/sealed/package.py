@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow, FoldTable
-from ictmri.io.files import sha256_bytes, stored_zip
+from ictmri.io.files import read_plain, sha256_bytes, stored_zip
 from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import read_both
@@ -39,20 +39,25 @@ class SealedSubmission:
     Attributes:
         predictions: (S, n) labels and so on, cases in the order of the challenge.
         table: the predictions file in its one byte form.
-        sha256: digest of the archive.
+        content: the archive.
     """
 
     envelope: Envelope
     entry: Entry
     predictions: Predictions
     table: bytes
-    sha256: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the archive."""
+        return sha256_bytes(self.content)
 
 
 def pack(
     predictions: Path, entry: Path, challenge: Challenge, key: Ed25519PrivateKey
-) -> tuple[bytes, SealedSubmission]:
-    """Return a submission as bytes and as what it holds; an InputError names all problems of both files."""
+) -> SealedSubmission:
+    """Return a submission, or name all problems of both files (InputError)."""
     challenge.check_version("challenge")
     problems: list[str] = []
     described, read = _read(predictions, entry, challenge, problems)
@@ -69,7 +74,7 @@ def pack(
     )
     parts = (envelope.to_json().encode(), text, table)
     content = stored_zip(dict(zip(MEMBERS, parts, strict=True)))
-    return content, unpack(content, challenge, "submission")
+    return unpack(content, challenge, "submission")
 
 
 def unpack(content: bytes, challenge: Challenge, subject: str) -> SealedSubmission:
@@ -102,7 +107,15 @@ def unpack(content: bytes, challenge: Challenge, subject: str) -> SealedSubmissi
         problems.append("predictions.csv: not in its one byte form")
     if entry is None or read is None or problems:
         raise InputError(subject, (told.replace(f"{folder}/", "") for told in problems), _NEXT)
-    return SealedSubmission(envelope, entry, read, table, sha256_bytes(content))
+    return SealedSubmission(envelope, entry, read, table, content)
+
+
+def load_submission(path: Path, sha256: str, challenge: Challenge) -> SealedSubmission:
+    """Read a submission that counted; an InputError says where it is not the one of this digest."""
+    content = read_plain(path, MAX_BYTES, "restore it as it was")
+    if sha256_bytes(content) != sha256:
+        raise InputError(str(path), ["not the submission in the log"], "restore it as it was")
+    return unpack(content, challenge, str(path))
 
 
 def _read(

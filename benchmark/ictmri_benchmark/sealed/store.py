@@ -28,7 +28,7 @@ from ictmri_benchmark.sealed import documents, keys, labels
 from ictmri_benchmark.sealed.documents import Challenge, Record, Result
 from ictmri_benchmark.sealed.ladder import released_values
 from ictmri_benchmark.sealed.log import CountedSubmission, RuleBrokenError, SealedLog, read_log
-from ictmri_benchmark.sealed.package import SealedSubmission, unpack
+from ictmri_benchmark.sealed.package import SealedSubmission, load_submission, unpack
 
 _LOCK_SECONDS: Final = 60
 _RESTORE: Final = "restore the folder as it was; nothing was scored"
@@ -188,7 +188,7 @@ class ChallengeStore:
         record = Record.signed_by(self._key, **given)
         self.log.add(record)
         if archive:
-            keys.write_secret(self._place(record), archive)
+            keys.write_secret(self._place(record.submission), archive)
         lines = [documents.compact(item.content()) + b"\n" for item in records]
         write_bytes(self.public / "log.jsonl", b"".join(lines))
         if os.name == "posix":
@@ -212,17 +212,12 @@ class ChallengeStore:
             raise InputError(str(path), ["not 32 bytes in hexadecimal"], _RESTORE)
         return bytes.fromhex(text)
 
-    def _place(self, intent: Record) -> Path:
-        return self.private / "submissions" / f"{intent.submission}.zip"
+    def _place(self, sha256: str) -> Path:
+        return self.private / "submissions" / f"{sha256}.zip"
 
     def _stored(self, item: CountedSubmission) -> SealedSubmission:
-        """Return a submission that counted."""
-        path = self._place(item.intent)
-        content = read_plain(path, documents.MAX_BYTES, _RESTORE)
-        submission = unpack(content, self.challenge, str(path))
-        if submission.sha256 != item.intent.submission:
-            raise InputError(str(path), ["not the submission that counted"], _RESTORE)
-        return submission
+        sha256 = item.intent.submission
+        return load_submission(self._place(sha256), sha256, self.challenge)
 
     def _finish(self) -> None:
         """Give a submission that counted its result; those before are computed anew with it."""

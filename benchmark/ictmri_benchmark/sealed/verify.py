@@ -28,7 +28,7 @@ from ictmri_benchmark.sealed.documents import (
 from ictmri_benchmark.sealed.labels import read_committed
 from ictmri_benchmark.sealed.ladder import released_values, scored
 from ictmri_benchmark.sealed.log import SealedLog, read_log
-from ictmri_benchmark.sealed.package import SealedSubmission, unpack
+from ictmri_benchmark.sealed.package import SealedSubmission, load_submission
 
 _TOLERANCE: Final = 1e-9
 
@@ -100,12 +100,10 @@ def check_reveal(folder: Path, challenge: Challenge) -> CheckedReveal:
             problems.append("folds.csv: not the file that was signed")
     submissions = []
     for item in log.counted:
-        name = f"{item.intent.submission}.zip"
+        name, sha256 = f"{item.intent.submission}.zip", item.intent.submission
         with collected(problems, name):
-            content = read_plain(folder / "submissions" / name, MAX_BYTES, "")
-            submissions.append(unpack(content, challenge, name))
-            if submissions[-1].sha256 != item.intent.submission:
-                problems.append(f"{name}: not the submission in the log")
+            place = folder / "submissions" / name
+            submissions.append(load_submission(place, sha256, challenge))
             if submissions[-1].envelope.participant != item.intent.key:
                 problems.append(f"{name}: not signed by {item.intent.participant!r}")
     known = {item.intent.submission for item in log.counted}

@@ -158,7 +158,7 @@ def test_packing_gives_the_same_bytes_however_the_table_is_written(world: World)
     for lines in (plain, other):
         path = world.root / "table.csv"
         path.write_text("\r\n".join(lines) + "\n\n")
-        packed.add(pack(path, world.entry(), world.challenge, world.key("Team A"))[0])
+        packed.add(pack(path, world.entry(), world.challenge, world.key("Team A")).content)
     assert len(packed) == 1
 
 
@@ -509,10 +509,8 @@ def test_a_forged_challenge(world: World, tmp_path: Path) -> None:
     theirs = load_challenge(forged)  # whole in itself: only the organiser's key tells
     refused("not the organiser's", load_challenge, forged, world.challenge.organiser)
     entry = BenchmarkRef(cohort="mini", splits_sha256=theirs.sha256())
-    packed, _ = pack(
-        world.predictions(0.5), world.entry(benchmark=entry), theirs, world.key("Team A")
-    )
-    (tmp_path / "x.zip").write_bytes(packed)
+    packed = pack(world.predictions(0.5), world.entry(benchmark=entry), theirs, world.key("Team A"))
+    (tmp_path / "x.zip").write_bytes(packed.content)
     refused("made for another challenge", world.score, tmp_path / "x.zip")
 
 
@@ -646,7 +644,7 @@ def test_a_reveal_that_is_not_what_was_promised(played: World, tmp_path: Path) -
     names = sorted(path.name for path in (out / "submissions").iterdir())
     second = (out / "submissions" / names[1]).read_bytes()
     changed(f"submissions/{names[0]}", second, "not the submission in the log")
-    changed(f"submissions/{names[0]}", b"", "not a zip")
+    changed(f"submissions/{names[0]}", b"", "not the submission in the log")
     changed("submissions/more.zip", b"x", "not in the log")
     (out / "submissions" / names[0]).unlink()
     refused("No such file", check_reveal, out, played.challenge)
