@@ -95,6 +95,21 @@ def read_predictions(path: Path, cohort: FoldTable) -> Predictions:
     return _predictions(rows, cohort, sha256_bytes(file.content))
 
 
+def format_predictions(read: Predictions, case_ids: Sequence[str]) -> str:
+    """Return predictions as text in one form: by seed, then case; the shortest exact numbers."""
+    seeded = read.seeds != (0,)
+    values = ("prediction",) if read.probabilities is None else PROBABILITIES
+    lines = [",".join(["case_id", *(["seed"] if seeded else []), *values])]
+    for place, seed in enumerate(read.seeds):
+        for case, name in enumerate(case_ids):
+            if read.probabilities is None:
+                cells = [CLASSES[read.labels[place, case]]]
+            else:
+                cells = [repr(abs(float(p))) for p in read.probabilities[place, case]]
+            lines.append(",".join([name, *([str(seed)] if seeded else []), *cells]))
+    return "\n".join(lines) + "\n"
+
+
 def _header_problems(header: list[str]) -> list[str]:
     if len(header) > _MAX_COLUMNS:
         return [f"row 1: {len(header)} columns, {len(PROBABILITIES) + 2} are needed at most"]

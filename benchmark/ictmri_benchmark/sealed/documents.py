@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.errors import MAX_PROBLEMS, InputError
+from ictmri.errors import InputError
 from ictmri.io.files import canonical_json, read_plain, sha256_bytes
+from ictmri_benchmark.board.entry import problems_of
 from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.protocol import VERSION
 from ictmri_benchmark.sealed.keys import is_signed, usable
@@ -81,7 +82,7 @@ class Signed(_Sealed):
 
 
 class LadderRule(_Sealed):
-    """When a new value is released; see :mod:`ictmri_benchmark.sealed.ladder`."""
+    """When a new value is released; see :mod:`ictmri_benchmark.score.ladder`."""
 
     rule: Literal["parameter-free"]
     step: Annotated[str, Field(pattern=r"^0\.0{0,3}[125]$")]
@@ -243,18 +244,10 @@ def decode(content: bytes, kind: type[Document], subject: str) -> Document:
     try:
         return kind.model_validate_json(canonical(content))
     except ValidationError as error:
-        problems = problems_of(error)
+        problems = problems_of(error, "document")
     except ValueError as error:
         problems = [f"not JSON of one meaning: {str(error)[:_SHOWN]}"]
     raise InputError(subject, problems, "give the file as ictmri sealed wrote it")
-
-
-def problems_of(error: ValidationError) -> list[str]:
-    """Say what is not valid, each with its dotted path."""
-    return [
-        f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}"[:_SHOWN]
-        for item in error.errors(include_url=False)[:MAX_PROBLEMS]
-    ]
 
 
 def load_challenge(path: Path, organiser: str = "") -> Challenge:

@@ -25,7 +25,9 @@ from ictmri.folds import (
     read_folds,
 )
 from ictmri.io.csvfile import read_csv
-from ictmri_benchmark.sealed import documents, ladder
+from ictmri_benchmark.board.entry import problems_of
+from ictmri_benchmark.score import ladder
+from ictmri_benchmark.sealed import documents
 
 _MIN_CASES: Final = 20
 _ID: Final = "1 to 64 letters, digits, dots, dashes and underscores"
@@ -90,13 +92,13 @@ def gather(*, labels: Path | None, cases: Path | None, cohort: str, name: str) -
         found = _of_cohort(cohort, name, images)
     else:
         labelled = _by_case(labels, "case_id,label")
-        unknown = {case: label for case, label in labelled.items() if label not in CLASSES}
         problems += [
             f"case {case}: unknown class {label[:30]!r}{nearest(label[:50].lower(), CLASSES)}"
-            for case, label in unknown.items()
+            for case, label in labelled.items()
+            if label not in CLASSES
         ]
         # Each case is a patient of its own, dealt into blocks so that the report has its spread over them.
-        dealt = [Candidate(case, case, labelled[case]) for case in labelled.keys() - unknown.keys()]
+        dealt = [Candidate(case, case, x) for case, x in labelled.items() if x in CLASSES]
         found = LabelledCases(assign_folds(dealt, DEFAULT_N_FOLDS), name, images=images)
     problems += _set_problems(found, listed.keys() if cases else None)
     if problems:
@@ -169,7 +171,7 @@ def make_rules(n_cases: int, step: str = "", **given: Any) -> documents.Challeng
     try:
         rules = documents.ChallengeRules.model_validate({**given, "ladder": rule})
     except ValidationError as error:
-        problems += documents.problems_of(error)
+        problems += problems_of(error, "rules")
     if problems:
         raise InputError("rules", problems, _HELP)
     return rules

@@ -23,7 +23,7 @@ from ictmri.io.files import read_plain, sha256_bytes, stored_zip
 from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import read_both
-from ictmri_benchmark.score.predictions import PROBABILITIES, Predictions
+from ictmri_benchmark.score.predictions import Predictions, format_predictions
 from ictmri_benchmark.score.protocol import LEVELS
 from ictmri_benchmark.sealed.documents import MAX_BYTES, Challenge, Envelope, decode
 from ictmri_benchmark.sealed.keys import public_hex
@@ -64,7 +64,7 @@ def pack(
     if described is None or read is None or problems:
         raise InputError("submission", problems, "correct these; nothing was written")
     text = dump_yaml(described.model_dump(mode="json", by_alias=True)).encode()
-    table = canonical_table(read, challenge)
+    table = format_predictions(read, challenge.cases).encode()
     envelope = Envelope.signed_by(
         key,
         challenge=challenge.sha256(),
@@ -103,7 +103,7 @@ def unpack(content: bytes, challenge: Challenge, subject: str) -> SealedSubmissi
             place.write_bytes(parts[place.name])
         entry, read = _read(places[2], places[1], challenge, problems)
     table = parts["predictions.csv"]
-    if read and canonical_table(read, challenge) != table:
+    if read and format_predictions(read, challenge.cases).encode() != table:
         problems.append("predictions.csv: not in its one byte form")
     if entry is None or read is None or problems:
         raise InputError(subject, (told.replace(f"{folder}/", "") for told in problems), _NEXT)
@@ -134,21 +134,6 @@ def _read(
         told = f"seeds are {list(found.seeds)[:10]}, the predictions have {list(read.seeds)[:10]}"
         problems.append(f"{entry}: {told}")
     return found, read
-
-
-def canonical_table(read: Predictions, challenge: Challenge) -> bytes:
-    """Return predictions in their one byte form: by seed, then case; the shortest exact numbers."""
-    seeded = read.seeds != (0,)
-    values = ("prediction",) if read.probabilities is None else PROBABILITIES
-    lines = [",".join(["case_id", *(["seed"] if seeded else []), *values])]
-    for place, seed in enumerate(read.seeds):
-        for case, name in enumerate(challenge.cases):
-            if read.probabilities is None:
-                cells = [CLASSES[read.labels[place, case]]]
-            else:
-                cells = [repr(abs(float(p))) for p in read.probabilities[place, case]]
-            lines.append(",".join([name, *([str(seed)] if seeded else []), *cells]))
-    return ("\n".join(lines) + "\n").encode()
 
 
 def _members(content: bytes, subject: str) -> dict[str, bytes]:

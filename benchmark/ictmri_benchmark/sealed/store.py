@@ -23,10 +23,10 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable, write_folds
 from ictmri.io.files import new_folder, read_plain, settle, sha256_file, write_bytes, write_text
 from ictmri.io.lock import locked
+from ictmri_benchmark.score.ladder import released_values
 from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed import documents, keys, labels
 from ictmri_benchmark.sealed.documents import Challenge, Record, Result
-from ictmri_benchmark.sealed.ladder import released_values
 from ictmri_benchmark.sealed.log import CountedSubmission, RuleBrokenError, SealedLog, read_log
 from ictmri_benchmark.sealed.package import SealedSubmission, load_submission, unpack
 
@@ -224,9 +224,9 @@ class ChallengeStore:
         pending = self.log.pending
         if pending is None:
             return
-        own, truth = self.log.of(pending.intent.participant), np.array(self._labels().labels)
-        predicted = (self._stored(item).predictions.labels for item in own)
-        values = released_values(truth, self.challenge.rules, predicted)
+        own, rules = self.log.of(pending.intent.participant), self.challenge.rules
+        truth, predicted = self._labels().labels, [self._stored(s).predictions.labels for s in own]
+        values = released_values(np.array(truth), rules.metric, rules.ladder.step, predicted)
         for item, value in zip(own[:-1], values, strict=False):
             if item.value != value:
                 problem = f"record {item.intent.seq} released {item.value}, recomputed is {value}"

@@ -16,6 +16,7 @@ from ictmri.io.files import new_folder, read_plain, write_bytes, write_text
 from ictmri_benchmark.board.entry import BenchmarkRef, write_entry
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.ladder import released_values, scored
 from ictmri_benchmark.score.report import score
 from ictmri_benchmark.sealed.documents import (
     MAX_BYTES,
@@ -26,7 +27,6 @@ from ictmri_benchmark.sealed.documents import (
     load_signed,
 )
 from ictmri_benchmark.sealed.labels import read_committed
-from ictmri_benchmark.sealed.ladder import released_values, scored
 from ictmri_benchmark.sealed.log import SealedLog, read_log
 from ictmri_benchmark.sealed.package import SealedSubmission, load_submission
 
@@ -131,7 +131,8 @@ def _score_problems(checked: CheckedReveal) -> Iterator[str]:
         if abs(shown - used) > _TOLERANCE:
             yield f"{submission.sha256[:12]}...: {rules.metric} {used}, the report has {shown}"
     for name, submissions in own.items():
-        values = released_values(truth, rules, (each.predictions.labels for each in submissions))
+        predicted = (each.predictions.labels for each in submissions)
+        values = released_values(truth, rules.metric, rules.ladder.step, predicted)
         for item, value in zip(log.of(name), values, strict=True):
             if item.value != value:
                 told = f"{item.value} was released, recomputed is {value}"

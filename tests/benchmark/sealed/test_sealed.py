@@ -26,7 +26,7 @@ from support.made_predictions import probabilities, write_predictions
 from ictmri.classes import CLASSES
 from ictmri.cli.app import main
 from ictmri.errors import InputError
-from ictmri.folds import FoldRow, FoldTable
+from ictmri.folds import Candidate, FoldRow, FoldTable, assign_folds
 from ictmri.io.files import sha256_bytes, stored_zip
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
@@ -677,7 +677,7 @@ def test_a_reveal_is_compared_with_the_ordinary_evaluator(
     def flattering(matrices: np.ndarray) -> dict[str, np.ndarray]:
         return {name: values / 2 + 0.5 for name, values in headline(matrices).items()}
 
-    monkeypatch.setattr("ictmri_benchmark.sealed.ladder.headline", flattering)
+    monkeypatch.setattr("ictmri_benchmark.score.ladder.headline", flattering)
     world.score(world.pack("Team A", 0.2))
     world.reveal(tmp_path / "reveal", now=START)
     refused("the report has", check_reveal, tmp_path / "reveal", world.challenge)
@@ -891,6 +891,8 @@ def test_a_beginning_that_cannot_be(tmp_path: Path) -> None:
     rules = make_rules(len(source.rows), **LIMITS | {"metric": "accuracy"})
     made = ChallengeStore.create(tmp_path / "s", source, rules, START)
     assert len(made.images) == 30
+    dealt = [Candidate(case, case, label) for case, label in (row.split(",") for row in good)]
+    assert source.rows == assign_folds(dealt, 5)
     assert list(made.cases) == sorted(made.cases)
     refused("exists", ChallengeStore.create, tmp_path / "s", source, rules, START)
 

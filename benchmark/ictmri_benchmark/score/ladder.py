@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
 from ictmri_benchmark.score.metrics import confusion, headline
-from ictmri_benchmark.sealed.documents import ChallengeRules
 
 _K: Final = len(CLASSES)
 _TIE: Final = 1 + 1e-9
@@ -94,8 +93,8 @@ class Ladder:
 
 
 def released_values(
-    truth: NDArray[np.int64], rules: ChallengeRules, predicted: Iterable[NDArray[np.int64]]
+    truth: NDArray[np.int64], metric: str, step: str, predicted: Iterable[NDArray[np.int64]]
 ) -> list[str]:
     """Return what is released for a participant's submissions (each (S, n)), in their order."""
-    ladder = Ladder(truth, rules.metric, rules.ladder.step)
+    ladder = Ladder(truth, metric, step)
     return [ladder.submit(labels) for labels in predicted]

@@ -8,7 +8,7 @@ import pytest
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldTable
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.sealed.ladder import Ladder, default_step, scored
+from ictmri_benchmark.score.ladder import Ladder, default_step, scored
 
 COUNTS = (120, 60, 40, 29)
 K = len(CLASSES)
