@@ -224,12 +224,13 @@ def check_reveal(
     """
     from ictmri_benchmark.sealed.documents import load_challenge
     from ictmri_benchmark.sealed.verify import check_reveal as check
-    from ictmri_benchmark.sealed.verify import write_entries
 
     done = check(folder, load_challenge(challenge, organiser))
     cases, submissions = len(done.table.rows), len(done.submissions)
     echo(f"{folder}: as promised, {cases} labels and {submissions} submissions recomputed")
     if entries is not None:
+        from ictmri_benchmark.board.sealed_entries import write_entries
+
         number = write_entries(entries, done)
         echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")
 

@@ -25,8 +25,9 @@ from ictmri.io.files import new_folder, read_plain, settle, sha256_file, write_b
 from ictmri.io.lock import locked
 from ictmri_benchmark.score.ladder import released_values
 from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
-from ictmri_benchmark.sealed import documents, keys, labels
-from ictmri_benchmark.sealed.documents import Challenge, Record, Result
+from ictmri_benchmark.sealed import documents, keys
+from ictmri_benchmark.sealed.documents import Challenge, ChallengeRules, Record, Result
+from ictmri_benchmark.sealed.labels import LabelledCases, commit, read_committed
 from ictmri_benchmark.sealed.log import CountedSubmission, RuleBrokenError, SealedLog, read_log
 from ictmri_benchmark.sealed.package import SealedSubmission, load_submission, unpack
 
@@ -45,11 +46,7 @@ class ChallengeStore:
 
     @classmethod
     def create(
-        cls,
-        folder: Path,
-        cases: labels.LabelledCases,
-        rules: documents.ChallengeRules,
-        now: datetime,
+        cls, folder: Path, cases: LabelledCases, rules: ChallengeRules, now: datetime
     ) -> Challenge:
         """Make an organiser's folder, which must be new, with a fresh key and salt, and open its log."""
         key, salt = Ed25519PrivateKey.generate(), secrets.token_bytes(32)
@@ -61,7 +58,7 @@ class ChallengeStore:
             benchmark={"name": BENCHMARK, "version": VERSION},
             cases=[row.case_id for row in rows],
             images=dict(sorted(cases.images.items())),
-            commitment=labels.commit(rows, salt),
+            commitment=commit(rows, salt),
             rules=rules,
             organiser=keys.public_hex(key),
         )
@@ -88,8 +85,8 @@ class ChallengeStore:
         """
         public, private = folder / "public", folder / "private"
         if not (public / "challenge.json").is_file():
-            next_step = "make one: ictmri sealed init --help"
-            raise InputError(str(folder), ["not an organiser's folder"], next_step)
+            problem = "not an organiser's folder"
+            raise InputError(str(folder), [problem], "make one: ictmri sealed init --help")
         try:
             with locked(private / ".lock", f"works on {folder}", seconds=_LOCK_SECONDS):
                 challenge = documents.load_challenge(public / "challenge.json")
@@ -142,7 +139,10 @@ class ChallengeStore:
         content = read_plain(archive, documents.MAX_BYTES, "check this path")
         submission = unpack(content, self.challenge, str(archive))
         key, wanted = submission.envelope.participant, submission.envelope.predictions_sha256
-        participant = self.log.used.get(key, "nobody")
+        participant = self.log.used.get(key, "")
+        if not participant:
+            problem = f"the key {key[:16]}... is not admitted"
+            raise InputError(str(archive), [problem], "ictmri sealed admit --help")
         for item in self.log.of(participant):
             if self._stored(item).envelope.predictions_sha256 == wanted:
                 return self._write_result(item), False
@@ -202,7 +202,7 @@ class ChallengeStore:
 
     def _labels(self) -> FoldTable:
         keys.check_secret(self.private / "folds.csv")
-        return labels.read_committed(self.private / "folds.csv", self._salt(), self.challenge)
+        return read_committed(self.private / "folds.csv", self._salt(), self.challenge)
 
     def _salt(self) -> bytes:
         path = self.private / "salt"

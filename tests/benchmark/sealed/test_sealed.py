@@ -30,6 +30,7 @@ from ictmri.folds import Candidate, FoldRow, FoldTable, assign_folds
 from ictmri.io.files import sha256_bytes, stored_zip
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
+from ictmri_benchmark.board.sealed_entries import write_entries
 from ictmri_benchmark.score.metrics import headline
 from ictmri_benchmark.sealed import keys, store
 from ictmri_benchmark.sealed.documents import (
@@ -46,7 +47,7 @@ from ictmri_benchmark.sealed.labels import commit, gather, make_rules
 from ictmri_benchmark.sealed.log import read_log
 from ictmri_benchmark.sealed.package import MEMBERS, pack, unpack
 from ictmri_benchmark.sealed.store import ChallengeStore
-from ictmri_benchmark.sealed.verify import check_reveal, verify, write_entries
+from ictmri_benchmark.sealed.verify import check_reveal, verify
 
 
 @pytest.fixture
@@ -232,6 +233,13 @@ def test_a_new_key_needs_admission_and_a_name_is_admitted_once(world: World) -> 
     for name in ("", " Team", "Te\nam", "x" * 61, "Te\u202eam"):
         key = keys.public_hex(Ed25519PrivateKey.generate())
         refused("printing characters", world.admit_key, key, name)
+
+
+def test_no_name_stands_for_those_who_are_not_admitted(world: World) -> None:
+    for name in ("nobody", "None", "0"):
+        world.admit(name)
+        world.score(world.pack(name, 0.3))
+    refused("is not admitted", world.score, world.pack("somebody else", 0.3))
 
 
 def test_a_replaced_key_keeps_quota_and_ladder(world: World) -> None:
