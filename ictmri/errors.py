@@ -5,16 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound="BaseModel")
 
 _SHOWN: Final = 20
 _LONGEST: Final = 2000
 """Characters of one problem that are shown: foreign text in it may be as long as the file it is from."""
 MAX_PROBLEMS: Final = 200
 """Problems of one input that are kept; whoever reads it may stop there."""
+_LONGEST_PLACE: Final = 100
+_TYPES: Final = {"str", "int", "float", "bool", "list[str]"}
 _COMMAND: Final = re.compile(r"\A(\s*):(?=:)|#(?=#\w{0,20}\[)")
 """What a forge takes for a command where it stands in a log: ``::error::``, ``##[group]``."""
 
@@ -121,6 +128,55 @@ class MissingDependencyError(IctmriError):
 
     def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
         return type(self), (self.what, self.extra)
+
+
+def validation_problems(
+    error: ValidationError,
+    nowhere: str = "",
+    *,
+    named: Callable[[str], str] = str,
+    words: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return one line for each thing that pydantic found wrong: its dotted place, and what.
+
+    Args:
+        error: what pydantic raised.
+        nowhere: where that is, if it is no single place.
+        named: what a place is called.
+        words: what a place of some kinds of error (``missing``) does, in place of pydantic's words.
+    """
+    lines = []
+    for found in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]:
+        # What follows the place of a union only says which of its types did not fit either.
+        place = ".".join(str(part) for part in found["loc"] if part not in _TYPES)[:_LONGEST_PLACE]
+        where = named(place) if place else nowhere
+        word, said = (words or {}).get(found["type"]), found["msg"].removeprefix("Value error, ")
+        lines.append(f"{where} {word}" if word else f"{where}: {said}" if where else said)
+    return lines
+
+
+def validated(
+    kind: type[Model], given: Any, subject: str, next_step: str = "", *, nowhere: str = ""
+) -> Model:
+    """Return what was given as an instance of a pydantic model.
+
+    Args:
+        kind: the model.
+        given: its fields.
+        subject: what they are, for the message.
+        next_step: what to do where they are not valid; names the fields where empty.
+        nowhere: where something is wrong, if it is no single place.
+
+    Raises:
+        InputError: they are not valid; with everything that is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        step = next_step or f"its settings are: {', '.join(kind.model_fields)}"
+        raise InputError(subject, validation_problems(error, nowhere), step) from None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 
 from ictmri.classes import CLASSES, label_of
 from ictmri.errors import MAX_PROBLEMS, InputError, nearest
-from ictmri.io.csvfile import MAX_BYTES, shown
+from ictmri.io.csvfile import MAX_BYTES, csv_text, shown
 from ictmri.io.files import read_plain, sha256_bytes, write_text
 
 COLUMNS: Final = ("case_id", "patient_id", "label", "fold")
@@ -84,11 +84,7 @@ class FoldTable:
 
 def format_folds(rows: Sequence[FoldRow]) -> str:
     """Return the text of a fold table: header, then one row a case."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((row.case_id, row.patient_id, row.label, row.fold) for row in rows)
-    return stream.getvalue()
+    return csv_text(COLUMNS, ((row.case_id, row.patient_id, row.label, row.fold) for row in rows))
 
 
 def write_folds(path: Path, rows: Sequence[FoldRow]) -> str:

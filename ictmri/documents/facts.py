@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ictmri.cohort import CLINICAL
 from ictmri.documents import licences
 from ictmri.documents.suppression import K
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.resources import shipped
 from ictmri.io.yamlfile import read_yaml
 from ictmri.manifest import Manifest
@@ -280,7 +280,7 @@ def _checked(content: Mapping[Any, Any]) -> tuple[dict[str, _Answer], list[str]]
         try:
             answer = _Answer.model_validate(_as_mapping(value))
         except ValidationError as error:
-            problems += [f"{key}: {_told(item)}" for item in error.errors()]
+            problems += [f"{key}: {problem}" for problem in validation_problems(error)]
             continue
         if answer.values():
             answers[key] = answer
@@ -290,11 +290,6 @@ def _checked(content: Mapping[Any, Any]) -> tuple[dict[str, _Answer], list[str]]
 
 def _as_mapping(value: Any) -> Any:
     return value if isinstance(value, dict) else {"answer": value}
-
-
-def _told(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part not in ("str", "list[str]"))
-    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _form_problems(question: Question, answer: _Answer) -> Iterable[str]:

@@ -10,8 +10,6 @@ Source: Sweeney 2002, k-anonymity, doi:10.1142/S0218488502001648.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,7 @@ from ictmri.classes import CLASSES, SEXES
 from ictmri.cohort import Cohort
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
+from ictmri.io.csvfile import csv_text
 
 BAND_YEARS: Final = 5
 YOUNGEST: Final = 10.0
@@ -71,11 +70,8 @@ class PublicTable:
 
     def to_csv(self) -> str:
         """Return the table as CSV."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(TABLE_COLUMNS)
-        writer.writerows((r.case_id, r.label, r.sex, r.age_band, r.fold) for r in self.rows)
-        return stream.getvalue()
+        rows = ((r.case_id, r.label, r.sex, r.age_band, r.fold) for r in self.rows)
+        return csv_text(TABLE_COLUMNS, rows)
 
     def report(self) -> dict[str, Any]:
         """Return ``privacy.json``: what is public, how anonymous it is, what that cost."""

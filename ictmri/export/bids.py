@@ -12,9 +12,10 @@ from ictmri.classes import CLASS_TITLES, SEXES
 from ictmri.errors import InputError
 from ictmri.export.bids_sidecars import acquisition_sidecar, derivative_sidecar
 from ictmri.export.convert import probabilities
-from ictmri.export.layout import Layout, VolumeFile, delimited
+from ictmri.export.layout import Layout, VolumeFile
 from ictmri.export.readme import documents, licence, readme, title
 from ictmri.export.source import Case, Source
+from ictmri.io.csvfile import csv_text
 from ictmri.io.files import canonical_json
 from ictmri.schema import CONFIG_TITLES, Config
 from ictmri.version import __version__
@@ -211,7 +212,7 @@ def _participants(source: Source) -> str:
         ]
         for case in source.cases
     )
-    return delimited(header, rows, delimiter="\t")
+    return csv_text(header, rows, delimiter="\t")
 
 
 def _participants_sidecar(source: Source) -> dict[str, Any]:
@@ -250,7 +251,7 @@ def _derivative_documents(source: Source, config: Config) -> Iterator[tuple[str,
 
 
 def _lesion_parts() -> str:
-    return delimited(("index", "name"), _LESION_PARTS, delimiter="\t")
+    return csv_text(("index", "name"), _LESION_PARTS, delimiter="\t")
 
 
 def _derivative_description(source: Source, config: Config) -> dict[str, Any]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ictmri.export.source import Case, Source, volume_columns
 from ictmri.schema import Config
@@ -61,12 +58,3 @@ def plain_volumes(source: Source) -> list[VolumeFile]:
 def plain_path(column: str) -> Callable[[Case], str]:
     """Return the function that gives a case's path in the plain layouts."""
     return lambda case: f"{folder_of(column)}/{case.case_id}.nii.gz"
-
-
-def delimited(header: Sequence[str], rows: Iterable[Sequence[Any]], *, delimiter: str) -> str:
-    """Return the text of a table: header, then one line a row, None as an empty cell."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ictmri.export.layout import Layout, delimited, folder_of, plain_volumes
+from ictmri.export.layout import Layout, folder_of, plain_volumes
 from ictmri.export.readme import documents, readme
 from ictmri.export.source import Case, Source
+from ictmri.io.csvfile import csv_text
 
 _ABOUT = """\
 - `cases.csv`: one row a case. `label` is 0..3, `class` its name; `sex`, `age` (years) and `subtype` are
@@ -46,7 +47,7 @@ def layout(source: Source) -> Layout:
     return Layout(
         volumes,
         {
-            "cases.csv": delimited(header, map(cells, source.cases), delimiter=","),
+            "cases.csv": csv_text(header, map(cells, source.cases)),
             "README.md": readme(source, _ABOUT.format(folders=folders)),
             **documents(source),
         },

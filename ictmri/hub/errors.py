@@ -63,10 +63,10 @@ def reaching(
         raise InputError(repo_id, [str(error)], "give the repository as ORG/NAME") from None
     except Exception as raised:
         # What fails in the threads of an upload arrives as the cause of a RuntimeError.
-        for error in (raised, raised.__cause__):
-            kind = _kind(error, repo_id, token=token, writing=writing)
-            if error is not None and kind:
-                raise _explained(error, kind, repo_id, revision) from raised
+        for cause in (raised, raised.__cause__):
+            kind = _kind(cause, repo_id, token=token, writing=writing)
+            if cause is not None and kind:
+                raise _explained(cause, kind, repo_id, revision) from raised
         raise
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.hub.download import reaching
+from ictmri.hub.errors import reaching
 from ictmri.io.files import sha256_file
 from ictmri.manifest import FILE_NAME as MANIFEST
 

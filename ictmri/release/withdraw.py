@@ -17,6 +17,7 @@ from ictmri.changes import changes_text, revised
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError, nearest
 from ictmri.folds import FoldRow, write_folds
+from ictmri.io.csvfile import csv_text
 from ictmri.io.files import is_free, write_text
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import findings_text, read_findings
@@ -147,7 +148,4 @@ def _copy_the_rest(cohort: Cohort, part: Path, kept: set[str]) -> None:
 
 def _rows_of(table: str, kept: set[str]) -> str:
     header, *rows = csv.reader(io.StringIO(table))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([header, *(row for row in rows if row[0] in kept)])
-    return stream.getvalue()
+    return csv_text(header, (row for row in rows if row[0] in kept))

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
-from ictmri.errors import InputError, MissingDependencyError, nearest
+from ictmri.errors import InputError, MissingDependencyError, nearest, validated
 from ictmri_baselines.backbones import settings as chosen
-from ictmri_baselines.backbones.settings import LAST, Settings, validation_problems
+from ictmri_baselines.backbones.settings import LAST, Settings
 
 if TYPE_CHECKING:
     from ictmri_baselines.backbones.base import Backbone
@@ -259,12 +257,7 @@ def checked_settings(name: str, given: Mapping[str, Any]) -> Settings:
             "backbone", [problem], f"take one of {', '.join(BACKBONES)}, or module:Class"
         )
     kind = BACKBONES[name].settings
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        problems = validation_problems(error)
-        known = ", ".join(kind.model_fields)
-        raise InputError(f"backbone {name}", problems, f"its settings are: {known}") from None
+    return validated(kind, given, f"backbone {name}")
 
 
 _CLASSES: Final = {

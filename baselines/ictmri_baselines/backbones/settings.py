@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 LAST: Final = "last"
 """The tap that every backbone has."""
-_LONGEST_PLACE: Final = 100
 _MOST_LAYERS: Final = 200
 """DenseNet-264, the deepest that its authors describe, has 130."""
 _MOST_PERMUTED: Final = 1024
@@ -35,21 +34,6 @@ def _odd(edge: int) -> int:
     if edge % 2 == 0:
         raise ValueError("must be odd, or no voxel is its centre")
     return edge
-
-
-def validation_problems(error: ValidationError, nowhere: str = "") -> list[str]:
-    """Return one line for each thing that is wrong with settings: where, and what.
-
-    Args:
-        error: of the settings.
-        nowhere: where that is, if it is no single place.
-    """
-    lines = []
-    for found in error.errors(include_url=False, include_input=False):
-        where = ".".join(map(str, found["loc"]))[:_LONGEST_PLACE] or nowhere
-        said = found["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {said}" if where else said)
-    return lines
 
 
 class Settings(BaseModel):

@@ -16,10 +16,9 @@ from torch.overrides import TorchFunctionMode
 from typing_extensions import TypedDict
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError
+from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import canonical_json, replacing, sha256_file, write_text
 from ictmri.version import __version__
-from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.diagnoser.stored import (

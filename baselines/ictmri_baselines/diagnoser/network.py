@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError
+from ictmri.errors import InputError, validated
 from ictmri_baselines.backbones.base import VOLUME
 from ictmri_baselines.backbones.registry import checked_settings, is_own, make_backbone
-from ictmri_baselines.backbones.settings import LAST, validation_problems
+from ictmri_baselines.backbones.settings import LAST
 from ictmri_baselines.diagnoser.attention import REDUCTION, resample_prior
 from ictmri_baselines.diagnoser.fusion import (
     AttentionFusion,
@@ -202,13 +202,7 @@ def read_config(given: Mapping[str, Any]) -> DiagnoserConfig:
     Raises:
         InputError: with everything that is wrong.
     """
-    try:
-        return DiagnoserConfig.model_validate(given)
-    except ValidationError as error:
-        known = ", ".join(DiagnoserConfig.model_fields)
-        raise InputError(
-            "diagnoser", validation_problems(error), f"its settings are: {known}"
-        ) from None
+    return validated(DiagnoserConfig, given, "diagnoser")
 
 
 def _fusion(

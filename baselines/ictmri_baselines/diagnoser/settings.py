@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ictmri.errors import InputError
-from ictmri_baselines.backbones.settings import validation_problems
+from ictmri.errors import validated
 from ictmri_baselines.diagnoser.augmentation import Augmentation
 from ictmri_baselines.diagnoser.inputs import View
 from ictmri_baselines.diagnoser.module import Optimisation
@@ -92,9 +91,5 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: with everything that is wrong.
     """
-    try:
-        return Settings.model_validate(given)
-    except ValidationError as error:
-        problems = validation_problems(error, "together")
-        known = ", ".join(Settings.model_fields)
-        raise InputError("settings of the diagnoser", problems, f"its parts are: {known}") from None
+    step = f"its parts are: {', '.join(Settings.model_fields)}"
+    return validated(Settings, given, "settings of the diagnoser", step, nowhere="together")

@@ -10,8 +10,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.errors import InputError, nearest
-from ictmri_baselines.backbones.settings import validation_problems
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri_baselines.localizer.grid import FULL_SHAPE, Grid
 
 SCHEMA: Final = "ictmri/boxes/1"

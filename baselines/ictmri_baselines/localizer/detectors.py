@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import sha256_file
 from ictmri_baselines.localizer import replay
 from ictmri_baselines.localizer.boxes import Detector
@@ -80,7 +80,7 @@ def detector_settings(name: str, **given: Any) -> DetectorSettings:
     try:
         return DETECTORS[name](**chosen)
     except ValidationError as error:
-        problems = [_problem(found["loc"], found["type"], found["msg"]) for found in error.errors()]
+        problems = validation_problems(error, "options", named=_option, words=_WORDS)
         options = ", ".join(map(_option, DETECTORS[name].model_fields)) or "none"
         raise InputError(f"--detector {name}", problems, f"its options are: {options}") from None
 
@@ -172,14 +172,8 @@ def _digest(path: Path) -> str:
         raise InputError(str(path), [error.strerror or str(error)], "--boxes FILE") from None
 
 
-def _problem(place: tuple[int | str, ...], kind: str, message: str) -> str:
-    option = _option(str(place[0])) if place else "options"
-    if kind == "missing":
-        return f"{option} is needed"
-    if kind == "extra_forbidden":
-        return f"{option} is not an option of this detector"
-    return f"{option}: {message.removeprefix('Value error, ')}"
+_WORDS: Final = {"missing": "is needed", "extra_forbidden": "is not an option of this detector"}
 
 
 def _option(field: str) -> str:
-    return "--" + field.replace("_", "-")
+    return "--" + field.split(".", maxsplit=1)[0].replace("_", "-")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from ictmri.build.write import add_config
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
+from ictmri.io.csvfile import csv_text
 from ictmri.io.files import write_bytes
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.read import read_scan
@@ -213,15 +212,13 @@ def _row(
 def _table(facts: dict[str, dict[str, Any]]) -> str:
     """Return ``qc/process.csv``: a row a case, its numbers and its findings."""
     names = sorted({name for found in facts.values() for name in found.get("numbers", {})})
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["case_id", "included", "findings", *names])
+    rows = []
     for case_id, found in facts.items():
         numbers = found.get("numbers", {})
         cells = [f"{numbers[name]:.6g}" if name in numbers else "" for name in names]
         codes = " ".join(found.get("findings", ["not-processed"]))
-        writer.writerow([case_id, str(found["included"]).lower(), codes, *cells])
-    return stream.getvalue()
+        rows.append([case_id, str(found["included"]).lower(), codes, *cells])
+    return csv_text(["case_id", "included", "findings", *names], rows)
 
 
 def _page_cases(cohort: Cohort, work: Path) -> Iterator[PageCase]:

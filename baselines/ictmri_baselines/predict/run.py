@@ -12,9 +12,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError
+from ictmri.errors import InputError, validation_problems
 from ictmri.io.states import json_mapping, needed
-from ictmri_baselines.backbones.settings import validation_problems
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import Settings as Training
 from ictmri_baselines.diagnoser.settings import read_settings

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import canonical_json, sha256_bytes
 from ictmri.io.resources import at_home, shipped
 from ictmri.io.yamlfile import read_yaml
@@ -155,11 +155,9 @@ def load_recipe(name: str) -> Recipe:
     try:
         recipe = Recipe(id=path.stem if is_file else name, **_extended(below, own))
     except (ValidationError, TypeError) as error:
-        problems = (
-            [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            if isinstance(error, ValidationError)
-            else [str(error)]
-        )
+        problems = [str(error)]
+        if isinstance(error, ValidationError):
+            problems = validation_problems(error)
         raise InputError(str(path), problems, "correct the file") from None
     if is_file:
         if not re.fullmatch(SLUG, recipe.slug) or len(recipe.slug) > MAX_SLUG:

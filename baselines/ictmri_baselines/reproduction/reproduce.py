@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
 import inspect
-import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +19,7 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.cluster import Cluster
+from ictmri.io.csvfile import csv_text
 from ictmri.io.files import (
     canonical_json,
     check_writable,
@@ -304,12 +303,11 @@ def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) 
     millionths = np.floor(probabilities * 1e6).astype(np.int64)
     rows = np.arange(len(millionths))
     millionths[rows, probabilities.argmax(axis=1)] += 1_000_000 - millionths.sum(axis=1)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    for case_id, cells in zip(case_ids, millionths, strict=True):
-        writer.writerow([case_id, seed, *(f"{cell / 1e6:.6f}" for cell in cells)])
-    return stream.getvalue()
+    lines = (
+        [case_id, seed, *(f"{cell / 1e6:.6f}" for cell in cells)]
+        for case_id, cells in zip(case_ids, millionths, strict=True)
+    )
+    return csv_text(HEADER, lines)
 
 
 def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:

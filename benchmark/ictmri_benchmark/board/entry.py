@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.errors import MAX_PROBLEMS, InputError
+from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import write_text
 from ictmri.io.yamlfile import dump_yaml, read_yaml
 from ictmri_benchmark.score.protocol import BENCHMARK, ENTRY_SCHEMA, VERSION, Level, Selection
@@ -141,16 +141,7 @@ def load_entry(path: Path) -> Entry:
         # As JSON, a list passes for a tuple while everything else is taken as it is.
         return Entry.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise InputError(str(path), problems_of(error, "entry"), _EXAMPLE) from None
-
-
-def problems_of(error: ValidationError, nowhere: str) -> list[str]:
-    """Say what is not valid, each with its dotted path, or with ``nowhere`` where it has none."""
-    return [
-        f"{'.'.join(str(part)[:50] for part in item['loc']) or nowhere}: "
-        + item["msg"].removeprefix("Value error, ")
-        for item in error.errors(include_url=False)[:MAX_PROBLEMS]
-    ]
+        raise InputError(str(path), validation_problems(error, "entry"), _EXAMPLE) from None
 
 
 def write_entry(path: Path, entry: Entry) -> None:

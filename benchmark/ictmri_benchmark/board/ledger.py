@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from ictmri.errors import MAX_PROBLEMS, InputError
-from ictmri.io.csvfile import read_csv, shown
+from ictmri.io.csvfile import csv_text, read_csv, shown
 from ictmri.io.files import remove_parts, write_text
 from ictmri_benchmark.board.entry import MAX_SLUG, SLUG
 
@@ -143,11 +141,7 @@ def date_problems(
 
 def ledger_text(events: Iterable[Event]) -> str:
     """Return the text of a ledger."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(event) for event in events)
-    return stream.getvalue()
+    return csv_text(COLUMNS, map(astuple, events))
 
 
 def record(entries: Path, action: Action, slug: str, digest: str, reason: str) -> None:

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import canonical_json, read_plain, sha256_bytes
-from ictmri_benchmark.board.entry import problems_of
 from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.protocol import VERSION
 from ictmri_benchmark.sealed.keys import is_signed, usable
@@ -244,7 +243,7 @@ def decode(content: bytes, kind: type[Document], subject: str) -> Document:
     try:
         return kind.model_validate_json(canonical(content))
     except ValidationError as error:
-        problems = problems_of(error, "document")
+        problems = validation_problems(error, "document")
     except ValueError as error:
         problems = [f"not JSON of one meaning: {str(error)[:_SHOWN]}"]
     raise InputError(subject, problems, "give the file as ictmri sealed wrote it")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.folds import (
     CASE_ID,
     DEFAULT_N_FOLDS,
@@ -25,7 +25,6 @@ from ictmri.folds import (
     read_folds,
 )
 from ictmri.io.csvfile import read_csv
-from ictmri_benchmark.board.entry import problems_of
 from ictmri_benchmark.score import ladder
 from ictmri_benchmark.sealed import documents
 
@@ -171,7 +170,7 @@ def make_rules(n_cases: int, step: str = "", **given: Any) -> documents.Challeng
     try:
         rules = documents.ChallengeRules.model_validate({**given, "ladder": rule})
     except ValidationError as error:
-        problems += problems_of(error, "rules")
+        problems += validation_problems(error, "rules")
     if problems:
         raise InputError("rules", problems, _HELP)
     return rules

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri_baselines.backbones.settings import validation_problems
+from ictmri.errors import validation_problems
 from ictmri_baselines.localizer.boxes import Tokens
 from ictmri_baselines.localizer.vlm.journal import Answer
 from ictmri_baselines.localizer.vlm.replies import MAX_CHARACTERS

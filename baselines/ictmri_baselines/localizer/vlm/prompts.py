@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validated
 from ictmri.io.files import sha256_bytes
 from ictmri.io.yamlfile import read_yaml
 
@@ -70,14 +70,7 @@ def read_prompt(name_or_path: str, coordinates: Coordinates) -> Prompt:
                 [f"{name_or_path!r} is no prompt{hint}"],
                 f"take one of {', '.join(known)}, or the path of a YAML file",
             )
-    try:
-        content = _File.model_validate(read_yaml(path, next_step))
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
-            for found in error.errors()
-        ]
-        raise InputError(str(path), problems, next_step) from None
+    content = validated(_File, read_yaml(path, next_step), str(path), next_step, nowhere="file")
     if coordinates not in content.coordinates:
         raise InputError(str(path), [f"coordinates: has no {coordinates!r}"], next_step)
     text = content.user.replace(_PLACE, content.coordinates[coordinates])
