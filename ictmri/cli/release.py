@@ -64,7 +64,8 @@ def publish(
     """
     from ictmri.cohort import open_cohort
     from ictmri.errors import InputError
-    from ictmri.release.publish import Order, plan_lines, prepare
+    from ictmri.release.make_release import Order
+    from ictmri.release.publish import plan_lines, prepare
     from ictmri.release.publish import publish as send
 
     cohort = open_cohort(folder)

@@ -1,4 +1,4 @@
-"""The owner's own identifiers, hunted for in everything that a release holds.
+"""The owner's own identifiers, looked for in everything that a release holds.
 
 The allow-list of :mod:`ictmri.verify.privacy` says what may be written; this looks for what must not be
 there.

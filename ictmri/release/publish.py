@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from ictmri.cohort import Cohort
 from ictmri.documents.suppression import K
@@ -13,7 +13,7 @@ from ictmri.errors import InputError
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path
 from ictmri.release.identifier_scan import found_identifiers, identifiers
-from ictmri.release.stage import Release, Settings, stage
+from ictmri.release.make_release import Order, Release, make_release
 from ictmri.verify.cohort import verify_cohort
 
 if TYPE_CHECKING:
@@ -21,28 +21,7 @@ if TYPE_CHECKING:
     from ictmri.documents.subtypes import Subtypes
     from ictmri.release.upload import Uploaded
 
-Gate = Literal["manual", "auto", "none"]
 _SHOWN: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the owner asked for.
-
-    Attributes:
-        repo_id: ``ORG/NAME`` on the Hub.
-        gate: who may read the files: those whom the owner lets in (``manual``), everyone who accepts the
-            conditions (``auto``), everyone (``none``).
-        visible: show the repository to everyone at the end; the gate stays.
-        faces_checked: the owner has looked at the cases whose face may not have been found.
-        facts_file: the owner's answers.
-    """
-
-    repo_id: str
-    gate: Gate
-    visible: bool = False
-    faces_checked: bool = False
-    facts_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +32,7 @@ class Prepared:
         release: the release.
         facts: what is known about the cohort.
         to_confirm: cases that a person must look at first.
-        words: how many of the owner's identifiers were hunted for.
+        words: how many of the owner's identifiers were looked for.
         faces_page: pictures of every scan before and after.
     """
 
@@ -75,12 +54,7 @@ def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepare
     _check_order(cohort, order)
     facts = load_facts(cohort.manifest, order.facts_file)
     cohort.check()
-    settings = Settings(
-        order.repo_id,
-        ages="none" if order.gate == "none" else "years",
-        faces_checked=order.faces_checked,
-    )
-    release = stage(cohort, settings, facts, jobs=jobs)
+    release = make_release(cohort, order, facts, jobs=jobs)
     words = identifiers(cohort)
     _check_release(release, words)
     to_confirm = [] if order.faces_checked else list(unsure(release.faces))
@@ -102,10 +76,7 @@ def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Up
             prepared.to_confirm,
             "look at these cases; if no face can be recognised, run again with --faces-checked",
         )
-    gated = False if order.gate == "none" else order.gate
-    return upload(
-        prepared.release.cohort, order.repo_id, gated=gated, visible=order.visible, token=token
-    )
+    return upload(prepared.release.cohort, order, token=token)
 
 
 def _check_order(cohort: Cohort, order: Order) -> None:
@@ -136,7 +107,7 @@ def plan_lines(prepared: Prepared, order: Order) -> Iterator[str]:
     yield f"  release    {cohort.root}"
     yield f"  to         https://huggingface.co/datasets/{order.repo_id}, tag v{cohort.manifest.version}"
     yield f"  access     {_access(order)}"
-    if order.gate == "none" and not cohort.synthetic:
+    if not order.gated and not cohort.synthetic:
         yield "             ages are left out: they belong behind a gate"
     files = sorted(cohort.manifest.files.items())
     total = sum(known["bytes"] for _, known in files)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.hub.errors import reaching
-from ictmri.io.files import sha256_file
 from ictmri.manifest import FILE_NAME as MANIFEST
+from ictmri.release.make_release import Order
 
-Gated = Literal["manual", "auto", False]
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,15 @@ class Uploaded:
     new: bool
 
 
-def upload(
-    release: Cohort, repo_id: str, *, gated: Gated, visible: bool, token: str | None = None
-) -> Uploaded:
+def upload(release: Cohort, order: Order, *, token: str | None = None) -> Uploaded:
     """Upload a release folder as one commit and tag it with its version.
 
-    A new repository is private and gated before the first byte is sent. What was uploaded before an
-    interruption is not sent again.
+    A new repository is private and gated before the first byte is sent; a gate that is there stays where
+    the order has none. What was uploaded before an interruption is not sent again.
 
     Args:
         release: the release folder.
-        repo_id: ``ORG/NAME``.
-        gated: as on the Hub; False leaves a gate that is there.
-        visible: make the repository public at the end; the gate stays.
+        order: where to, behind which gate, and whether everyone sees the repository at the end.
         token: of an account that may write there.
 
     Raises:
@@ -53,27 +49,38 @@ def upload(
     """
     from huggingface_hub import HfApi
 
-    api = HfApi(token=token)
+    api, repo_id = HfApi(token=token), order.repo_id
     tag = f"v{release.manifest.version}"
     with reaching(repo_id, writing=True):
         url = api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
-        if gated:
-            api.update_repo_settings(repo_id, repo_type="dataset", gated=gated)
-        before = _published(api, repo_id, tag)
-        if before is not None:
-            _refuse_other(release, repo_id, tag, before)
-            commit = before["commit"]
-        else:
+        if order.gate != "none":
+            api.update_repo_settings(repo_id, repo_type="dataset", gated=order.gate)
+        tags = api.list_repo_refs(repo_id, repo_type="dataset").tags
+        new = all(ref.name != tag for ref in tags)
+        if new:
             commit = _send(api, release, repo_id, tag)
-        _compare(api, release, repo_id, commit)
-        if before is None:
+        else:
+            commit = str(api.repo_info(repo_id, repo_type="dataset", revision=tag).sha)
+        wrong = _wrong(api, release, repo_id, commit)
+        if MANIFEST in wrong and not new:
+            raise InputError(
+                repo_id,
+                [
+                    f"version {tag} is published already, with other content: a version never changes"
+                ],
+                "publish the change as a new version (ictmri withdraw, ictmri erratum), or elsewhere",
+            )
+        if wrong:
+            problems = [f"{name}: {what}" for name, what in wrong.items()]
+            raise InputError(repo_id, problems, "run the same command again")
+        if new:
             api.create_tag(repo_id, repo_type="dataset", tag=tag, revision=commit)
-        if visible:
+        if order.visible:
             api.update_repo_settings(repo_id, repo_type="dataset", private=False)
-    return Uploaded(str(url), commit, tag, new=before is None)
+    return Uploaded(str(url), commit, tag, new)
 
 
-def _send(api: Any, release: Cohort, repo_id: str, tag: str) -> str:
+def _send(api: HfApi, release: Cohort, repo_id: str, tag: str) -> str:
     info = api.upload_folder(
         repo_id=repo_id,
         repo_type="dataset",
@@ -85,56 +92,12 @@ def _send(api: Any, release: Cohort, repo_id: str, tag: str) -> str:
     return str(info.oid)
 
 
-def _published(api: Any, repo_id: str, tag: str) -> dict[str, str] | None:
-    """Return commit and manifest digest of a version on the Hub, None where it has none."""
-    tags = api.list_repo_refs(repo_id, repo_type="dataset").tags
-    found = next((ref for ref in tags if ref.name == tag), None)
-    if found is None:
-        return None
-    commit = api.repo_info(repo_id, repo_type="dataset", revision=tag).sha
-    files = _remote(api, repo_id, commit)
-    return {"commit": commit, "manifest": files.get(MANIFEST, "")}
-
-
-def _refuse_other(release: Cohort, repo_id: str, tag: str, before: dict[str, str]) -> None:
-    if before["manifest"] not in _digests(release, MANIFEST):
-        raise InputError(
-            repo_id,
-            [f"version {tag} is published already, with other content: a version never changes"],
-            "publish the change as a new version (ictmri withdraw, ictmri erratum), or elsewhere",
-        )
-
-
-def _compare(api: Any, release: Cohort, repo_id: str, commit: str) -> None:
-    """Compare what arrived with what was sent, file by file."""
-    remote = _remote(api, repo_id, commit)
-    names = [*release.manifest.files, MANIFEST]
-    problems = [
-        f"{name}: {'is not there' if name not in remote else 'arrived with another digest'}"
-        for name in names
-        if remote.get(name) not in _digests(release, name)
-    ]
-    if problems:
-        raise InputError(repo_id, problems, "run the same command again")
-
-
-def _remote(api: Any, repo_id: str, commit: str) -> dict[str, str]:
-    """Return the digest of each file on the Hub: SHA-256 of large ones, git's own of small ones."""
-    tree = api.list_repo_tree(repo_id, repo_type="dataset", revision=commit, recursive=True)
-    return {
-        item.path: item.lfs.sha256 if getattr(item, "lfs", None) else item.blob_id
-        for item in tree
-        if hasattr(item, "blob_id")
-    }
-
-
-def _digests(release: Cohort, name: str) -> tuple[str, str]:
-    path = release.root / name
-    return sha256_file(path), git_blob_sha1(
-        path.read_bytes()
-    ) if path.stat().st_size < 2**26 else ""
-
-
-def git_blob_sha1(content: bytes) -> str:
-    """Return git's object id of a file's content."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+def _wrong(api: HfApi, release: Cohort, repo_id: str, commit: str) -> dict[str, str]:
+    """Return what is wrong with each file of a release that did not arrive as it was sent."""
+    found = api.verify_repo_checksums(
+        repo_id, repo_type="dataset", revision=commit, local_dir=release.root
+    )
+    wrong = dict.fromkeys(found.extra_paths, "is not there")
+    wrong |= {file["path"]: "arrived with another digest" for file in found.mismatches}
+    sent = (*release.manifest.files, MANIFEST)
+    return {name: wrong[name] for name in sent if name in wrong}

@@ -193,8 +193,7 @@ def is_plausible(column: str, number: str) -> bool:
 
 def _in_release(cohort: Cohort) -> Iterator[str]:
     """Yield what may stand in the owner's cohort, and not in a release."""
-    from ictmri.release.boxes import released_boxes
-    from ictmri.release.steps import released_steps
+    from ictmri.release.records import released_boxes, released_steps
 
     case_ids = cohort.folds().case_ids
     if released_steps(cohort.manifest.steps, case_ids) != cohort.manifest.steps:

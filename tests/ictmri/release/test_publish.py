@@ -25,10 +25,10 @@ from ictmri.documents.facts import load_facts
 from ictmri.errors import InputError
 from ictmri.io.files import write_text
 from ictmri.phantom import render, roster
-from ictmri.release.boxes import DETECTORS, released_boxes
 from ictmri.release.identifier_scan import found_identifiers, identifiers
-from ictmri.release.publish import Order, plan_lines, prepare
-from ictmri.release.stage import Settings, release_path, released_age, stage
+from ictmri.release.make_release import Order, make_release, release_path, released_age
+from ictmri.release.publish import plan_lines, prepare
+from ictmri.release.records import DETECTORS, released_boxes
 from ictmri.transaction import changing
 from ictmri.verify.privacy import leaks
 
@@ -277,16 +277,16 @@ def test_the_same_release_is_made_twice_byte_for_byte(heads: Cohort) -> None:
     facts = load_facts(heads.manifest, None)
 
     def made() -> dict[str, bytes]:
-        root = stage(heads, Settings("a/b"), facts, jobs=2).cohort.root
+        root = make_release(heads, Order("a/b", "manual"), facts, jobs=2).cohort.root
         return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
     first = made()
-    stage(heads, Settings("a/b", ages="none"), facts, jobs=2)
+    make_release(heads, Order("a/b", "none"), facts, jobs=2)
     assert made() == first
 
 
-def test_the_owners_words_are_hunted_for(heads: Cohort, tmp_path: Path) -> None:
-    """The hunt finds what is planted, in a text and in a table, and only that."""
+def test_the_owners_words_are_looked_for(heads: Cohort, tmp_path: Path) -> None:
+    """The scan finds what is planted, in a text and in a table, and only that."""
     words = identifiers(heads)
     assert "Dulcinea-3-Toboso" in words
     assert "Quixote_3_Alonso.nii.gz" in words

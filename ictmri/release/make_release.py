@@ -20,10 +20,9 @@ from ictmri.folds import FoldRow
 from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
-from ictmri.release.boxes import released_boxes
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
 from ictmri.release.faces_page import faces_page_path, write_faces_page
-from ictmri.release.steps import released_steps
+from ictmri.release.records import released_boxes, released_steps
 from ictmri.transaction import alone_with, opened_work, work_folder
 
 if TYPE_CHECKING:
@@ -39,23 +38,35 @@ DEIDENTIFICATION: Final = (
     {"code": "113108", "meaning": "Retain Patient Characteristics Option"},
 )
 """What was done, in the words of DICOM (PS3.16, CID 7050); characteristics are age and sex as tabled."""
-Ages = Literal["years", "none"]
+Gate = Literal["manual", "auto", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How a cohort is released.
+class Order:
+    """What the owner asked for.
 
     Attributes:
         repo_id: ``ORG/NAME`` on the Hub, named in the documents.
-        ages: ``years`` (whole years, for a gated repository) or ``none`` (bands in the public table only;
-            a sex that is withheld there is withheld everywhere).
+        gate: who may read the files: those whom the owner lets in (``manual``), everyone who accepts the
+            conditions (``auto``), everyone (``none``).
+        visible: show the repository to everyone at the end; the gate stays.
         faces_checked: the owner has looked at the cases whose face may not have been found.
+        facts_file: the owner's answers.
     """
 
     repo_id: str
-    ages: Ages = "years"
+    gate: Gate
+    visible: bool = False
     faces_checked: bool = False
+    facts_file: Path | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Ages in whole years are in the data; without a gate bands in the public table are all.
+
+        A sex that is withheld there is withheld everywhere then.
+        """
+        return self.gate != "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ def release_path(root: Path) -> Path:
     return root.with_name(root.name + ".release")
 
 
-def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None = None) -> Release:
+def make_release(cohort: Cohort, order: Order, facts: Facts, *, jobs: int | None = None) -> Release:
     """Make the release of a cohort; what is finished already is kept.
 
     Patients' faces are removed, ages become whole years or go, and every document is added. The data of a
@@ -88,7 +99,7 @@ def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None 
 
     Args:
         cohort: what to release; it is only read.
-        settings: how.
+        order: where to and behind which gate.
         facts: what is known about the cohort.
         jobs: worker processes.
 
@@ -97,21 +108,20 @@ def stage(cohort: Cohort, settings: Settings, facts: Facts, *, jobs: int | None 
     """
     out = release_path(cohort.root)
     public = _public(cohort)
-    gated = settings.ages == "years"
-    subtypes = released_subtypes(cohort, facts, public.rows, gated=gated)
+    subtypes = released_subtypes(cohort, facts, public.rows, gated=order.gated)
     told = list(named_in_words(cohort, facts, subtypes.few))
     if told and not cohort.synthetic:
         raise InputError("subtypes", told, "say it without this name; nothing was sent")
     with alone_with(out):
         faces = _faces(cohort, jobs) if not cohort.synthetic else []
-        if not settings.faces_checked:
+        if not order.faces_checked:
             refuse_unfound(faces)
-        step = _step(cohort, settings, facts, public, faces)
+        step = _step(cohort, order, facts, public, faces)
         if _made_by(out, step):
             return Release(open_cohort(out), public, subtypes, faces)
         part = work_folder(out, "part")
         try:
-            _write(cohort, settings, facts, public, subtypes, part, step)
+            _write(cohort, order, facts, public, subtypes, part, step)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -140,7 +150,7 @@ def _faces(cohort: Cohort, jobs: int | None) -> list[FaceOutcome]:
 
 def _step(
     cohort: Cohort,
-    settings: Settings,
+    order: Order,
     facts: Facts,
     public: PublicTable,
     faces: list[FaceOutcome],
@@ -149,8 +159,8 @@ def _step(
     from ictmri.version import __version__
 
     return {
-        "repo_id": settings.repo_id,
-        "ages": "as generated" if cohort.synthetic else settings.ages,
+        "repo_id": order.repo_id,
+        "ages": "as generated" if cohort.synthetic else "years" if order.gated else "none",
         "faces": "nobody's" if cohort.synthetic else summary(faces),
         "k": public.k,
         "ictmri": __version__,
@@ -180,7 +190,7 @@ def _made_by(out: Path, step: dict[str, Any]) -> bool:
 
 def _write(
     cohort: Cohort,
-    settings: Settings,
+    order: Order,
     facts: Facts,
     public: PublicTable,
     subtypes: Subtypes,
@@ -195,7 +205,7 @@ def _write(
         elif cohort.synthetic or not name.startswith("data/default/"):
             _copy(cohort.root / name, part / name)
     if not cohort.synthetic:
-        rows = _released_rows(cohort, settings, public, subtypes)
+        rows = _released_rows(cohort, order, public, subtypes)
         write_config(part, "default", cohort.folds().rows, rows)
     manifest = _released_manifest(cohort, subtypes, step)
     write_text(part / "participants.csv", public.to_csv())
@@ -217,18 +227,18 @@ def _released_manifest(cohort: Cohort, subtypes: Subtypes, step: dict[str, Any])
 
 
 def _released_rows(
-    cohort: Cohort, settings: Settings, public: PublicTable, subtypes: Subtypes
+    cohort: Cohort, order: Order, public: PublicTable, subtypes: Subtypes
 ) -> Callable[[FoldRow], dict[str, Any]]:
     """Return a function that gives each case's row, in the order of the stored ones."""
-    stored = _changed_rows(cohort, settings, public, subtypes)
+    stored = _changed_rows(cohort, order, public, subtypes)
     return lambda row: next(found for found in stored if found["case_id"] == row.case_id)
 
 
 def _changed_rows(
-    cohort: Cohort, settings: Settings, public: PublicTable, subtypes: Subtypes
+    cohort: Cohort, order: Order, public: PublicTable, subtypes: Subtypes
 ) -> Iterator[dict[str, Any]]:
     work = work_folder(release_path(cohort.root), FACES)
-    gated = settings.ages == "years"
+    gated = order.gated
     sexes = {row.case_id: row.sex for row in public.rows}
     for row in cohort.rows("default"):
         case_id = row["case_id"]
