@@ -97,19 +97,6 @@ def read_contrast(text: str) -> Said:
     return "both" if len(found) > 1 or "both" in found else "with" if "with" in found else "without"
 
 
-def without_contrast(pieces: list[str]) -> list[str]:
-    """Return the pieces of a name that do not belong to what it says about contrast."""
-    split = [words(piece) for piece in pieces]
-    parts = _roles([word for line in split for word in line])
-    said = {at for match in _PHRASE.finditer(parts) for at in range(*match.span())}
-    ends = [sum(map(len, split[: index + 1])) for index in range(len(split))]
-    return [
-        piece
-        for piece, line, end in zip(pieces, split, ends, strict=True)
-        if not line or not said.issuperset(range(end - len(line), end))
-    ]
-
-
 def read_agent(text: str) -> Said:
     """Return what the field for the contrast agent says; an unknown word there is an agent's name."""
     field = re.findall(r"[^\W_]+", _folded(text))

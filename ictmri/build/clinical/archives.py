@@ -9,17 +9,14 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from ictmri.errors import InputError
-from ictmri.io.files import write_json
-from ictmri.io.states import json_mapping, kept
+from ictmri.io.states import kept
 
 ENDINGS: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".txz")
-FOREIGN: Final = (".7z", ".rar", ".001", ".z01", ".part1", ".zst")
-"""Archives, and parts of archives, that the owner has to unpack."""
 MAX_FILE: Final = 2**31
 """Largest member in bytes: twice the largest volume that is read, in double precision."""
 MAX_TOTAL: Final = 2**36
@@ -28,30 +25,22 @@ MAX_MEMBERS: Final = 200_000
 _CHUNK: Final = 2**20
 _QUICK: Final = 2**26
 """Archives of fewer bytes are unpacked before anybody would look at a progress bar."""
+_DAMAGED: Final = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 _ASK: Final = "do not use this file; tell the people who keep the repository"
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    name: str
-    size: int
-    open: Callable[[], IO[bytes] | None]
-
-
-def is_archive(name: str) -> bool:
-    """Return True for a file name of an archive that :func:`unpack` opens."""
-    return name.lower().endswith(ENDINGS)
+_UNPACK: Final = "unpack it yourself and give the folder with --source"
+_Member = tuple[str, int, Callable[[], IO[bytes] | None]]
+"""Name, size as the archive says it, and what opens it: nothing for a link or a device."""
 
 
 def unpack(archive: Path, into: Path, wanted: Callable[[str], bool]) -> int:
-    """Unpack an archive; a folder that is there already is taken as it is.
+    """Unpack an archive, unless that was done before.
 
     Names are checked before anything is written, sizes are counted while it is: what a header says of
     its size is not believed. Links and devices are never made.
 
     Args:
         archive: a zip or tar file.
-        into: the folder that will hold its members.
+        into: the folder that will hold its members, and a note that it holds them all.
         wanted: says by name which members are unpacked.
 
     Returns:
@@ -60,56 +49,38 @@ def unpack(archive: Path, into: Path, wanted: Callable[[str], bool]) -> int:
     Raises:
         InputError: the archive is damaged, encrypted, too large, or made to write elsewhere.
     """
-    note = into.with_name(f"{into.name}.json")
-    stamp = stamp_of(archive)
-    known = kept(note, json_mapping) if into.is_dir() else None
-    if known is not None and known.get("archive") == stamp and isinstance(known.get("left"), int):
-        return int(known["left"])
+    left = kept(into / ".left", lambda note: int(note.read_text(encoding="utf-8")))
+    if left is not None:
+        return left
     part = into.with_name(f"{into.name}.part")
     for folder in (part, into):
         shutil.rmtree(folder, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         left = _write_all(archive, part, wanted)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
-        shutil.rmtree(part)
-        raise _damaged(archive, error) from None
-    except OSError as error:
-        shutil.rmtree(part)
-        if error.errno is not None:
-            raise
-        raise _damaged(archive, error) from None
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise
-    write_json(note, {"archive": stamp, "left": left})
+        # The libraries' own OSErrors about damage have no number.
+        if not isinstance(error, _DAMAGED) and getattr(error, "errno", 0) is not None:
+            raise
+        problem = f"damaged archive ({error})"
+        raise InputError(archive.name, [problem], "download it again") from None
+    (part / ".left").write_text(str(left), encoding="utf-8")
     part.rename(into)
     return left
-
-
-def stamp_of(path: Path) -> list[str | int]:
-    """Return what tells a file from any other, and from an earlier one at its place."""
-    state = path.stat()
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
-
-
-def _damaged(archive: Path, error: Exception) -> InputError:
-    return InputError(archive.name, [f"damaged archive ({error})"], "download it again")
 
 
 def _write_all(archive: Path, part: Path, wanted: Callable[[str], bool]) -> int:
     from tqdm import tqdm
 
-    zipped = archive.name.lower().endswith(".zip")
-    written, left, total = set[str](), 0, 0
-    members = (_of_zip if zipped else _of_tar)(archive)
+    members = (_of_zip if archive.name.lower().endswith(".zip") else _of_tar)(archive)
     quick = archive.stat().st_size < _QUICK
-    shown = tqdm(members, desc=archive.name, unit="file", disable=quick)
-    for count, member in enumerate(shown, start=1):
-        if count > MAX_MEMBERS:
+    written, left, total = set[str](), 0, 0
+    for raw, size, opened in tqdm(members, desc=archive.name, unit="file", disable=quick):
+        name = _inside(archive, raw)
+        stream = opened() if wanted(name) else None
+        if len(written) + left >= MAX_MEMBERS:
             raise InputError(archive.name, [f"holds more than {MAX_MEMBERS} files"], _ASK)
-        name = _inside(archive, member.name)
-        stream = member.open() if wanted(name) else None
         if stream is None:
             left += 1
             continue
@@ -117,35 +88,26 @@ def _write_all(archive: Path, part: Path, wanted: Callable[[str], bool]) -> int:
             raise InputError(archive.name, ["two of its files have the same name"], _ASK)
         written.add(name.casefold())
         room = min(MAX_FILE, MAX_TOTAL - total, shutil.disk_usage(part).free)
-        if member.size > room:
-            raise _too_large(archive, part)
         with stream:
-            total += _copy(stream, part / name, room, archive)
+            total += _copy(stream, part / name, room, archive, size)
     return left
 
 
-def _copy(stream: IO[bytes], target: Path, room: int, archive: Path) -> int:
+def _copy(stream: IO[bytes], target: Path, room: int, archive: Path, said: int = 0) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with target.open("xb") as out:
-        while chunk := stream.read(_CHUNK):
+        while max(size, said) <= room and (chunk := stream.read(_CHUNK)):
             size += len(chunk)
-            if size > room:
-                raise _too_large(archive, target.parent)
-            out.write(chunk)
-    return size
-
-
-def _too_large(archive: Path, place: Path) -> InputError:
-    free = shutil.disk_usage(place).free / 2**30
-    return InputError(
-        archive.name,
-        [
+            out.write(chunk if size <= room else b"")
+    if max(size, said) > room:
+        free = shutil.disk_usage(target.parent).free / 2**30
+        problem = (
             f"too large when unpacked: more than {MAX_FILE / 2**30:.0f} GiB in a file, "
             f"{MAX_TOTAL / 2**30:.0f} GiB in all, or the {free:.0f} GiB that are free"
-        ],
-        "free some space, or unpack it yourself and give the folder with --source",
-    )
+        )
+        raise InputError(archive.name, [problem], f"free some space, or {_UNPACK}")
+    return size
 
 
 def _inside(archive: Path, name: str) -> str:
@@ -154,52 +116,35 @@ def _inside(archive: Path, name: str) -> str:
     parts = [part for part in path.parts if part != "."]
     bad = not parts or path.is_absolute() or ".." in parts or ":" in parts[0]
     if bad or any(ord(letter) < 32 for letter in name):
-        raise InputError(
-            archive.name, ["it would write outside its own folder: not unpacked"], _ASK
-        )
+        problem = "it would write outside its own folder: not unpacked"
+        raise InputError(archive.name, [problem], _ASK)
     return "/".join(parts)
 
 
 def _of_zip(path: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
-                continue
             if info.flag_bits & 1:
-                raise InputError(
-                    path.name,
-                    ["it is locked with a password"],
-                    "unpack it yourself and give the folder with --source",
-                )
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            usual = kind in (0, stat.S_IFREG)
-            yield _Member(
-                _zip_name(info),
-                info.file_size,
-                lambda info=info: archive.open(info) if usual else None,  # type: ignore[misc]  # noqa: B023
-            )
+                raise InputError(path.name, ["it is locked with a password"], _UNPACK)
+            name, usual = info.filename, stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            if not (info.flag_bits & 0x800 or name.isascii()):
+                # Windows in China writes GB 18030 where the format says code page 437.
+                raw = name.encode("cp437", "replace")
+                name = _decoded(raw, "utf-8") or _decoded(raw, "gb18030") or name
+            if not info.is_dir():
+                yield name, info.file_size, partial(archive.open, info) if usual else lambda: None
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name; Windows in China writes GB 18030 where the format says code page 437."""
-    if info.flag_bits & 0x800 or info.filename.isascii():
-        return info.filename
-    raw = info.filename.encode("cp437", "replace")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return info.filename
+def _decoded(raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _of_tar(path: Path) -> Iterator[_Member]:
     with tarfile.open(path) as archive:
         for info in archive:
-            if info.isdir():
-                continue
-            yield _Member(
-                info.name,
-                info.size,
-                lambda info=info: archive.extractfile(info) if info.isreg() else None,  # type: ignore[misc]
-            )
+            if not info.isdir():
+                opened = partial(archive.extractfile, info)
+                yield info.name, info.size, opened if info.isreg() else lambda: None

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.build.clinical.mapping import Mapping, read_mapping
-from ictmri.build.clinical.reading import read_source
-from ictmri.build.clinical.understood import Understood, proposal_text
+from ictmri.build.clinical.mapping import ClinicalMapping, read_mapping
+from ictmri.build.clinical.propose import Proposal, propose
 from ictmri.build.folder import FolderBuild, build_rows
 from ictmri.build.place import check_place
 from ictmri.cohort import CLINICAL, Cohort, open_cohort
@@ -80,97 +79,74 @@ def build_clinical(
         AccessError: the source cannot be downloaded.
         InputError: something is open or wrong; every problem is named.
     """
-    given = Mapping() if mapping is None else read_mapping(mapping)
-    settings = _settings(given, n_folds)
-    _check_source(out, origin)
+    given = ClinicalMapping() if mapping is None else read_mapping(mapping)
+    said = given.model_dump_json(exclude_defaults=True).encode()
+    settings = {
+        "command": COMMAND,
+        "name": CLINICAL,
+        "n_folds": n_folds,
+        "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
+    }
+    _check_source(out, origin.folder)
     check_place(out)
     with only_one(work_folder(out, "clinical")):
-        source = _provenance(origin)
-        if origin.folder is None and (done := _finished(out, source, settings)):
+        settings["source"] = source = _provenance(origin)
+        if origin.folder is None and (done := _finished(out, settings)):
             return done
-        root = origin.folder or _download(out, origin, source)
-        ready = _cohort_in(root)
-        if ready is not None:
+        root = origin.folder or _download(out, origin, source["commit"])
+        if (ready := _cohort_in(root)) is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
         unpacked = private_folder(work_folder(out, "unpacked"))
         subject = origin.repo_id if origin.folder is None else str(origin.folder)
-        understood = read_source(root, unpacked, given, n_folds, subject)
-        tell(f"{subject}, as it was understood:")
-        for line in understood.lines():
+        proposal = propose(root, unpacked, given, n_folds, subject)
+        for line in (f"{subject}, as it was understood:", *proposal.summary_text().splitlines()):
             tell(line)
         if dry_run:
             shutil.rmtree(unpacked)
             return None
-        if understood.questions:
-            raise _stopped(out, understood, subject, mapping)
-        how = {"source": source, "folds_by": "rule" if understood.folds is None else "source"}
-        built = build_rows(understood.rows, out, settings | how, jobs, understood.folds)
+        if proposal.questions:
+            raise _stopped(out, proposal, subject, mapping)
+        settings["folds_by"] = "rule" if proposal.folds is None else "source"
+        built = build_rows(proposal.rows, out, settings, jobs, proposal.folds)
         _clean(out)
         return _with_origin_of_folds(built)
 
 
-def _settings(given: Mapping, n_folds: int) -> dict[str, Any]:
-    content = given.model_dump_json(exclude_defaults=True)
-    return {
-        "command": COMMAND,
-        "name": CLINICAL,
-        "n_folds": n_folds,
-        "mapping_sha256": sha256_bytes(content.encode()) if content != "{}" else "",
-    }
-
-
-def _check_source(out: Path, origin: Origin) -> None:
-    folder = origin.folder
-    if folder is None:
-        return
-    if not folder.is_dir():
+def _check_source(out: Path, folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
         raise InputError("--source", [f"{folder} is no folder"], "give the folder of the copy")
-    place = folder.resolve()
-    if place == out.resolve() or place in out.resolve().parents:
+    around = {out.resolve(), *out.resolve().parents}
+    if folder is not None and folder.resolve() in around:
         raise InputError("--out", [f"{out} lies inside the source"], "choose another --out")
 
 
 def _provenance(origin: Origin) -> dict[str, str]:
     """Return what the manifest tells of the source; asks the Hub where it is to be downloaded."""
-    if origin.folder is None:
-        from ictmri.hub.download import preflight
+    from ictmri.hub.download import preflight, read_snapshot
 
+    known = {"repo_id": origin.repo_id, "licence": LICENCE}
+    folder = origin.folder
+    if folder is None:
         commit = preflight(origin.repo_id, token=origin.token, revision=origin.revision)
-        return {"repo_id": origin.repo_id, "commit": commit, "licence": LICENCE}
-    repo_id, commit = _known_copy(origin.folder)
-    return {
-        "repo_id": repo_id or origin.repo_id,
-        "commit": commit or _commit(origin.revision or ""),
-        "licence": LICENCE,
-    }
-
-
-def _known_copy(folder: Path) -> tuple[str, str]:
-    """Return repository and commit of a copy, as far as its downloader left them beside the files."""
-    from ictmri.hub.download import read_snapshot
-
-    snapshot = read_snapshot(folder)
-    if snapshot is not None:
-        return snapshot.repo_id, snapshot.commit
+        return known | {"commit": commit}
+    if snapshot := read_snapshot(folder):
+        return known | {"repo_id": snapshot.repo_id, "commit": snapshot.commit}
+    # The library's cache names a snapshot after its commit; a local folder of it holds notes by file.
+    notes = (folder / ".cache" / "huggingface" / "download").rglob("*.metadata")
+    named = {note.read_text(encoding="utf-8").split("\n")[0].strip() for note in notes}
     resolved = folder.resolve()
-    if resolved.parent.name == "snapshots":
-        return "", _commit(resolved.name)
-    notes = sorted((folder / ".cache" / "huggingface" / "download").rglob("*.metadata"))
-    commits = {_commit(note.read_text(encoding="utf-8").split("\n")[0].strip()) for note in notes}
-    return "", commits.pop() if len(commits) == 1 else ""
+    named = {resolved.name} if resolved.parent.name == "snapshots" else named
+    commits = [*named] if len(named) == 1 else [origin.revision or ""]
+    return known | {"commit": commits[0] if _COMMIT.fullmatch(commits[0]) else ""}
 
 
-def _commit(text: str) -> str:
-    return text if _COMMIT.fullmatch(text) else ""
-
-
-def _finished(out: Path, source: dict[str, str], settings: dict[str, Any]) -> FolderBuild | None:
+def _finished(out: Path, settings: dict[str, Any]) -> FolderBuild | None:
     """Return the cohort where the same command made it from the same commit: nothing to download."""
     if not (out / FILE_NAME).is_file():
         return None
     cohort = open_cohort(out)
-    wanted = settings | {"source": source, "ictmri": __version__}
-    if any(cohort.manifest.generator.get(key) != value for key, value in wanted.items()):
+    made_by = cohort.manifest.generator
+    if made_by | settings | {"ictmri": __version__} != made_by:
         return None
     cohort.check(quick=True)
     return _as_build(cohort)
@@ -191,11 +167,11 @@ def _with_origin_of_folds(built: FolderBuild) -> FolderBuild:
     return replace(built, folds=[first, *built.folds[1:]])
 
 
-def _download(out: Path, origin: Origin, source: dict[str, str]) -> Path:
+def _download(out: Path, origin: Origin, commit: str) -> Path:
     from ictmri.hub.download import download
 
     into = private_folder(work_folder(out, "source"))
-    return download(origin.repo_id, into, token=origin.token, revision=source["commit"]).root
+    return download(origin.repo_id, into, token=origin.token, revision=commit).root
 
 
 def _clean(out: Path) -> None:
@@ -208,12 +184,9 @@ def _clean(out: Path) -> None:
 
 def _cohort_in(root: Path) -> Path | None:
     """Return the folder of the source that is a cohort of this package's own format."""
-    for path in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-        manifest = path / FILE_NAME
-        if manifest.is_file() and f'"{SCHEMA}"' in manifest.read_text(
-            encoding="utf-8", errors="replace"
-        ):
-            return path
+    for manifest in (root / FILE_NAME, *sorted(root.glob(f"*/{FILE_NAME}"))):
+        if manifest.is_file() and f'"{SCHEMA}"'.encode() in manifest.read_bytes():
+            return manifest.parent
     return None
 
 
@@ -256,38 +229,24 @@ def _adopt(root: Path, out: Path, *, dry_run: bool, tell: Tell) -> FolderBuild |
 # What is open --------------------------------------------------------------------------------------------
 
 
-def _stopped(out: Path, understood: Understood, subject: str, mapping: Path | None) -> InputError:
+def _stopped(out: Path, proposal: Proposal, subject: str, mapping: Path | None) -> InputError:
     """Write the proposed mapping and return the error that lists what is open."""
-    place, earlier = _free_place(out, mapping, text := proposal_text(understood))
-    with replacing(place, mode=0o600) as part:
-        part.write_text(text, encoding="utf-8")
-    kept = f" ({earlier.name} was there before and stays as it is)" if earlier else ""
-    next_step = (
-        f'replace each "?" in {place}{kept}, then run the same command with --mapping {place}'
-        f"{_waiting(out)}"
-    )
-    problems = [_as_line(question.text, question.choices) for question in understood.questions]
-    return InputError(subject, problems, next_step)
-
-
-def _waiting(out: Path) -> str:
-    """Say where data of patients lie until the build is done."""
-    folders = [work_folder(out, stage) for stage in ("source", "unpacked")]
-    full = [str(folder) for folder in folders if folder.is_dir() and any(folder.iterdir())]
-    return f"; until then data of patients lie in {' and '.join(full)}" if full else ""
-
-
-def _as_line(text: str, choices: tuple[str, ...]) -> str:
-    return f"{text}: {' | '.join(choices)}" if choices else text
-
-
-def _free_place(out: Path, mapping: Path | None, text: str) -> tuple[Path, Path | None]:
-    """Return where the proposal is written: never over a file that says something else."""
-    first = out.resolve().with_name(f"{out.resolve().name}.mapping.yaml")
-    place, number = first, 1
+    text = proposal.mapping_text()
+    place, first = (out.resolve().with_name(f"{out.resolve().name}.mapping.yaml"),) * 2
+    number = 1
+    # Never over a file that says something else.
     while place.exists() and (
         (mapping and place.samefile(mapping)) or place.read_text(encoding="utf-8") != text
     ):
         number += 1
         place = first.with_name(f"{out.resolve().name}.mapping-{number}.yaml")
-    return place, first if place != first else None
+    with replacing(place, mode=0o600) as part:
+        part.write_text(text, encoding="utf-8")
+    kept = f" ({first.name} was there before and stays as it is)" if place != first else ""
+    full = [f for stage in ("source", "unpacked") if any((f := work_folder(out, stage)).glob("*"))]
+    waiting = f"; until then data of patients lie in {' and '.join(map(str, full))}" if full else ""
+    return InputError(
+        subject,
+        [": ".join(filter(None, (q.text, " | ".join(q.choices)))) for q in proposal.questions],
+        f'replace each "?" in {place}{kept}, then run the same command with --mapping {place}{waiting}',
+    )

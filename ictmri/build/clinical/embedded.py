@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ictmri.build.clinical.archives import MAX_FILE, stamp_of
+from ictmri.build.clinical.archives import MAX_FILE
 from ictmri.errors import InputError
-from ictmri.io.files import write_json
-from ictmri.io.states import json_mapping, kept
 
 _MAGICS: Final = {b"\x1f\x8b": ".nii.gz", b"NRRD": ".nrrd", b"ObjectType": ".mha"}
-_WHOLE: Final = ".whole.json"
 
 
 def image_columns(path: Path) -> list[str]:
@@ -30,21 +25,19 @@ def image_columns(path: Path) -> list[str]:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            path.name, [f"damaged parquet file ({error})"], "download it again"
-        ) from None
-    return [field.name for field in schema if _holds_files(field.type)]
-
-
-def _holds_files(kind: Any) -> bool:
-    import pyarrow as pa
-
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return binary or (pa.types.is_struct(kind) and "bytes" in {field.name for field in kind})
+        problem = f"damaged parquet file ({error})"
+        raise InputError(path.name, [problem], "download it again") from None
+    binary = (pa.binary(), pa.large_binary())
+    return [
+        column.name
+        for column in schema
+        if column.type in binary
+        or (pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0)
+    ]
 
 
 def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[str]]:
-    """Write the images of a parquet file.
+    """Write the images of a parquet file, unless that was done before.
 
     Args:
         path: the parquet file.
@@ -54,59 +47,38 @@ def write_images(path: Path, into: Path, columns: list[str]) -> dict[str, list[s
     Returns:
         By column, the path below ``into`` of each row's image; empty where the row has none.
     """
-    whole, stamp = into / _WHOLE, stamp_of(path)
-    known = kept(whole, json_mapping)
-    made = known is not None and known.get("stamp") == stamp
+    import pyarrow.parquet as pq
+
+    made = (into / ".whole").is_file()
     if not made:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
-    names: dict[str, list[str]] = {}
-    taken: Counter[tuple[str, str]] = Counter()
-    for row, values in enumerate(_rows(path, columns)):
-        for column, value in values.items():
-            content, source = _content(value)
+    names: dict[str, list[str]] = {column: [] for column in columns}
+    batches = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=1, columns=columns)
+    for row, batch in enumerate(batches):
+        for column, value in batch.to_pylist()[0].items():
+            file = value if isinstance(value, dict) else {"bytes": value}
+            content = file["bytes"] or b""
             ending = _ending(content)
-            name = f"{_safe(column)}/{_stem(source, row, column, taken)}{ending}" if ending else ""
-            names.setdefault(column, []).append(name)
+            # The number of the row comes last: other tables find an image by the name that it had.
+            own = re.split(r"[/\\]", file.get("path") or "")[-1]
+            stem = re.sub(r"(\.nii)?(\.gz)?$|\.nrrd$|\.mha$", "", own, flags=re.IGNORECASE)
+            name = f"{_safe(column)}/{_safe(stem) or f'row{row:05d}'}{ending}" if ending else ""
+            if name in names[column] and name:
+                name = f"{_safe(column)}/{_safe(stem)}-row{row:05d}{ending}"
+            names[column].append(name)
             if name and not made:
                 (into / name).parent.mkdir(exist_ok=True)
                 (into / name).write_bytes(content)
-    if not made:
-        write_json(whole, {"stamp": stamp})
+    (into / ".whole").touch()
     return {column: found for column, found in names.items() if any(found)}
-
-
-def _rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=1, columns=columns):
-        yield from batch.to_pylist()
-
-
-def _content(value: Any) -> tuple[bytes, str]:
-    if isinstance(value, dict):
-        return value.get("bytes") or b"", value.get("path") or ""
-    return value or b"", ""
 
 
 def _ending(content: bytes) -> str:
     """Return the ending of a volume by its first bytes, an empty string for what is no volume."""
-    if len(content) > MAX_FILE:
-        return ""
-    for magic, ending in _MAGICS.items():
-        if content.startswith(magic):
-            return ending
     single = content[344:348] in (b"n+1\0", b"n+2\0") or content[4:8] in (b"n+1\0", b"n+2\0")
-    return ".nii" if single else ""
-
-
-def _stem(source: str, row: int, column: str, taken: Counter[tuple[str, str]]) -> str:
-    base = re.split(r"[/\\]", source)[-1]
-    stem = _safe(re.sub(r"(\.nii)?(\.gz)?$|\.nrrd$|\.mha$", "", base, flags=re.IGNORECASE))
-    if not stem:
-        return f"row{row:05d}"
-    taken[column, stem] += 1
-    return stem if taken[column, stem] == 1 else f"{stem}-row{row:05d}"
+    endings = (ending for magic, ending in _MAGICS.items() if content.startswith(magic))
+    return "" if len(content) > MAX_FILE else next(endings, ".nii" if single else "")
 
 
 def _safe(name: str) -> str:

@@ -6,39 +6,44 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic import Field as Limits
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.build.clinical.headers import Field
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, nearest
 from ictmri.io.yamlfile import read_yaml
 
 OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
-FILL_DOWN: Final = "fill-down"
-READ: Final = "read"
-AS_READ: Final = "as-read"
-SEPARATE: Final = "separate"
-CLASS_CHOICES: Final = (*CLASSES, LEAVE_OUT)
-SEX_CHOICES: Final = ("female", "male", "unknown")
-FIELDS: Final[tuple[Field, ...]] = (
-    "id",
-    "file",
-    "label",
-    "subtype",
-    "age",
-    "age_unit",
-    "sex",
-    "fold",
-)
+SEXES: Final = ("female", "male", "unknown")
+
+
+def _one_of(*choices: str) -> AfterValidator:
+    def check(word: str) -> str:
+        if word not in choices:
+            raise ValueError(f"{word!r}{nearest(word, choices)}; choose of {', '.join(choices)}")
+        return word
+
+    return AfterValidator(check)
+
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"no regular expression ({error})") from None
+    if groups != 1:
+        raise ValueError(f"needs one group, has {groups}, for example 'sub-([0-9]+)'")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_one_group)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Columns(_Strict):
+class ColumnMapping(_Strict):
     """Names of a table's columns; null where the table has none that is to be read.
 
     ``age_unit`` may also be the unit of all ages itself: years, months, weeks or days.
@@ -66,17 +71,18 @@ class TableMapping(_Strict):
 
     path: str
     sheet: str | None = None
-    header_row: Annotated[int, Limits(ge=0)] | None = None
-    columns: Columns = Columns()
+    header_row: Annotated[int, Field(ge=0)] | None = None
+    columns: ColumnMapping = ColumnMapping()
 
 
-class Mapping(_Strict):
-    """What a person says about a source; what is null is found out.
+class ClinicalMapping(_Strict):
+    """What a person says about a source; what is null is proposed by the program.
 
     Attributes:
         images: globs of the T1-CE volumes; ``*`` stands for anything, folders included.
         exclude: globs of images that are none.
         id_pattern: regular expression; its group in an image's path is the patient's id.
+        class_patterns: the same for words that tell the class, a class's or a subtype's name.
         tables: the tables that are read, and no others.
         classes: class of each word of the label column or class folder.
         sexes: sex of each word of the sex column.
@@ -91,12 +97,13 @@ class Mapping(_Strict):
             empty cells, dates and rounded numbers as they stand there.
     """
 
-    images: Annotated[list[str], Limits(min_length=1)] | None = None
+    images: Annotated[list[str], Field(min_length=1)] | None = None
     exclude: list[str] = []
-    id_pattern: str | None = None
+    id_pattern: Pattern | None = None
+    class_patterns: list[Pattern] | None = None
     tables: list[TableMapping] | None = None
-    classes: dict[str, str] = {}
-    sexes: dict[str, str] = {}
+    classes: dict[str, Annotated[str, _one_of(*CLASSES, LEAVE_OUT)]] = {}
+    sexes: dict[str, Annotated[str, _one_of(*SEXES)]] = {}
     labels_from: Literal["table", "folders"] | None = None
     folds: str | None = None
     rows_without_image: Literal["leave-out"] | None = None
@@ -105,43 +112,8 @@ class Mapping(_Strict):
     hidden: Literal["read", "leave-out"] | None = None
     odd_cells: Literal["as-read"] | None = None
 
-    @field_validator("classes")
-    @classmethod
-    def _known_classes(cls, value: dict[str, str]) -> dict[str, str]:
-        _all_in(value, CLASS_CHOICES)
-        return value
 
-    @field_validator("sexes")
-    @classmethod
-    def _known_sexes(cls, value: dict[str, str]) -> dict[str, str]:
-        _all_in(value, SEX_CHOICES)
-        return value
-
-    @field_validator("id_pattern")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"no regular expression ({error})") from None
-        if groups != 1:
-            raise ValueError(f"needs one group, has {groups}, for example 'sub-([0-9]+)'")
-        return value
-
-
-def _all_in(value: dict[str, str], choices: tuple[str, ...]) -> None:
-    wrong = [
-        f"{word!r}: {name!r}{nearest(name, choices)}"
-        for word, name in value.items()
-        if name not in choices
-    ]
-    if wrong:
-        raise ValueError(f"{'; '.join(wrong)}; choose of {', '.join(choices)}")
-
-
-def read_mapping(path: Path) -> Mapping:
+def read_mapping(path: Path) -> ClinicalMapping:
     """Read a mapping file.
 
     Raises:
@@ -154,11 +126,9 @@ def read_mapping(path: Path) -> Mapping:
     if still_open:
         raise InputError(str(path), still_open, 'replace each "?" by one of the choices beside it')
     try:
-        return Mapping.model_validate(content)
+        return ClinicalMapping.model_validate(content)
     except ValidationError as error:
-        raise InputError(
-            str(path), [_told(item) for item in error.errors()], "correct it"
-        ) from None
+        raise InputError(str(path), map(_told, error.errors()), "correct it") from None
 
 
 def _open_places(value: Any, place: str) -> list[str]:
@@ -171,8 +141,7 @@ def _open_places(value: Any, place: str) -> list[str]:
 
 def _told(item: Any) -> str:
     place = ".".join(map(str, item["loc"]))
-    last = str(item["loc"][-1]) if item["loc"] else ""
+    known = {*ClinicalMapping.model_fields, *TableMapping.model_fields, *ColumnMapping.model_fields}
     if item["type"] == "extra_forbidden":
-        known = (*Mapping.model_fields, *TableMapping.model_fields, *FIELDS)
-        return f"{place}: unknown{nearest(last, known)}"
+        return f"{place}: unknown{nearest(str(item['loc'][-1]), known)}"
     return f"{place}: {item['msg'].removeprefix('Value error, ')}"

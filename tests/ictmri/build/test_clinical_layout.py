@@ -21,12 +21,10 @@ from support.made_dicom import write_series
 from support.made_volumes import write_volume
 
 from ictmri.build.clinical import archives
-from ictmri.build.clinical.headers import read_header
-from ictmri.build.clinical.mapping import Mapping, read_mapping
-from ictmri.build.clinical.reading import read_source
-from ictmri.build.clinical.survey import survey
-from ictmri.build.clinical.understood import Understood, proposal_text
-from ictmri.build.clinical.words import read_class, read_codes
+from ictmri.build.clinical.mapping import ClinicalMapping, read_mapping
+from ictmri.build.clinical.propose import Proposal, propose
+from ictmri.build.clinical.source import take_inventory
+from ictmri.build.clinical.vocabulary import read_class, read_codes, read_header
 from ictmri.errors import InputError
 from ictmri.scans.read import read_scan
 
@@ -370,44 +368,43 @@ LAYOUTS: tuple[Write, ...] = (
     *(flat_with_csv, class_folders_with_train_and_test, numbers_inside_classes_with_a_table, bids),
     *(patient_folders_with_workbook, chinese_zip, parquet_shards, json_by_id),
     *(fold_folders_with_copies, image_folder_metadata, nnunet, codes_with_a_legend),
-    *(masks_without_a_name, tar_of_other_formats, numbered_class_folders, raw_and_processed),
+    *(tar_of_other_formats, numbered_class_folders, raw_and_processed),
     *(no_header, class_in_the_file_name, a_sheet_for_each_class, a_column_for_each_class),
     lists_for_each_fold,
 )
 NO_AGES = (
-    *(class_folders_with_train_and_test, fold_folders_with_copies, masks_without_a_name),
+    *(class_folders_with_train_and_test, fold_folders_with_copies),
     *(numbered_class_folders, no_header, class_in_the_file_name),
 )
 OWN_FOLDS = (fold_folders_with_copies, nnunet, codes_with_a_legend, lists_for_each_fold)
 
 
-def read(root: Path, given: Mapping | None = None) -> Understood:
+def read(root: Path, given: ClinicalMapping | None = None) -> Proposal:
     unpacked = root.with_name("unpacked")
-    return read_source(root, unpacked, given or Mapping(), 3, "source")
+    return propose(root, unpacked, given or ClinicalMapping(), 3, "source")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_the_same_patients_come_out(layout: Write, tmp_path: Path) -> None:
     root = tmp_path / "source"
     layout(root)
-    understood = read(root)
-    shown = "\n".join(understood.lines())
-    assert not understood.questions, shown
-    patients = [patient_of(row.image) for row in understood.rows]
+    proposal = read(root)
+    shown = proposal.summary_text()
+    assert not proposal.questions, shown
+    patients = [patient_of(row.image) for row in proposal.rows]
     assert sorted(patients) == list(range(N)), shown
-    for patient, row in zip(patients, understood.rows, strict=True):
+    for patient, row in zip(patients, proposal.rows, strict=True):
         assert row.label == LABELS[patient], shown
         if layout not in NO_AGES:
             assert (row.age, row.sex) == (AGES[patient], SEXES[patient]), shown
     if layout in OWN_FOLDS:
-        assert understood.folds is not None, shown
+        assert proposal.folds is not None, shown
         found = {
-            p: understood.folds[r.patient_id]
-            for p, r in zip(patients, understood.rows, strict=True)
+            p: proposal.folds[r.patient_id] for p, r in zip(patients, proposal.rows, strict=True)
         }
         assert found == {patient: patient % 3 for patient in range(N)}, shown
     else:
-        assert understood.folds is None
+        assert proposal.folds is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
@@ -415,7 +412,7 @@ def test_the_proposed_mapping_says_the_same(layout: Write, tmp_path: Path) -> No
     root = tmp_path / "source"
     layout(root)
     first = read(root)
-    (tmp_path / "m.yaml").write_text(proposal_text(first), encoding="utf-8")
+    (tmp_path / "m.yaml").write_text(first.mapping_text(), encoding="utf-8")
     again = read(root, read_mapping(tmp_path / "m.yaml"))
     assert again.rows == first.rows
     assert again.folds == first.folds
@@ -425,9 +422,9 @@ def test_the_proposed_mapping_says_the_same(layout: Write, tmp_path: Path) -> No
 def test_dicom_studies(tmp_path: Path) -> None:
     root = tmp_path / "source"
     dicom_studies(root)
-    understood = read(root)
-    assert not understood.questions, "\n".join(understood.lines())
-    found = {row.patient_id: (row.image.name, row.label, row.age) for row in understood.rows}
+    proposal = read(root)
+    assert not proposal.questions, proposal.summary_text()
+    found = {row.patient_id: (row.image.name, row.label, row.age) for row in proposal.rows}
     assert found == {IDS[i]: ("T1CE", LABELS[i], AGES[i]) for i in range(N)}
 
 
@@ -452,9 +449,9 @@ def asked(root: Path) -> dict[str, str]:
     return {question.place: question.text for question in read(root).questions}
 
 
-def answered(root: Path, tmp_path: Path, answers: dict[str, str]) -> Understood:
+def answered(root: Path, tmp_path: Path, answers: dict[str, str]) -> Proposal:
     """Edit the proposed mapping as a person would: each ``?`` in turn, by its place."""
-    text = proposal_text(read(root))
+    text = read(root).mapping_text()
     lines = text.splitlines()
     for key, answer in answers.items():
         place = next(i for i, line in enumerate(lines) if key in line.split(":")[0])
@@ -466,8 +463,8 @@ def answered(root: Path, tmp_path: Path, answers: dict[str, str]) -> Understood:
     return read(root, read_mapping(tmp_path / "m.yaml"))
 
 
-def labels_by_patient(understood: Understood) -> dict[int, str]:
-    return {patient_of(row.image): row.label for row in understood.rows}
+def labels_by_patient(proposal: Proposal) -> dict[int, str]:
+    return {patient_of(row.image): row.label for row in proposal.rows}
 
 
 def test_a_subtype_whose_class_is_stated_nowhere_is_asked_for(tmp_path: Path) -> None:
@@ -495,7 +492,7 @@ def test_numbers_that_contradict_the_subtypes_are_asked_for(tmp_path: Path) -> N
     codes = [0, 3, 0, 1, 1, 2, 2, 3, 3]
     words = ["GBM", "AST", "ODG", "DLBCL", "DLBCL", "germinoma", "germinoma", "AST", "GBM"]
     with_table(root, ["label", "pathology"], [codes, words])
-    assert "tables[0].columns.label" in asked(root)
+    assert asked(root).keys() == {f"classes.{code}" for code in range(4)}
 
 
 def test_two_label_columns_that_differ_are_asked_about(tmp_path: Path) -> None:
@@ -509,10 +506,13 @@ def test_two_label_columns_that_differ_are_asked_about(tmp_path: Path) -> None:
     assert labels_by_patient(done) == dict(enumerate(second))
 
 
-def test_two_label_columns_that_agree_are_not(tmp_path: Path) -> None:
+def test_two_label_columns_that_agree_are_asked_about_too(tmp_path: Path) -> None:
     root = tmp_path / "source"
     with_table(root, ["diagnosis", "分类"], [list(LABELS), [CHINESE[name] for name in LABELS]])
-    assert not asked(root)
+    assert asked(root).keys() == {"tables[0].columns.label"}
+    done = answered(root, tmp_path, {"label": '"分类"'})
+    assert not done.questions
+    assert labels_by_patient(done) == dict(enumerate(LABELS))
 
 
 def test_two_volumes_of_a_patient_are_asked_about(tmp_path: Path) -> None:
@@ -522,7 +522,7 @@ def test_two_volumes_of_a_patient_are_asked_about(tmp_path: Path) -> None:
         other(root / NAMES[LABELS[i]] / IDS[i] / "late_t1ce.nii.gz", i)
     (question,) = read(root).questions
     assert question.place == "images"
-    assert question.choices == ("*/P*/early_t1ce.nii.gz", "*/P*/late_t1ce.nii.gz")
+    assert question.choices == ("*/*/early_t1ce.nii.gz", "*/*/late_t1ce.nii.gz")
     done = answered(root, tmp_path, {"images": f'"{question.choices[0]}"'})
     assert not done.questions
     assert labels_by_patient(done) == dict(enumerate(LABELS))
@@ -546,7 +546,7 @@ def test_ids_that_fit_nothing_need_a_pattern(tmp_path: Path) -> None:
     table(root / "t.csv", ["id", "label"], [["ABCDEFGHI"[i] * 3, LABELS[i]] for i in range(N)])
     assert asked(root).keys() == {"id_pattern"}
     table(root / "t.csv", ["id", "label"], [[i + 1, LABELS[i]] for i in range(N)])
-    done = read(root, Mapping(id_pattern=r"of-(\d+)x"))
+    done = read(root, ClinicalMapping(id_pattern=r"of-(\d+)x"))
     assert not done.questions
     assert labels_by_patient(done) == dict(enumerate(LABELS))
 
@@ -558,9 +558,9 @@ def test_running_numbers_are_no_ids_where_they_do_not_fit_all(tmp_path: Path) ->
         volume(root / f"{i + 1}.nii.gz", i)
     for header in ("", "index", "Unnamed: 0", "序号"):
         table(root / "t.csv", [header, "label"], [[i, LABELS[i]] for i in range(N)])
-        understood = read(root)
-        assert not understood.rows, header
-        assert understood.questions, header
+        proposal = read(root)
+        assert not proposal.rows, header
+        assert proposal.questions, header
 
 
 def test_rows_of_two_patients_that_name_one_volume(tmp_path: Path) -> None:
@@ -569,9 +569,11 @@ def test_rows_of_two_patients_that_name_one_volume(tmp_path: Path) -> None:
         volume(root / f"{IDS[i]}.nii.gz", i)
     rows = [[f"H{i}", f"{IDS[max(i, 1)]}.nii.gz", LABELS[i]] for i in range(N)]
     table(root / "t.csv", ["id", "file", "label"], rows)
-    understood = read(root, Mapping(images_without_row="leave-out"))
-    assert "1 volumes that rows of several patients name: left out" in understood.aside
-    assert labels_by_patient(understood) == {i: LABELS[i] for i in range(2, N)}
+    proposal = read(root, ClinicalMapping(images_without_row="leave-out"))
+    assert (
+        "1 patients: their volume is named by rows of several patients: left out" in proposal.aside
+    )
+    assert labels_by_patient(proposal) == {i: LABELS[i] for i in range(2, N)}
 
 
 def test_an_unknown_class_folder_is_asked_about(tmp_path: Path) -> None:
@@ -617,7 +619,7 @@ def test_folds_that_differ_and_folds_that_split_patients(tmp_path: Path) -> None
     table(root / "labels.csv", ["id", "label"], [[IDS[i], LABELS[i]] for i in range(N)])
     (root / "fold2_test.txt").write_text("\n".join(IDS))
     assert "more than one fold" in asked(root)["folds"]
-    assert read(root, Mapping(folds="rule")).folds is None
+    assert read(root, ClinicalMapping(folds="rule")).folds is None
 
 
 def test_damaged_tables_are_left_aside(tmp_path: Path) -> None:
@@ -627,9 +629,9 @@ def test_damaged_tables_are_left_aside(tmp_path: Path) -> None:
         (root / name).write_bytes(b"PK\x03\x04{[\0\xff\xfe")
     zip_of(root / "e.xlsx", {"[Content_Types].xml": b"<a", "xl/workbook.xml": b"<b"})
     openpyxl.Workbook().save(root / "empty.xlsx")
-    understood = read(root)
-    assert len(understood.rows) == N
-    told = "\n".join(understood.aside)
+    proposal = read(root)
+    assert len(proposal.rows) == N
+    told = "\n".join(proposal.aside)
     assert all(f"{name}: cannot be read" in told for name in ("a.xlsx", "b.json", "e.xlsx"))
 
 
@@ -637,10 +639,10 @@ def test_a_class_outweighs_the_usual_class_of_a_subtype(tmp_path: Path) -> None:
     root = tmp_path / "source"
     subtypes = ["AST" if label == "rare" else "" for label in LABELS]
     with_table(root, ["class", "pathology"], [list(LABELS), subtypes])
-    understood = read(root)
-    assert not understood.questions
-    assert labels_by_patient(understood) == dict(enumerate(LABELS))
-    assert any(line.startswith("2 patients: their class is not") for line in understood.aside)
+    proposal = read(root)
+    assert not proposal.questions
+    assert labels_by_patient(proposal) == dict(enumerate(LABELS))
+    assert any(line.startswith("2 patients: their class is not") for line in proposal.aside)
 
 
 def test_columns_that_name_people_are_not_read_to_join(tmp_path: Path) -> None:
@@ -660,18 +662,22 @@ def test_columns_that_name_people_are_not_read_to_join(tmp_path: Path) -> None:
     for i in range(N):
         volume(root / f"{people[i]}.nii.gz", i)
     table(root / "t.csv", ["姓名", "label"], [[people[i], LABELS[i]] for i in range(N)])
-    understood = read(root)
-    assert understood.questions
-    assert not understood.rows
-    assert not any(
-        name in line for name in people for line in understood.lines() if "image" not in line
-    )
+    proposal = read(root)
+    assert proposal.questions
+    assert not proposal.rows
+    told = [line for line in proposal.summary_text().splitlines() if "image" not in line]
+    assert not any(name in line for name in people for line in told)
 
 
-def test_masks_that_are_seen_by_their_content_are_told(tmp_path: Path) -> None:
+def test_masks_without_a_name_are_told_by_what_they_hold(tmp_path: Path) -> None:
     root = tmp_path / "source"
     masks_without_a_name(root)
-    assert f"{N} images: masks by what they hold" in read(root).aside
+    (question,) = read(root).questions
+    assert (question.place, question.choices) == ("images", ("*/*/a.nii.gz",))
+    assert "masks by what they hold: */*/b.nii.gz" in question.text
+    done = answered(root, tmp_path, {"images": '"*/*/a.nii.gz"'})
+    assert not done.questions
+    assert labels_by_patient(done) == dict(enumerate(LABELS))
 
 
 def test_nothing_that_tells_classes(tmp_path: Path) -> None:
@@ -722,7 +728,7 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "images").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "source")
-    found = survey(tmp_path / "source", tmp_path / "unpacked")
+    found = take_inventory(tmp_path / "source", tmp_path / "unpacked")
     assert [image.name for image in found.images] == ["images/P1_t1ce.nii.gz"]
 
 
@@ -739,8 +745,8 @@ def test_links_in_a_tar_are_not_made(tmp_path: Path) -> None:
         fifo = tarfile.TarInfo("c.nii")
         fifo.type = tarfile.FIFOTYPE
         archive.addfile(fifo)
-    understood = read(root)
-    assert len(understood.rows) == N
+    proposal = read(root)
+    assert len(proposal.rows) == N
     assert not list((tmp_path / "unpacked").rglob("*.nii"))
 
 
@@ -780,8 +786,8 @@ def test_archives_in_archives_end(tmp_path: Path) -> None:
     for _ in range(6):
         inner = zip_of(inner.with_name("outer.zip"), {"inner.zip": inner.read_bytes()})
     shutil.copy(inner, root / "nested.zip")
-    understood = read(root)
-    assert any("inside archives" in line for line in understood.aside)
+    proposal = read(root)
+    assert any("inside archives" in line for line in proposal.aside)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
@@ -810,12 +816,9 @@ def test_damaged_archives_are_told(cut: float, tmp_path: Path) -> None:
     ("word", "label"),
     [
         *((word, "glioma") for word in ("GLIOMA", "gliomas", "01_Glioma", "Glioma (GBM)", "GBM")),
-        *(
-            (word, "glioma")
-            for word in ("glioblastma", "DMG, H3 K27-altered", "胶质母细胞瘤（WHO 4级）")
-        ),
+        *((word, "glioma") for word in ("DMG, H3 K27-altered", "胶质母细胞瘤（WHO 4级）")),
         *((word, "pcnsl") for word in ("Lymphoma", "PCNSL ", "DLBCL", "原发性中枢神经系统淋巴瘤")),
-        *((word, "germinoma") for word in ("germinomas", "生殖细胞瘤", "germinomma")),
+        *((word, "germinoma") for word in ("germinomas", "生殖细胞瘤")),
         *((word, "rare") for word in ("Others", "rare_EPN", "其他", "Rare tumours")),
     ],
 )
@@ -830,7 +833,7 @@ def test_words_for_classes(word: str, label: str) -> None:
     [
         *("EPN", "medulloblastoma", "MNGT", "germ cell tumor", "生殖细胞肿瘤", "ganglioglioma"),
         *("non-glioma", "lymphoma vs glioma", "Germinoma?", "疑似胶质瘤", "pilocytic astrocytoma"),
-        *("glioma/rare", "3", "", "P001", "metastasis"),
+        *("glioma/rare", "3", "", "P001", "metastasis", "glioblastma", "germinomma"),
     ],
 )
 def test_words_that_settle_no_class(word: str) -> None:
@@ -880,9 +883,11 @@ def with_workbook(root: Path, header: list[str], columns: list[list[object]]) ->
     return book
 
 
-def read_saved(root: Path, book: openpyxl.Workbook, given: Mapping | None = None) -> Understood:
+def read_saved(
+    root: Path, book: openpyxl.Workbook, given: ClinicalMapping | None = None
+) -> Proposal:
     book.save(root / "labels.xlsx")
-    return read(root, given or Mapping())
+    return read(root, given or ClinicalMapping())
 
 
 def test_merged_classes_count_for_each_row(tmp_path: Path) -> None:
@@ -898,7 +903,7 @@ def test_merged_classes_count_for_each_row(tmp_path: Path) -> None:
     assert filled
     assert not done.questions
     assert labels_by_patient(done) == dict(enumerate(LABELS))
-    assert "cells take the value of their merged cell" in "\n".join(done.lines())
+    assert "cells are given the value of their merged cell" in done.summary_text()
 
 
 def test_classes_that_stand_once_a_block_can_be_filled_down(tmp_path: Path) -> None:
@@ -907,7 +912,7 @@ def test_classes_that_stand_once_a_block_can_be_filled_down(tmp_path: Path) -> N
     with_table(tmp_path, ["label"], [blocks])
     (question,) = read(tmp_path).questions
     assert (question.place, question.choices) == ("images_without_row", ("fill-down", "leave-out"))
-    done = read(tmp_path, Mapping(images_without_row="fill-down"))
+    done = read(tmp_path, ClinicalMapping(images_without_row="fill-down"))
     assert not done.questions
     assert labels_by_patient(done) == dict(enumerate(LABELS))
 
@@ -918,14 +923,15 @@ def test_hidden_rows_are_asked_about(tmp_path: Path) -> None:
     book.active.column_dimensions["C"].hidden = True
     (question,) = read_saved(tmp_path, book).questions
     assert (question.place, question.choices) == ("hidden", ("read", "leave-out"))
-    assert (
-        "1 of 9 rows are hidden, by hand or by a filter; the column 'age' is hidden"
-        in question.text
-    )
-    done = read(tmp_path, Mapping(hidden="read"))
+    assert "column 'label': 1 cells are hidden (a row, a column or the sheet" in question.text
+    assert "column 'age': 9 cells are hidden" in question.text
+    done = read(tmp_path, ClinicalMapping(hidden="read"))
     assert [row.age for row in done.rows] == list(AGES)
-    assert "read all the same" in "\n".join(done.lines())
-    left = read(tmp_path, Mapping(hidden="leave-out", images_without_row="leave-out"))
+    assert (
+        "cells are hidden (a row, a column or the sheet, by hand or by a filter): read"
+        in done.summary_text()
+    )
+    left = read(tmp_path, ClinicalMapping(hidden="leave-out", images_without_row="leave-out"))
     assert labels_by_patient(left) == {i: LABELS[i] for i in range(N) if i != 1}
     assert all(np.isnan(row.age) for row in left.rows)
 
@@ -937,7 +943,7 @@ def test_a_hidden_sheet_is_asked_about(tmp_path: Path) -> None:
     book.active = 1
     (question,) = read_saved(tmp_path, book).questions
     assert question.place == "hidden"
-    assert "the sheet is hidden" in question.text
+    assert "column 'label': 9 cells are hidden" in question.text
 
 
 @pytest.mark.parametrize(
@@ -958,7 +964,7 @@ def test_cells_that_a_spreadsheet_program_spoiled(
     questions = read_saved(tmp_path, book).questions
     assert f"labels.xlsx [Sheet], column {header!r}: {what}" in questions[0].text
     assert questions[0].choices == ("as-read",)
-    assert not read(tmp_path, Mapping(odd_cells="as-read")).questions
+    assert not read(tmp_path, ClinicalMapping(odd_cells="as-read")).questions
 
 
 def test_classes_that_are_formulas_without_values_are_told(tmp_path: Path) -> None:
@@ -1065,7 +1071,7 @@ def test_a_person_gives_the_unit(tmp_path: Path) -> None:
     root = tmp_path / "source"
     with_table(root, ["label", "Age (m)"], [list(LABELS), [12 * age for age in AGES]])
     columns = {"id": "id", "label": "label", "age": "Age (m)", "age_unit": "months"}
-    done = read(root, Mapping(tables=[{"path": "labels.csv", "columns": columns}]))
+    done = read(root, ClinicalMapping(tables=[{"path": "labels.csv", "columns": columns}]))
     assert {patient_of(row.image): row.age for row in done.rows} == dict(enumerate(AGES))
 
 
@@ -1075,8 +1081,8 @@ def test_ids_that_may_be_one_patient_are_asked_about(tmp_path: Path) -> None:
     volume(tmp_path / NAMES["rare"] / "p01.nii.gz", 77)
     (question,) = read(tmp_path).questions
     assert question.place == "alike_ids"
-    assert len(read(tmp_path, Mapping(alike_ids="separate")).rows) == N + 1
-    assert len(read(tmp_path, Mapping(alike_ids="leave-out")).rows) == N - 1
+    assert len(read(tmp_path, ClinicalMapping(alike_ids="separate")).rows) == N + 1
+    assert len(read(tmp_path, ClinicalMapping(alike_ids="leave-out")).rows) == N - 1
 
 
 def test_a_subtype_column_names_tumours_of_the_list(tmp_path: Path) -> None:

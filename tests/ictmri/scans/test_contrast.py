@@ -6,7 +6,7 @@ from itertools import permutations, product
 import pytest
 from pydicom.dataset import Dataset
 
-from ictmri.build.clinical.filenames import image_kind, without_kind
+from ictmri.build.clinical.vocabulary import image_kind
 from ictmri.errors import ScanError
 from ictmri.scans.contrast import read_agent, read_contrast, words
 from ictmri.scans.dicom_series import Series, choose_t1ce
@@ -251,9 +251,3 @@ def test_names_of_files_are_read_by_the_same_words() -> None:
         assert image_kind(name, ()) in ("sequence", "mask"), name
     assert image_kind("P001_t1_ohne_KM", ("T1CE",)) == "sequence"
     assert image_kind("P001", ("native", "NC")) == "plain"
-
-
-def test_the_patients_part_of_a_name_holds_no_word_for_contrast() -> None:
-    for name in ("P001_T1_mit_KM", "P001_t1_ohne_KM", "P001_T1CE", "P001_T1_sans_gado", "P001_pre"):
-        assert without_kind(name) == "p001"
-    assert without_kind("Li_Sin") == "li_sin"
