@@ -12,11 +12,13 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import shown
 from ictmri.io.files import write_bytes
@@ -35,6 +37,7 @@ _FILE: Final = re.compile(
 )
 MAX_BYTES: Final = 64 * 2**20
 MAX_CHANGES: Final = 100
+_NEEDED: Final = ("entry.yaml", "predictions.csv", "report.json")
 _FOLDER: Final = "040000"
 _PLAIN_GIT: Final = {
     "GIT_LITERAL_PATHSPECS": "1",
@@ -104,11 +107,11 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     base, tip = git.commit(base), git.commit(head)
     fork = git.text("merge-base", base, tip).strip()
     changed = git.changed(fork, tip)
-    problems = _change_problems(git, tip, changed)
+    problems = list(_change_problems(git, tip, changed))
     if problems:
         raise InputError(shown(head), problems, _NEXT)
     added, dated = _added_rows(git, base, fork, tip)
-    touched = sorted({match[1] for c in changed if (match := _FILE.fullmatch(c.path))})
+    touched = sorted({match[1] for path, _ in changed if (match := _FILE.fullmatch(path))})
     gone = [slug for slug in touched if not git.exists(tip, f"{ENTRIES}/{slug}")]
     known = [slug for slug in touched if git.exists(base, f"{ENTRIES}/{slug}/entry.yaml")]
     here = [slug for slug in touched if slug not in gone]
@@ -121,26 +124,12 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     contributed = {item.entry.slug: item.predictions for item in done}
     flags = {
         slug: review_flags(
-            read, cohort, others | {s: p for s, p in contributed.items() if s != slug}
+            read, cohort, {s: p for s, p in (others | contributed).items() if s != slug}
         )
         for slug, read in contributed.items()
     }
     corrected = [slug for slug in here if slug in known]
     return Verdict(done, {slug: found for slug, found in flags.items() if found}, corrected, gone)
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    mode: str
-    sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A file that differs; one that was removed has no mode."""
-
-    mode: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +166,13 @@ class _Git:
     def exists(self, commit: str, path: str) -> bool:
         return bool(self.run("ls-tree", commit, "--", path))
 
-    def size(self, commit: str, path: str) -> int:
-        return int(self.text("cat-file", "-s", f"{commit}:{path}"))
-
     def content(self, commit: str, path: str) -> bytes:
-        return self.run("cat-file", "blob", f"{commit}:{path}")
+        """Return a file, empty where it is none."""
+        there = self.exists(commit, path)
+        return self.run("cat-file", "blob", f"{commit}:{path}") if there else b""
 
-    def changed(self, base: str, head: str) -> list[_Change]:
-        """Return the files that differ.
+    def changed(self, base: str, head: str) -> list[tuple[str, str]]:
+        """Return path and mode of the files that differ; one that was removed has no mode.
 
         Folder by folder, and no more than a contribution may change: a few small trees that name one
         another can stand for a billion of files.
@@ -192,7 +180,7 @@ class _Git:
         Raises:
             InputError: there are more.
         """
-        found: list[_Change] = []
+        found: list[tuple[str, str]] = []
         folders = [("", base, head)]
         for seen, (folder, one, other) in enumerate(folders):
             if seen + len(found) > MAX_CHANGES:
@@ -204,47 +192,36 @@ class _Git:
                 if old == new and len(new) < 2:
                     continue
                 path = folder + name.decode("utf-8", "replace")
-                left, right = (
-                    next((item.sha for item in side if item.mode == _FOLDER), "")
-                    for side in (old, new)
-                )
+                left, right = (dict(side).get(_FOLDER, "") for side in (old, new))
                 if left or right:
                     folders.append((f"{path}/", left, right))
-                kept = [item for item in new if item.mode != _FOLDER or len(new) > 1]
-                found += [_Change(item.mode, path) for item in kept]
-                found += [_Change("", path) for item in old if not new and item.mode != _FOLDER]
+                found += [(path, mode) for mode, _ in new if mode != _FOLDER or len(new) > 1]
+                found += [(path, "") for mode, _ in old if not new and mode != _FOLDER]
         return found
 
-    def tree(self, name: str) -> dict[bytes, list[_Item]]:
-        """Return what a folder holds, by name; a damaged one holds a name twice."""
-        found: dict[bytes, list[_Item]] = {}
+    def tree(self, name: str) -> dict[bytes, list[tuple[str, str]]]:
+        """Return mode and hash of what a folder holds, by name; a damaged one holds a name twice."""
+        found: dict[bytes, list[tuple[str, str]]] = {}
         for line in self.run("ls-tree", "-z", name).split(b"\0")[:-1] if name else []:
             meta, _, path = line.partition(b"\t")
             mode, _, sha = meta.decode().split(" ")
-            found.setdefault(path, []).append(_Item(mode, sha))
+            found.setdefault(path, []).append((mode, sha))
         return found
 
 
-def _change_problems(git: _Git, head: str, changed: list[_Change]) -> list[str]:
-    problems = [problem for change in changed if (problem := _change_problem(git, head, change))]
-    problems += [
-        f"{shown(path, 100)}: stands twice in its folder"
-        for path, count in Counter(change.path for change in changed).items()
-        if count > 1
-    ]
-    return problems or ([] if changed else ["it changes nothing"])
-
-
-def _change_problem(git: _Git, head: str, change: _Change) -> str:
-    path = shown(change.path, 100)
-    if change.path != LEDGER and not _FILE.fullmatch(change.path):
-        return f"{path}: not a file of an entry"
-    if not change.mode:
-        return ""
-    if change.mode != "100644":
-        return f"{path}: not a plain file (mode {change.mode})"
-    size = git.size(head, change.path)
-    return f"{path}: {size} bytes, more than {MAX_BYTES}" if size > MAX_BYTES else ""
+def _change_problems(git: _Git, head: str, changed: list[tuple[str, str]]) -> Iterator[str]:
+    if not changed:
+        yield "it changes nothing"
+    for path, mode in changed:
+        if path != LEDGER and not _FILE.fullmatch(path):
+            yield f"{shown(path, 100)}: not a file of an entry"
+        elif mode not in {"", "100644"}:
+            yield f"{shown(path, 100)}: not a plain file (mode {mode})"
+        elif mode and (size := int(git.text("cat-file", "-s", f"{head}:{path}"))) > MAX_BYTES:
+            yield f"{shown(path, 100)}: {size} bytes, more than {MAX_BYTES}"
+    for path, count in Counter(path for path, _ in changed).items():
+        if count > 1:
+            yield f"{shown(path, 100)}: stands twice in its folder"
 
 
 def _added_rows(git: _Git, base: str, fork: str, head: str) -> tuple[list[ledger.Event], list[str]]:
@@ -252,21 +229,16 @@ def _added_rows(git: _Git, base: str, fork: str, head: str) -> tuple[list[ledger
 
     They must follow from the base's.
     """
-    before, after = (_bytes_at(git, commit) for commit in (fork, head))
+    before, after, now = (git.content(commit, LEDGER) for commit in (fork, head, base))
     added = ledger.appended(_events(before), _events(after))
     if not after.startswith(before):
         raise InputError("ledger.csv", ["its earlier lines are written otherwise"], _RESTORE)
-    problems = ledger.order_problems([*_events(_bytes_at(git, base)), *added])
+    problems = ledger.order_problems([*_events(now), *added])
     if problems:
-        raise InputError(
-            "ledger.csv", problems, "the base has moved on: bring the branch up to date"
-        )
+        step = "the base has moved on: bring the branch up to date"
+        raise InputError("ledger.csv", problems, step)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     return added, ledger.date_problems(_events(before), added, today)
-
-
-def _bytes_at(git: _Git, commit: str) -> bytes:
-    return git.content(commit, LEDGER) if git.exists(commit, LEDGER) else b""
 
 
 def _events(content: bytes) -> list[ledger.Event]:
@@ -292,19 +264,18 @@ def _scored(
             problems.append(f"{slug}: {', '.join(missing)} is missing")
             continue
         place = _extract(git, head, slug, folder)
-        try:
-            item = check(
-                place / "predictions.csv", place / "entry.yaml", cohort, synthetic=synthetic
-            )
-        except InputError as error:
-            problems += [f"{slug}: {p.replace(f'{place}/', '')}" for p in error.problems]
-            continue
-        problems += _identity_problems(item, place, slug)
-        done.append(item)
+        own: list[str] = []
+        with collected(own, slug):
+            table, described = place / "predictions.csv", place / "entry.yaml"
+            item = check(table, described, cohort, synthetic=synthetic)
+            done.append(item)
+            if item.entry.slug != slug:
+                own.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
+            if not is_stored(item.report, place / "report.json"):
+                told = "report.json is not what its predictions give (ictmri submit)"
+                own.append(f"{slug}: {told}")
+        problems += [problem.replace(f"{place}/", "") for problem in own]
     return done, problems
-
-
-_NEEDED: Final = ("entry.yaml", "predictions.csv", "report.json")
 
 
 def _extract(git: _Git, commit: str, slug: str, folder: Path) -> Path:
@@ -315,15 +286,6 @@ def _extract(git: _Git, commit: str, slug: str, folder: Path) -> Path:
     return place
 
 
-def _identity_problems(item: Checked, place: Path, slug: str) -> list[str]:
-    problems = []
-    if item.entry.slug != slug:
-        problems.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
-    if not is_stored(item.report, place / "report.json"):
-        problems.append(f"{slug}: report.json is not what its predictions give (ictmri submit)")
-    return problems
-
-
 def _others(
     git: _Git, base: str, without: list[str], cohort: FoldTable, folder: Path
 ) -> dict[str, Predictions]:
@@ -332,10 +294,8 @@ def _others(
     found = {}
     for slug in slugs:
         place = _extract(git, base, slug, folder / "base")
-        try:
+        with suppress(InputError):
             found[slug] = read_predictions(place / "predictions.csv", cohort)
-        except InputError:
-            continue
     return found
 
 

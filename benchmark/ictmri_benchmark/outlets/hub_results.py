@@ -17,24 +17,14 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import write_text
 from ictmri.io.yamlfile import dump_yaml
-from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import Checked, check, entry_folders, is_stored
 from ictmri_benchmark.score import protocol
-from ictmri_benchmark.score.metrics import COLUMNS, METRICS
+from ictmri_benchmark.score.metrics import COLUMNS, Metric
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
-_CODE_LICENCES: Final = frozenset(
-    {
-        "mit",
-        "apache-2.0",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "gpl-3.0",
-        "lgpl-3.0",
-        "agpl-3.0",
-        "mpl-2.0",
-    }
-)
+_PERMISSIVE: Final = frozenset({"mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause"})
+_COPYLEFT: Final = frozenset({"gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0"})
+_ADDRESSES: Final = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/"}
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
@@ -48,15 +38,9 @@ def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> 
     if slug not in folders:
         there = ", ".join(folders) or "none"
         raise InputError(str(entries), [f"no entry {slug!r}"], f"entries there: {there}")
-    place = folders[slug]
-    done = check(
-        place / "predictions.csv",
-        place / "entry.yaml",
-        cohort,
-        synthetic=synthetic,
-        levels=tuple(protocol.LEVELS),
-    )
-    stored = place / "report.json"
+    table, described = (folders[slug] / name for name in ("predictions.csv", "entry.yaml"))
+    done = check(table, described, cohort, synthetic=synthetic, levels=tuple(protocol.LEVELS))
+    stored = folders[slug] / "report.json"
     if not is_stored(done.report, stored):
         problem = ["is not what its predictions give"]
         raise InputError(str(stored), problem, "remove it, or score the entry again")
@@ -71,19 +55,16 @@ def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str 
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    _check_names(dataset_id, revision)
-    url = _link(done.entry)
+    source = _source(done, dataset_id, revision)
     results = [
         EvalResultEntry(
             dataset_id=dataset_id,
-            task_id=name,
+            task_id=metric.name,
             value=value["value"],
-            dataset_revision=revision or None,
-            source_url=url,
-            source_name=done.entry.method.name if url else None,
             notes=_notes(done, value),
+            **source,
         )
-        for name, value in _pooled(done)
+        for metric, value in _pooled(done)
     ]
     path = out / ".eval_results" / f"{done.entry.slug}.yaml"
     write_text(path, dump_yaml(eval_result_entries_to_yaml(results)))
@@ -96,19 +77,13 @@ def write_model_card(out: Path, done: Checked, dataset_id: str, revision: str = 
     Raises:
         InputError: the dataset id or the revision is none, or a README.md is there.
     """
-    _check_names(dataset_id, revision)
+    from huggingface_hub import EvalResult, ModelCardData
+
+    source = _source(done, dataset_id, revision)
     path = out / "README.md"
     if path.exists():
         raise InputError(str(path), ["exists"], "choose another folder; copy the header by hand")
-    header = _card_data(done, dataset_id, revision).to_dict()
-    write_text(path, f"---\n{dump_yaml(header)}---\n\n" + "\n".join(_card_text(done)) + "\n")
-    return path
-
-
-def _card_data(done: Checked, dataset_id: str, revision: str) -> Any:
-    from huggingface_hub import EvalResult, ModelCardData
-
-    bench, url = done.report.content["benchmark"], _link(done.entry)
+    bench = done.report.content["benchmark"]
     kind = " (SYNTHETIC phantom)" if bench["synthetic"] else ""
     results = [
         EvalResult(
@@ -116,19 +91,17 @@ def _card_data(done: Checked, dataset_id: str, revision: str) -> Any:
             task_name="biopsy diagnosis, pooled out-of-fold predictions",
             dataset_type=dataset_id,
             dataset_name=f"{bench['cohort']}{kind}",
-            dataset_revision=revision or None,
-            metric_type=METRICS[name].plain or name,
-            metric_name=METRICS[name].title,
+            metric_type=metric.plain or metric.name,
+            metric_name=metric.title,
             metric_value=value["value"],
             metric_args={"interval_95": [value["low"], value["high"]]},
-            source_url=url,
-            source_name=done.entry.method.name if url else None,
+            **source,
         )
-        for name, value in _pooled(done)
+        for metric, value in _pooled(done)
     ]
     licence = done.entry.method.licence
-    known = licence.lower() if licence.lower() in _CODE_LICENCES | HUB_NAMES else None
-    return ModelCardData(
+    known = licence.lower() if licence.lower() in _PERMISSIVE | _COPYLEFT | HUB_NAMES else None
+    data: Any = ModelCardData(
         license=known or "other",
         license_name=None if known else licence,
         datasets=[dataset_id],
@@ -136,6 +109,10 @@ def _card_data(done: Checked, dataset_id: str, revision: str) -> Any:
         model_name=done.entry.method.name,
         eval_results=results,
     )
+    write_text(
+        path, f"---\n{dump_yaml(data.to_dict())}---\n\n" + "\n".join(_card_text(done)) + "\n"
+    )
+    return path
 
 
 def _card_text(done: Checked) -> Iterator[str]:
@@ -146,15 +123,15 @@ def _card_text(done: Checked) -> Iterator[str]:
     if bench["synthetic"]:
         yield f"> SYNTHETIC: {SYNTHETIC_WARNING}\n"
     yield "| metric | value | 95 % interval |\n|---|---|---|"
-    for name, value in _pooled(done):
+    for metric, value in _pooled(done):
         interval = f"{value['low']:.4f} to {value['high']:.4f}"
-        yield f"| {METRICS[name].title} | {value['value']:.4f} | {interval} |"
+        yield f"| {metric.title} | {value['value']:.4f} | {interval} |"
     yield f"\n{_notes(done)}. Research use only."
 
 
-def _pooled(done: Checked) -> list[tuple[str, dict[str, float]]]:
+def _pooled(done: Checked) -> list[tuple[Metric, dict[str, float]]]:
     pooled = done.report.content["pooled"]
-    return [(metric.name, pooled[metric.name]) for metric in COLUMNS]
+    return [(metric, pooled[metric.name]) for metric in COLUMNS]
 
 
 def _notes(done: Checked, value: dict[str, float] | None = None) -> str:
@@ -174,24 +151,8 @@ def _notes(done: Checked, value: dict[str, float] | None = None) -> str:
     return "; ".join(said)
 
 
-def _link(entry: Entry) -> str | None:
-    """Return where the method is described, as an address."""
-    for link in (entry.method.code, entry.method.paper):
-        for short, long in (("doi:", "https://doi.org/"), ("arXiv:", "https://arxiv.org/abs/")):
-            if link.startswith(short):
-                return long + link.removeprefix(short).strip()
-        if link:
-            return link
-    return None
-
-
-def _plain(text: str) -> str:
-    """Return text for Markdown that is neither markup nor HTML."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~:@-])", r"\\\1", escaped)
-
-
-def _check_names(dataset_id: str, revision: str) -> None:
+def _source(done: Checked, dataset_id: str, revision: str) -> dict[str, Any]:
+    """Return where data and method are; an InputError says where they are not named as the Hub names."""
     from ictmri.hub.cache import is_repository
 
     if not is_repository(dataset_id):
@@ -200,3 +161,18 @@ def _check_names(dataset_id: str, revision: str) -> None:
     if revision and not _REVISION.fullmatch(revision):
         step = "give a tag, a branch or a commit"
         raise InputError("--revision", [f"{revision[:100]!r} is no revision"], step)
+    url = done.entry.method.code or done.entry.method.paper
+    for short, long in _ADDRESSES.items():
+        if url.startswith(short):
+            url = long + url.removeprefix(short).strip()
+    return {
+        "dataset_revision": revision or None,
+        "source_url": url or None,
+        "source_name": done.entry.method.name if url else None,
+    }
+
+
+def _plain(text: str) -> str:
+    """Return text for Markdown that is neither markup nor HTML."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+!|~:@-])", r"\\\1", escaped)

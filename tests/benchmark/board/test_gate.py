@@ -339,6 +339,7 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
     "large": (large, f"new/predictions.csv': {MAX_BYTES + 1} bytes, more than {MAX_BYTES}"),
     "forged": (forged, "new: report.json is not what its predictions give"),
     "report": (put(f"{ENTRIES}/new/report.json", "{}"), "new: report.json is not what"),
+    "empty report": (put(f"{ENTRIES}/new/report.json", ""), "new: report.json is not what"),
     "level": (own_level, "new: entry.yaml: level R3 is given by the maintainers"),
     "slug": (edited(f"{ENTRIES}/new/entry.yaml", "slug: new", "slug: old"), "calls itself 'old'"),
     "no entry": (lambda r: (r.submit("new") / "entry.yaml").unlink(), "new: entry.yaml is missing"),
