@@ -8,9 +8,8 @@ from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json, sha256_file, write_text
 from ictmri.io.resources import shipped
@@ -20,17 +19,16 @@ from ictmri_benchmark.board.ledger import Event, ledger_path, ledger_problems, r
 from ictmri_benchmark.board.ranking import (
     PAIR_COLUMNS,
     Contender,
-    Pair,
     compare_pairs,
     rank,
     resolution,
 )
 from ictmri_benchmark.board.submission import binding_problems, is_run, is_stored
 from ictmri_benchmark.score import protocol
-from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.intervals import Floats, bootstrap
 from ictmri_benchmark.score.metrics import COLUMNS, RANK_KEY
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
-from ictmri_benchmark.score.report import Report, score
+from ictmri_benchmark.score.report import Report, cohort_digests, score
 
 _UNRANKED: Final = "test-fold"
 SHOWN_MISSED: Final = 20
@@ -38,22 +36,26 @@ SHOWN_MISSED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    folder: Path
+class _EntryFolder:
+    """What was read of an entry's folder; ``refused`` says why it is for another board than this one."""
+
+    place: Path
     entry: Entry
-    predictions: Predictions
+    predictions: Predictions | None
+    refused: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    folder: Path
-    slug: str
-    reason: str
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of its predictions, None where there are none."""
+        if self.predictions is not None:
+            return self.predictions.sha256
+        path = self.place / "predictions.csv"
+        return sha256_file(path) if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    folder: Path
+    place: Path
     entry: Entry
     predictions: Predictions
     report: Report
@@ -68,7 +70,7 @@ class _Scored:
 
 
 def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
-    """Rescore every entry of a folder and rank them.
+    """Rescore every entry of a folder, rank them, and return the content of leaderboard.json.
 
     Entries for another cohort or other folds are listed with the reason and not scored. What was submitted
     stands in the ledger beside the folder; runs of ``ictmri reproduce`` may lie beside it, under any name.
@@ -78,20 +80,19 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         cohort: the fold table that holds the labels.
         synthetic: marks the board of a phantom.
 
-    Returns:
-        The content of leaderboard.json.
-
     Raises:
         InputError: an entry is not valid, or its report is not what its predictions give.
     """
     events = read_ledger(ledger_path(entries))
-    loaded, refused = _load(entries, cohort, strict=bool(events))
-    if not loaded and not refused:
-        raise InputError(str(entries), ["no entry in this folder"], _where_entries_are(entries))
+    folders = _read_folders(entries, cohort, strict=bool(events))
     if events:
-        _compare_with_ledger(entries, loaded, refused, events)
-    scored, ranked = _scored(cohort, loaded, synthetic=synthetic)
-    _compare_with_stored(entries, scored)
+        _compare_with_ledger(entries, folders, events)
+    scored, drawn = _scored(entries, cohort, folders, synthetic=synthetic)
+    ranked = [s for s in scored if s.ranked]
+    contenders = [Contender(s.entry.slug, s.value, s.predictions.labels) for s in ranked]
+    draws = drawn[:, [s.ranked for s in scored]]
+    pairs = compare_pairs(cohort, contenders, draws)
+    places = rank(contenders, pairs, draws)
     shown = sorted(scored, key=lambda s: (not s.ranked, -s.value, s.entry.slug))
     return {
         "schema": protocol.LEADERBOARD_SCHEMA,
@@ -100,48 +101,30 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
         "synthetic": synthetic,
         "n_cases": len(cohort.rows),
         "rank_key": RANK_KEY,
-        "digests": {"splits": cohort.sha256, "labels": cohort.labels_sha256},
-        "entries": [_row(s, ranked.places, _flags(s, scored, cohort)) for s in shown] + _reported(),
-        "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [p.row() for p in ranked.pairs]},
-        "resolution": resolution(len(cohort.rows), ranked.draws),
+        "digests": cohort_digests(cohort),
+        "entries": [_row(s, places, _flags(s, scored, cohort)) for s in shown] + _reported(),
+        "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [pair.row() for pair in pairs]},
+        "resolution": resolution(len(cohort.rows), draws),
         "missed": _missed(cohort, scored),
-        "refused": [{"slug": item.slug, "reason": item.reason} for item in refused],
+        "refused": [{"slug": f.entry.slug, "reason": f.refused} for f in folders if f.refused],
         "ledger": [asdict(event) for event in events],
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Ranked:
-    places: dict[str, Any]
-    pairs: list[Pair]
-    draws: NDArray[np.float64] | None
-
-
 def _scored(
-    cohort: FoldTable, loaded: list[_Loaded], *, synthetic: bool
-) -> tuple[list[_Scored], _Ranked]:
-    if not loaded:
-        return [], _Ranked({}, [], None)
-    drawn = bootstrap(cohort, [item.predictions.labels for item in loaded])
+    entries: Path, cohort: FoldTable, folders: list[_EntryFolder], *, synthetic: bool
+) -> tuple[list[_Scored], Floats]:
+    """Return the entries scored, and the bootstrap values (draws, entries) of their rank key."""
+    given = [(f.place, f.entry, f.predictions) for f in folders if f.predictions is not None]
+    if not given:
+        return [], np.empty((0, 0))
+    drawn = bootstrap(cohort, [predictions.labels for _, _, predictions in given])
     scored = [
-        _Scored(
-            item.folder,
-            item.entry,
-            item.predictions,
-            score(item.predictions, cohort, drawn, synthetic=synthetic, entry=place),
-        )
-        for place, item in enumerate(loaded)
+        _Scored(*one, score(one[2], cohort, drawn, synthetic=synthetic, entry=column))
+        for column, one in enumerate(given)
     ]
-    columns = [place for place, item in enumerate(scored) if item.ranked]
-    if not columns:
-        return scored, _Ranked({}, [], None)
-    draws = drawn.headline[RANK_KEY][:, columns]
-    contenders = [
-        Contender(scored[c].entry.slug, scored[c].value, scored[c].predictions.labels)
-        for c in columns
-    ]
-    pairs = compare_pairs(cohort, contenders, draws)
-    return scored, _Ranked(rank(contenders, pairs, draws), pairs, draws)
+    _compare_with_stored(entries, scored)
+    return scored, drawn.headline[RANK_KEY]
 
 
 def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
@@ -185,15 +168,9 @@ def render_table(board: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"refused: {r['slug']}: {r['reason']}" for r in board["refused"])])
 
 
-def _where_entries_are(folder: Path) -> str:
-    deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
-    return f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
-
-
-def _load(folder: Path, cohort: FoldTable, *, strict: bool) -> tuple[list[_Loaded], list[_Refused]]:
+def _read_folders(folder: Path, cohort: FoldTable, *, strict: bool) -> list[_EntryFolder]:
     """Read the entries of a folder; ``strict`` where it has a ledger: submissions lie under their slug."""
-    loaded: list[_Loaded] = []
-    refused: list[_Refused] = []
+    found: list[_EntryFolder] = []
     problems: list[str] = []
     places: dict[str, str] = {}
     for path in sorted(folder.glob("*/entry.yaml")):
@@ -203,7 +180,7 @@ def _load(folder: Path, cohort: FoldTable, *, strict: bool) -> tuple[list[_Loade
         if any(part.is_symlink() for part in (place, *place.iterdir())):
             problems.append(f"{name}: holds a link, which could lead anywhere")
             continue
-        try:
+        with collected(problems, name):
             entry = load_entry(path)
             if entry.slug != name and strict and not is_run(place):
                 problems.append(f"{name}: entry.yaml calls itself {entry.slug!r}")
@@ -212,46 +189,34 @@ def _load(folder: Path, cohort: FoldTable, *, strict: bool) -> tuple[list[_Loade
                 problems.append(f"{name}: its slug {entry.slug!r} is that of {places[entry.slug]}")
                 continue
             places[entry.slug] = name
-            unbound = binding_problems(entry, cohort)
-            if unbound:
-                refused.append(_Refused(place, entry.slug, "; ".join(unbound)))
-                continue
-            loaded.append(
-                _Loaded(place, entry, read_predictions(place / "predictions.csv", cohort))
-            )
-        except InputError as error:
-            problems += [f"{name}: {problem}" for problem in error.problems]
+            unbound = "; ".join(binding_problems(entry, cohort))
+            read = None if unbound else read_predictions(place / "predictions.csv", cohort)
+            found.append(_EntryFolder(place, entry, read, unbound))
     if problems:
         raise InputError(str(folder), problems, "correct or remove these entries")
-    return loaded, refused
+    if not found:
+        deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
+        step = f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
+        raise InputError(str(folder), ["no entry in this folder"], step)
+    return found
 
 
 def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
-    problems = []
-    for item in scored:
-        if not is_stored(item.report, item.folder / "report.json"):
-            problems.append(f"{item.folder.name}: report.json is not what its predictions give")
+    problems = [
+        f"{item.place.name}: report.json is not what its predictions give"
+        for item in scored
+        if not is_stored(item.report, item.place / "report.json")
+    ]
     if problems:
         raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
 
 
-def _compare_with_ledger(
-    folder: Path,
-    loaded: list[_Loaded],
-    refused: list[_Refused],
-    events: list[Event],
-) -> None:
-    digests = {(item.folder, item.entry.slug): item.predictions.sha256 for item in loaded}
-    digests |= {
-        (item.folder, item.slug): sha256_file(item.folder / "predictions.csv")
-        for item in refused
-        if (item.folder / "predictions.csv").is_file()
-    }
+def _compare_with_ledger(folder: Path, folders: list[_EntryFolder], events: list[Event]) -> None:
     recorded = {event.slug for event in events}
     submitted = {
-        slug: digest
-        for (place, slug), digest in digests.items()
-        if slug in recorded or not is_run(place)
+        f.entry.slug: digest
+        for f in folders
+        if (digest := f.digest) and (f.entry.slug in recorded or not is_run(f.place))
     }
     problems = ledger_problems(events, submitted)
     if problems:

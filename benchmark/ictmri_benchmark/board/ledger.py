@@ -175,6 +175,11 @@ def current(events: Iterable[Event]) -> dict[str, Event]:
     return {event.slug: event for event in events}
 
 
+def last_event(entries: Path, slug: str) -> Event | None:
+    """Return the last event of an entry in the ledger of an entries folder."""
+    return current(read_ledger(ledger_path(entries))).get(slug)
+
+
 def ledger_problems(events: Sequence[Event], digests: dict[str, str]) -> list[str]:
     """Compare a ledger with the entries of a folder.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,7 @@ DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
 """Shares of cases that exactly one of two entries has right, for which the smallest gap is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(NamedTuple):
     """A ranked entry: its slug, its rank key, and its (S, N) predicted labels."""
 
     slug: str
@@ -37,14 +35,15 @@ class Contender:
     labels: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two entries compared, the second minus the first in macro-F1.
+class Pair(NamedTuple):
+    """Two entries compared, the second minus the first in the rank key: a row of ``leaderboard.json``.
 
     Attributes:
         first: slug.
         second: slug.
-        difference: of the rank key, with its interval.
+        difference: of the rank key.
+        low: lower end of its interval.
+        high: upper end.
         p: of the permutation test, not corrected.
         mcnemar_p: of McNemar's exact test.
         first_only: cases that only the first has right.
@@ -53,22 +52,20 @@ class Pair:
 
     first: str
     second: str
-    difference: tuple[float, float, float]
+    difference: float
+    low: float
+    high: float
     p: float
     mcnemar_p: float
     first_only: int
     second_only: int
 
     def row(self) -> list[Any]:
-        """Return the pair as a row of ``leaderboard.json``."""
-        numbers = [round(number, 6) for number in (*self.difference, self.p, self.mcnemar_p)]
-        return [self.first, self.second, *numbers, self.first_only, self.second_only]
+        """Return the pair as it stands in ``leaderboard.json``."""
+        return [round(cell, 6) if isinstance(cell, float) else cell for cell in self]
 
 
-PAIR_COLUMNS: Final = (
-    *("first", "second", "difference", "low", "high", "p", "mcnemar_p"),
-    *("first_only", "second_only"),
-)
+PAIR_COLUMNS: Final = Pair._fields
 
 
 def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Floats) -> list[Pair]:
@@ -91,8 +88,8 @@ def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Flo
         for step, other in enumerate(contenders[first + 1 :]):
             only = discordant(truth, one.labels, other.labels)
             difference = (other.value - one.value, float(low[step]), float(high[step]))
-            p = float(p_values[len(found)])
-            found.append(Pair(one.slug, other.slug, difference, p, mcnemar(*only), *only))
+            p_both = (float(p_values[len(found)]), mcnemar(*only))
+            found.append(Pair(one.slug, other.slug, *difference, *p_both, *only))
     return found
 
 
@@ -101,14 +98,16 @@ def rank(contenders: Sequence[Contender], pairs: Sequence[Pair], draws: Floats) 
 
     Ties share the best rank. The interval of a rank holds the central 95 % of the draws.
     """
+    if not contenders:
+        return {}
     values = [contender.value for contender in contenders]
     low, high = rank_intervals(draws)
     shares = first_shares(draws)
     places = {contender.slug: place for place, contender in enumerate(contenders)}
     by_places = {(places[p.first], places[p.second]): p for p in pairs}
     tier = tiers(values, {key: pair.p for key, pair in by_places.items()})
-    first = max(range(len(values)), key=lambda i: (values[i], -i))
-    against = _against_first(first, len(values), by_places)
+    first = max(contenders, key=lambda contender: contender.value)
+    against = _against_first(first.slug, pairs)
     return {
         contender.slug: {
             "rank": {
@@ -118,7 +117,7 @@ def rank(contenders: Sequence[Contender], pairs: Sequence[Pair], draws: Floats) 
             },
             "tier": tier[place],
             "first_share": shares[place],
-            "behind_first": against[place],
+            "behind_first": against[contender.slug],
         }
         for place, contender in enumerate(contenders)
     }
@@ -136,31 +135,24 @@ def rank_intervals(draws: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return low, high
 
 
-def _against_first(
-    first: int, n: int, pairs: dict[tuple[int, int], Pair]
-) -> list[dict[str, float]]:
+def _against_first(first: str, pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     """Return for each entry how far it is behind the first, tested and corrected for their number."""
-    others = [place for place in range(n) if place != first]
-    found = {place: pairs[min(first, place), max(first, place)] for place in others}
-    adjusted = dict(zip(others, holm([found[place].p for place in others]), strict=True))
-    rows = []
-    for place in range(n):
-        if place == first:
-            rows.append({"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0})
-            continue
-        value, low, high = found[place].difference
-        if place > first:
-            value, low, high = -value, -high, -low
-        p = found[place].p
-        rows.append({"value": value, "low": low, "high": high, "p": p, "p_holm": adjusted[place]})
+    mine = [pair for pair in pairs if first in {pair.first, pair.second}]
+    rows = {first: {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0}}
+    for pair, adjusted in zip(mine, holm([pair.p for pair in mine]), strict=True):
+        low, value, high = pair.low, pair.difference, pair.high
+        if pair.first == first:
+            low, value, high = -high, -value, -low
+        found = {"value": value, "low": low, "high": high, "p": pair.p, "p_holm": adjusted}
+        rows[pair.second if pair.first == first else pair.first] = found
     return rows
 
 
-def resolution(n_cases: int, draws: Floats | None) -> dict[str, Any]:
+def resolution(n_cases: int, draws: Floats) -> dict[str, Any]:
     """Return what the board as a whole can tell: smallest gaps, and how lucky the best may be."""
     return {
         "smallest_accuracy_gap": {
             f"{share:.0%}": smallest_gap(n_cases, share) for share in DISCORDANT_SHARES
         },
-        "optimism_of_the_best": None if draws is None else optimism(draws),
+        "optimism_of_the_best": optimism(draws) if draws.size else None,
     }

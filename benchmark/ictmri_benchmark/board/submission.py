@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,19 +142,14 @@ def submit(
         raise InputError(str(predictions), ["changed while it was read"], "run the command again")
     with only_one(entries):
         _tidy(entries, slug)
-        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
-        if before is None and (run := _run_of(entries, slug)):
-            problem = "a run of ictmri reproduce has this slug"
-            raise InputError(str(run), [problem], "choose another slug in entry.yaml")
-        _refuse_unless_due(entries / slug, before, correcting)
+        before = ledger.last_event(entries, slug)
+        _refuse_unless_due(entries, slug, before, correcting)
         part = entries / f".{slug}.part"
         write_bytes(part / "predictions.csv", content)
         write_text(part / "report.json", done.report.to_json())
         write_entry(part / "entry.yaml", done.entry)
         # After a kill behind this point the row is there already, and the folder follows now.
-        if not _is_recorded(before, digest, correcting):
-            action: ledger.Action = "corrected" if correcting else "added"
-            ledger.record(entries, action, slug, digest, correcting or "submitted")
+        _record(entries, slug, digest, before, correcting)
         _move_away(entries, slug)
         part.rename(entries / slug)
         _tidy(entries, slug)
@@ -178,7 +174,14 @@ def _run_of(entries: Path, slug: str) -> Path | None:
     return None
 
 
-def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: str) -> None:
+def _refuse_unless_due(
+    entries: Path, slug: str, before: ledger.Event | None, correcting: str
+) -> None:
+    """Refuse what would replace an entry or a run that nobody asked to replace, and the other way round."""
+    if before is None and (run := _run_of(entries, slug)):
+        problem = "a run of ictmri reproduce has this slug"
+        raise InputError(str(run), [problem], "choose another slug in entry.yaml")
+    folder = entries / slug
     known = before is not None and before.action != "withdrawn"
     if folder.exists() and not correcting:
         raise InputError(
@@ -190,12 +193,16 @@ def _refuse_unless_due(folder: Path, before: ledger.Event | None, correcting: st
         raise InputError(str(folder), ["there is no such entry to correct"], "leave --correct out")
 
 
-def _is_recorded(before: ledger.Event | None, digest: str, correcting: str) -> bool:
-    """Say whether the last row is the one that this command would add."""
-    if before is None or before.predictions_sha256 != digest:
-        return False
-    reason = ledger.plain_reason(correcting)
-    return not correcting or (before.action, before.reason) == ("corrected", reason)
+def _record(
+    entries: Path, slug: str, digest: str, before: ledger.Event | None, correcting: str
+) -> None:
+    """Add the row of this command to the ledger, unless a killed run of it did so before."""
+    action: ledger.Action = "corrected" if correcting else "added"
+    if before is not None and before.predictions_sha256 == digest:
+        reason = ledger.plain_reason(correcting)
+        if not correcting or (before.action, before.reason) == (action, reason):
+            return
+    ledger.record(entries, action, slug, digest, correcting or "submitted")
 
 
 def _tidy(entries: Path, slug: str) -> None:
@@ -228,7 +235,7 @@ def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
     if not reason.strip():
         raise InputError("--reason", ["is empty"], "say why; it stands in the ledger")
     with only_one(entries):
-        before = ledger.current(ledger.read_ledger(ledger.ledger_path(entries))).get(slug)
+        before = ledger.last_event(entries, slug)
         if before is None and is_run(entries / slug):
             problem = f"{slug} is a run of ictmri reproduce, which nobody submitted"
             raise InputError(str(entries), [problem], "remove its folder")
@@ -253,12 +260,9 @@ def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Prediction
     """Return the predictions of the other entries, as far as they are for this cohort."""
     found = {}
     for folder in entry_folders(entries):
-        if folder.name == slug:
-            continue
-        try:
-            found[folder.name] = read_predictions(folder / "predictions.csv", cohort)
-        except InputError:
-            continue
+        if folder.name != slug:
+            with suppress(InputError):
+                found[folder.name] = read_predictions(folder / "predictions.csv", cohort)
     return found
 
 

@@ -141,14 +141,15 @@ def score(
         "selective": None if every is None else selective_report(truth, every),
         "cost": cost_report(matrices),
         "subgroups": subgroup_report(cohort, predictions.labels),
-        "digests": {
-            "splits": cohort.sha256,
-            "labels": cohort.labels_sha256,
-            "predictions": predictions.sha256,
-        },
+        "digests": cohort_digests(cohort) | {"predictions": predictions.sha256},
         "warnings": _warnings(predictions, truth, synthetic=synthetic),
     }
     return Report(content)
+
+
+def cohort_digests(cohort: FoldTable) -> dict[str, str]:
+    """Return what binds a report or a board to its cohort."""
+    return {"splits": cohort.sha256, "labels": cohort.labels_sha256}
 
 
 def _pooled(

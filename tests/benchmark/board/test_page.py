@@ -25,9 +25,15 @@ from support.made_predictions import probabilities
 from ictmri.classes import CLASSES
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.board.page import plots, render_page
-from ictmri_benchmark.board.page.payload import payload
-from ictmri_benchmark.board.page.rows import safe_link, shades, shown_entries
-from ictmri_benchmark.board.page.verdicts import lead, matrix, tiers
+from ictmri_benchmark.board.page.sections import (
+    lead,
+    matrix,
+    payload,
+    safe_link,
+    shades,
+    shown_entries,
+    tiers,
+)
 
 VOID = {"meta", "input", "br", "link", "img"}
 

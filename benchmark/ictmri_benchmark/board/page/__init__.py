@@ -9,26 +9,15 @@ size and brings neither tiers, nor cards for phones, nor the state in the addres
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 from typing import Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.io.files import canonical_json, sha256_bytes
 from ictmri.pages.templating import pages
-from ictmri_benchmark.board.page import figures, plots, verdicts
-from ictmri_benchmark.board.page.literature import citation, literature
-from ictmri_benchmark.board.page.payload import payload
-from ictmri_benchmark.board.page.policy import content_policy
-from ictmri_benchmark.board.page.rows import (
-    COST_TITLES,
-    GROUP_TITLES,
-    TRACKS,
-    USES,
-    badge,
-    safe_link,
-    shades,
-    shown_entries,
-)
+from ictmri_benchmark.board.page import plots, sections
 from ictmri_benchmark.score import metrics, protocol
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
@@ -45,41 +34,43 @@ def render_page(board: dict[str, Any]) -> str:
     environment.filters |= {"decimal": plots.decimal, "points": plots.points, "share": plots.share}
     environment.globals |= {
         "plots": plots,
-        "safe_link": safe_link,
-        "shades": shades,
-        "badge": badge,
+        "safe_link": sections.safe_link,
+        "shades": sections.shades,
+        "badge": sections.badge,
     }
     return environment.get_template("board.html.j2").render(_context(board))
 
 
 def _context(board: dict[str, Any]) -> dict[str, Any]:
-    style = _style()
+    # Without its indentation, which a page has no use for.
+    lines = (line.strip() for line in _text("page.css").splitlines())
+    style = "\n".join(line for line in lines if line) + "\n"
     script = "".join(_text(f"scripts/{name}.js") for name in _SCRIPTS)
-    entries = shown_entries(board)
+    entries = sections.shown_entries(board)
     return {
         "board": board,
         "entries": entries,
         "reported": [row for row in board["entries"] if row["report"] is None],
-        "tiers": verdicts.tiers(entries),
-        "lead": verdicts.lead(entries),
-        "matrix": verdicts.matrix(board, entries),
-        "gaps": verdicts.gaps(board),
-        "figures": figures.of_the_paper(board, entries),
-        "literature": literature(),
-        "citation": citation(),
+        "tiers": sections.tiers(entries),
+        "lead": sections.lead(entries),
+        "matrix": sections.matrix(board, entries),
+        "gaps": sections.gaps(board),
+        "figures": sections.paper_figures(board, entries),
+        "literature": sections.literature(),
+        "citation": sections.citation(),
         "columns": metrics.COLUMNS,
         "ranked_by": metrics.RANKED,
         "printed": metrics.PRINTED,
         "classes": CLASSES,
         "titles": CLASS_TITLES,
-        "cost_titles": COST_TITLES,
-        "group_titles": GROUP_TITLES,
-        "tracks": TRACKS,
-        "uses": USES,
+        "cost_titles": sections.COST_TITLES,
+        "group_titles": sections.GROUP_TITLES,
+        "tracks": sections.TRACKS,
+        "uses": sections.USES,
         "levels": protocol.LEVELS,
         "protocol": protocol,
         "board_sha256": sha256_bytes(canonical_json(board).encode()),
-        "data": payload(board, entries),
+        "data": sections.payload(board, entries),
         "style": style,
         "script": script,
         "policy": content_policy(style, script),
@@ -90,7 +81,15 @@ def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
-    """Return the style sheet without its indentation, which a page has no use for."""
-    lines = (line.strip() for line in _text("page.css").splitlines())
-    return "\n".join(line for line in lines if line) + "\n"
+def content_policy(style: str, script: str) -> str:
+    """Return the policy under which only exactly this style sheet and this script have an effect.
+
+    The browser refuses inline handlers, other scripts, style attributes, frames, forms and every request;
+    strings never become HTML (trusted types).
+    """
+    digests = (base64.b64encode(hashlib.sha256(t.encode()).digest()) for t in (style, script))
+    of_style, of_script = (f"'sha256-{digest.decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; style-src {of_style}; script-src {of_script}; base-uri 'none'; "
+        "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )

@@ -1,0 +1,340 @@
+"""What each section of the page shows: entries, tiers, comparisons, figures, what others found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+from ictmri.io.resources import shipped
+from ictmri_benchmark.board.comparison import holm
+from ictmri_benchmark.score.metrics import RANK_KEY
+from ictmri_benchmark.score.protocol import ALPHA
+
+TRACKS: Final = {
+    "image only": "the image, and what was made of it",
+    "demographics": "age and sex as well",
+    "manual ROI at test": "the tumour was marked by hand",
+    "external data": "pretrained weights or other data",
+    "no image": "age and sex, place or labels alone",
+}
+"""Tags by which entries are filtered; an entry may have several, and unlike tracks are not one contest."""
+USES: Final = {
+    "image": "image",
+    "prior": "a prior of the tumour's place",
+    "demographics": "age and sex",
+    "labels": "labels only",
+}
+COST_TITLES: Final = {
+    "every_error_1": "every error costs 1",
+    "missed_pcnsl_5": "a missed PCNSL costs 5",
+    "missed_germinoma_5": "a missed germinoma costs 5",
+}
+GROUP_TITLES: Final = {"sex": "Sex", "age": "Age in years"}
+ABLATION: Final = {
+    "table2/1": "① raw volume",
+    "table2/2": "② coarse prior",
+    "table2/3": "③ coarse prior, channel attention",
+    "table2/4": "④ refined prior",
+    "table2/5": "⑤ refined prior, channel attention",
+}
+BACKBONES: Final = {
+    "table3/densenet3d": "3D DenseNet",
+    "table3/swin3d": "Swin3D",
+    "table3/ae_flow": "AE-FLOW",
+    "table3/efficient3d": "Efficient3D",
+    "table3/swinunetr": "SwinUNETR",
+    "table3/vit3d": "ViT3D",
+    "table3/convnext3d": "ConvNeXt3D",
+}
+LARGEST_MATRIX: Final = 24
+"""Most entries compared each with each: of more pairs, 10,000 permutations could call none after Holm."""
+_FULL_METHOD: Final = "table2-5"
+_SHADES: Final = 10
+_DIGITS: Final = 6
+_NUMBERS: Final = {
+    re.compile(r"arXiv:\d{4}\.\d{4,5}(v\d{1,2})?", re.ASCII): "https://arxiv.org/abs/",
+    re.compile(r"doi:10\.\d{4,9}/[\w.()/:;-]{1,200}", re.ASCII): "https://doi.org/",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEntry:
+    """A scored entry as a reader sees it.
+
+    Attributes:
+        row: the entry as it stands in leaderboard.json.
+        uses: keys of :data:`USES`.
+        looks_at: the same in words.
+        find: what a search looks through, in lower case.
+    """
+
+    row: dict[str, Any]
+    uses: tuple[str, ...]
+    looks_at: str
+    find: str
+
+    @property
+    def place(self) -> str:
+        """The rank as an interval, ``1-2``; ``3`` where the draws leave one rank."""
+        rank = self.row["rank"]
+        if rank is None:
+            return "unranked"
+        low, high = rank["low"], rank["high"]
+        return f"{low}" if low == high else f"{low}–{high}"
+
+
+def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
+    """Return the scored entries of a board in its order."""
+    return [_shown(row) for row in board["entries"] if row["report"] is not None]
+
+
+def _shown(row: dict[str, Any]) -> ShownEntry:
+    inputs = row["inputs"]
+    words = {
+        "image": "image" if inputs["image"] else "",
+        "prior": f"prior ({inputs['prior']})" if inputs["prior"] != "none" else "",
+        "demographics": "age, sex" if inputs["demographics"] else "",
+    }
+    used = {key: word for key, word in words.items() if word} or {"labels": "labels only"}
+    texts = [row["name"], row["slug"], row["summary"], *row["authors"]]
+    find = " ".join(" ".join(texts).lower().split())
+    return ShownEntry(row, tuple(used), " + ".join(used.values()), find)
+
+
+def safe_link(text: str) -> str | None:
+    """Return where ``text`` leads if it is a web address, a doi: or an arXiv: number, else None."""
+    for pattern, address in _NUMBERS.items():
+        if pattern.fullmatch(text):
+            return address + text.split(":", 1)[1]
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" \"'<>\\")
+    return text if plain and parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def shades(matrix: list[list[int]]) -> list[list[tuple[int, int, int]]]:
+    """Return each count of a confusion matrix, its share of the row in percent and its shade, 0 to 10."""
+    totals = [sum(row) or 1 for row in matrix]
+    return [
+        [(n, round(100 * n / total), round(_SHADES * n / total)) for n in row]
+        for row, total in zip(matrix, totals, strict=True)
+    ]
+
+
+def badge(row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the badge of a reported row's arithmetic (``ictmri audit``), None where it has none."""
+    found = row.get("audit") or row["reported"].get("audit")
+    return None if found is None else found.get("badge", found)
+
+
+class Tier(NamedTuple):
+    """Entries that the cohort cannot tell from the best of them; None is the tier of the unranked."""
+
+    number: int | None
+    title: str
+    entries: tuple[ShownEntry, ...]
+
+
+def tiers(entries: Sequence[ShownEntry]) -> list[Tier]:
+    """Return the tiers in the order of the board, the unranked entries last."""
+    last = max((e.row["tier"] for e in entries if e.row["ranked"]), default=0)
+    found = []
+    for number, grouped in groupby(entries, lambda e: e.row["tier"] if e.row["ranked"] else None):
+        members = tuple(grouped)
+        if number is None:
+            title = "Unranked: the model was chosen by looking at the test folds"
+        elif len(members) == 1:
+            apart = ", told apart from the next" if number < last else ""
+            title = f"Tier {number}: one entry{apart}"
+        else:
+            tied = "entries that this cohort cannot tell from the best of them"
+            title = f"Tier {number}: {len(members)} {tied}"
+        found.append(Tier(number, title, members))
+    return found
+
+
+def _ranked(entries: Sequence[ShownEntry]) -> tuple[ShownEntry, ...]:
+    return tuple(entry for entry in entries if entry.row["ranked"])
+
+
+class Lead(NamedTuple):
+    """The entry with the highest rank key, those that cannot be told from it, and how many can."""
+
+    first: ShownEntry
+    beside: tuple[ShownEntry, ...]
+    behind: int
+
+
+def lead(entries: Sequence[ShownEntry]) -> Lead | None:
+    """Return who leads, None where nothing is ranked."""
+    ranked = _ranked(entries)
+    if not ranked:
+        return None
+    beside = tuple(entry for entry in ranked[1:] if entry.row["behind_first"]["p_holm"] >= ALPHA)
+    return Lead(ranked[0], beside, len(ranked) - 1 - len(beside))
+
+
+class PairMatrix(NamedTuple):
+    """Every ranked entry against every other.
+
+    Attributes:
+        entries: in the order of the board.
+        cells: for a row and a column, the row's lead in rank key and whether it can be told; None on the
+            diagonal.
+        told: pairs told apart after Holm's correction for all of them.
+        pairs: number of pairs.
+    """
+
+    entries: tuple[ShownEntry, ...]
+    cells: tuple[tuple[tuple[float, bool] | None, ...], ...]
+    told: int
+    pairs: int
+
+
+def matrix(board: dict[str, Any], entries: Sequence[ShownEntry]) -> PairMatrix | None:
+    """Return the comparison of all pairs, None where there are too few or too many entries."""
+    ranked = _ranked(entries)
+    if not 1 < len(ranked) <= LARGEST_MATRIX:
+        return None
+    columns, rows = board["comparison"]["columns"], board["comparison"]["pairs"]
+    pairs = [dict(zip(columns, row, strict=True)) for row in rows]
+    apart = [p < ALPHA for p in holm([pair["p"] for pair in pairs])]
+    found: dict[tuple[str, str], tuple[float, bool]] = {}
+    for pair, told in zip(pairs, apart, strict=True):
+        found[pair["first"], pair["second"]] = (-pair["difference"], told)
+        found[pair["second"], pair["first"]] = (pair["difference"], told)
+    slugs = [entry.row["slug"] for entry in ranked]
+    cells = tuple(tuple(found.get((one, other)) for other in slugs) for one in slugs)
+    return PairMatrix(ranked, cells, sum(apart), len(pairs))
+
+
+def gaps(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the smallest difference of accuracy that can be called, by the share of discordant cases.
+
+    None where no difference could be called.
+    """
+    known = board["resolution"]["smallest_accuracy_gap"]
+    return [
+        {
+            "share": share.replace("%", " %"),
+            "accuracy": value,
+            "cases": None if value is None else round(value * board["n_cases"]),
+        }
+        for share, value in known.items()
+    ]
+
+
+def payload(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, Any]:
+    """Return the numbers that the page's script compares entries with: the ranked ones, and their pairs.
+
+    A pair is ``[first, second, difference, low, high, p, mcnemar_p, first_only, second_only]`` with places
+    in ``entries``; the difference is the second minus the first.
+    """
+    ranked = [entry.row for entry in _ranked(entries)]
+    places = {row["slug"]: place for place, row in enumerate(ranked)}
+    values = [row["report"]["pooled"][RANK_KEY] for row in ranked]
+    return {
+        "alpha": ALPHA,
+        "n": board["n_cases"],
+        "entries": [
+            [row["slug"], row["name"], *(_rounded(value[k]) for k in ("value", "low", "high"))]
+            for row, value in zip(ranked, values, strict=True)
+        ],
+        "pairs": [
+            [places[first], places[second], *map(_rounded, numbers)]
+            for first, second, *numbers in board["comparison"]["pairs"]
+        ],
+    }
+
+
+def _rounded(number: float) -> float:
+    return number if isinstance(number, int) else round(number, _DIGITS)
+
+
+class RecipeBars(NamedTuple):
+    """A recipe of a figure: its entry, or the command that makes it; ``short`` stands under its bars."""
+
+    title: str
+    short: str
+    entry: ShownEntry | None
+    command: str
+
+
+def paper_figures(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, Any]:
+    """Return the preprint's Figure 7 (a) to (c), of entries of the board, never of reported numbers.
+
+    ``matrix`` is the entry whose confusion matrix is shown: the full method's where it is on the board.
+    """
+    by_slug = {entry.row["slug"]: entry for entry in entries}
+    full = by_slug.get(_FULL_METHOD)
+    return {
+        "ablation": _bars(ABLATION, by_slug, board["cohort"]),
+        "backbones": _bars(BACKBONES, by_slug, board["cohort"]),
+        "matrix": full or (entries[0] if entries else None),
+        "matrix_is_full": full is not None,
+    }
+
+
+def _bars(recipes: dict[str, str], by_slug: dict[str, ShownEntry], cohort: str) -> list[RecipeBars]:
+    found = []
+    for recipe, title in recipes.items():
+        slug = recipe.replace("/", "-").replace("_", "-")
+        command = f"ictmri reproduce {recipe} --cohort {cohort} --out out/{slug}"
+        short = title.split(" ")[0] if title[0] in "①②③④⑤" else title
+        found.append(RecipeBars(title, short, by_slug.get(slug), command))
+    return found
+
+
+def literature() -> dict[str, Any]:
+    """Return what others found on other patients, context.yaml: ``rows``, ``reading``, ``human_rows``."""
+    content: dict[str, Any] = yaml.safe_load(shipped("context.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def citation() -> dict[str, Any]:
+    """Return how the software and the preprint are cited, from CITATION.cff, as text and as BibTeX."""
+    cff = yaml.safe_load(shipped("CITATION.cff").read_text(encoding="utf-8"))
+    works = [cff, *cff.get("references", [])]
+    return {
+        "message": cff["message"],
+        "texts": list(map(_citation_text, works)),
+        "bibtex": "\n".join(map(_bibtex, works)),
+    }
+
+
+def _names(work: dict[str, Any]) -> list[str]:
+    return [a.get("name") or f"{a['family-names']}, {a['given-names']}" for a in work["authors"]]
+
+
+def _identifier(work: dict[str, Any]) -> str:
+    if work.get("doi"):
+        return f"doi:{work['doi']}"
+    return next((str(found["value"]) for found in work.get("identifiers", [])), "")
+
+
+def _citation_text(work: dict[str, Any]) -> str:
+    version = f"version {work['version']}" if work.get("version") else ""
+    parts = ["; ".join(_names(work)), work["title"], version, _identifier(work), work.get("year")]
+    return ". ".join(str(part) for part in parts if part) + "."
+
+
+def _bibtex(work: dict[str, Any]) -> str:
+    article = work["type"] == "article"
+    kind, key = ("article", "virtualbiopsy") if article else ("software", "ictmri")
+    fields = {
+        "title": f"{{{work['title']}}}",
+        "author": " and ".join(a if "," in a else f"{{{a}}}" for a in _names(work)),
+        "year": work.get("year"),
+        "version": work.get("version"),
+        "note": _identifier(work),
+    }
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
