@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
@@ -110,6 +110,15 @@ def align(image: nib.Nifti1Image) -> Aligned:
     )
 
 
+def commonest(voxels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the commonest value of a volume (X, Y, Z), and the share of it that has it.
+
+    Every second voxel of each axis tells, an eighth of all.
+    """
+    values, counts = np.unique(voxels[::2, ::2, ::2], return_counts=True)
+    return values[counts.argmax()], counts.max() / counts.sum()
+
+
 def extracted_support(voxels: npt.NDArray[np.float32], affine: Affine) -> Mask | None:
     """Return the brain, (X, Y, Z) bool, of a scan that holds nothing but a brain, else None.
 
@@ -117,10 +126,10 @@ def extracted_support(voxels: npt.NDArray[np.float32], affine: Affine) -> Mask |
         voxels: (X, Y, Z).
         affine: (4, 4), voxel to mm.
     """
-    values, counts = np.unique(voxels[::2, ::2, ::2], return_counts=True)
-    if counts.max() / counts.sum() < EXTRACTED_SHARE:
+    background, share = commonest(voxels)
+    if share < EXTRACTED_SHARE:
         return None
-    support: Mask = ndimage.binary_fill_holes(voxels != values[counts.argmax()])
+    support: Mask = ndimage.binary_fill_holes(voxels != background)
     millilitres = support.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
     return support if 0 < millilitres <= EXTRACTED_ML else None
 
@@ -128,8 +137,8 @@ def extracted_support(voxels: npt.NDArray[np.float32], affine: Affine) -> Mask |
 def _check(voxels: npt.NDArray[np.float32], affine: Affine) -> None:
     extent = np.linalg.norm(affine[:3, :3], axis=0) * voxels.shape
     if extent.min() < MIN_EXTENT_MM:
-        shown = " x ".join(f"{edge:.0f}" for edge in extent)
-        raise AlignmentError(f"not a head: its field of view is {shown} mm")
+        view = " x ".join(f"{edge:.0f}" for edge in extent)
+        raise AlignmentError(f"not a head: its field of view is {view} mm")
     if not np.isfinite(voxels).all():
         raise AlignmentError("holds NaN or infinite voxels")
     if voxels.min() == voxels.max():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ictmri.errors import MissingDependencyError
+from ictmri.io.yamlfile import own_table
 
 SPACING_MM: Final = 2.0
 """Edge of the working grid's voxels: the smallest deep lesions are a few of them across."""
@@ -27,23 +28,14 @@ ORIGIN_MM: Final = (-96.0, -132.0, -78.0)
 FLOAT_TO_FWHM: Final = 2.355
 """Gaussian sigma to full width at half maximum, so that a subsampled template does not alias."""
 
-DEEP_LABELS: Final = (
-    (11, 62, "brainstem"),
-    (29, 80, "third ventricle"),
-    (37, 88, "fourth ventricle"),
-    (17, 68, "optic chiasm"),
-    (41, 92, "lateral ventricle"),
-    (40, 91, "thalamus"),
-    (49, 100, "caudate"),
-    (21, 72, "putamen"),
-    (27, 78, "pallidum"),
-    (26, 77, "ventral diencephalon"),
-    (25, 76, "basal forebrain"),
-)
-"""CerebrA labels (right, left, name) of the deep structures that biopsied tumours sit in or beside."""
+_LABELS: Final = own_table(Path(__file__).with_name("labels.yaml"))
+DEEP_LABELS: Final[list[int]] = [label for sides in _LABELS["deep"].values() for label in sides]
+"""CerebrA labels, both sides, of the deep structures that biopsied tumours sit in or beside."""
 
-VENTRICLE_LABELS: Final = (41, 92, 5, 56, 29, 80, 37, 88)
-"""CerebrA labels of the lateral ventricles, their inferior horns, the third and fourth ventricle."""
+VENTRICLE_LABELS: Final[list[int]] = [
+    label for sides in _LABELS["ventricles"].values() for label in sides
+]
+"""CerebrA labels, both sides, of all ventricles."""
 
 Name = Literal["t1", "t1bet", "mask", "labels"]
 _FILES: dict[Name, str] = {
@@ -117,12 +109,11 @@ def template(spacing_mm: int = int(SPACING_MM)) -> Template:
     head = coarser(read_atlas("t1"), spacing_mm)
     mask = coarser(read_atlas("mask"), spacing_mm) > 0.5
     labels = np.rint(read_atlas("labels")[::spacing_mm, ::spacing_mm, ::spacing_mm])
-    deep = np.isin(labels, [side for right, left, _ in DEEP_LABELS for side in (right, left)])
     return Template(
         head=head,
         brain=coarser(read_atlas("t1bet"), spacing_mm) * mask,
         mask=mask,
-        deep=deep,
+        deep=np.isin(labels, DEEP_LABELS),
         ventricles=np.isin(labels, VENTRICLE_LABELS),
         affine=grid_affine(spacing_mm),
     )

@@ -11,14 +11,7 @@ from typing import Any, Final, Literal
 
 from ictmri.build.duplicates import Pair, near_findings
 from ictmri.build.findings_page import PageCase, page_path, write_page
-from ictmri.build.ingest import (
-    findings_of,
-    ingest,
-    montage_path,
-    near_pairs,
-    records,
-    volume_path,
-)
+from ictmri.build.ingest import case_file, findings_of, ingest, near_pairs, records
 from ictmri.build.place import check_place
 from ictmri.build.pseudonyms import (
     copy_link_file,
@@ -27,17 +20,18 @@ from ictmri.build.pseudonyms import (
     pseudonyms,
     write_link,
 )
-from ictmri.build.successor import next_manifest, successor_settings
 from ictmri.build.table import TableRow, read_table
 from ictmri.build.write import CASES, Plan, assemble, case_row, finished
 from ictmri.changes import FILE_NAME as CHANGES
-from ictmri.changes import FIRST_VERSION, changes_text
+from ictmri.changes import FIRST_VERSION, Part, changes_text, revised
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
 from ictmri.io.csvfile import csv_text, shown
 from ictmri.io.files import sha256_bytes, sha256_file
 from ictmri.io.parallel import watched
+from ictmri.manifest import FILE_NAME as MANIFEST
+from ictmri.manifest import Manifest
 from ictmri.scans.dicom_volume import ACQUISITION_COLUMNS
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import Finding, finding, findings_text, read_findings
@@ -50,6 +44,9 @@ MANY: Final = 500
 """Scans up to which each is compared with the template, about a second each, unless told otherwise."""
 Checks = Literal["full", "quick"]
 _UNLISTED: Final = "on no list of tumours, left empty"
+_NO_LINK: Final = (
+    "no link file beside it, so nobody can say who was there; bring {link} back to its place"
+)
 _QUICK_TEXT: Final = (
     "the placement of the heads was not checked, and near copies only by their outlines"
 )
@@ -111,7 +108,7 @@ def build_folder(  # noqa: PLR0913
     if previous is None:
         shared = {"name": _checked_name(name or out.resolve().name)}
     else:
-        shared = successor_settings(previous, name, n_folds)
+        shared = _successor_settings(previous, name, n_folds)
     rows = read_table(table, subtypes)
     settings = {"command": "ictmri build folder", "name": "", "n_folds": n_folds} | shared
     settings |= {"local": True} if local else {}
@@ -222,7 +219,7 @@ class _Build:
         files = {FINDINGS: findings_text(checked.findings), **_acquisition_file(work, sorted(kept))}
         version, history = FIRST_VERSION, list[dict[str, Any]]()
         if self.previous is not None:
-            manifest = next_manifest(self.previous, checked.folds)
+            manifest = _next_manifest(self.previous, checked.folds)
             version, history = manifest.version, manifest.history
             files[CHANGES] = changes_text(manifest)
         plan = Plan(
@@ -306,12 +303,56 @@ class _Build:
                 findings=found.get(record.case_id, []),
                 detail=record.detail,
                 facts=record.facts,
-                picture=montage_path(work, record.case_id),
+                picture=case_file(work, record.case_id, "montage"),
             )
             for row, record in zip(self.rows, done, strict=True)
         ]
         name = self.generator["name"]
         write_page(page_path(self.out), name, cases, found.get("", []), checked.pairs)
+
+
+def _successor_settings(previous: Cohort, name: str | None, n_folds: int) -> dict[str, Any]:
+    """Return what a build must share with the version before it.
+
+    Args:
+        previous: the earlier cohort.
+        name: name that was asked for.
+        n_folds: number of folds that was asked for.
+
+    Raises:
+        InputError: they do not fit, or the earlier link file is gone.
+    """
+    problems = []
+    link = link_path(previous.root)
+    if not link.is_file():
+        problems.append(_NO_LINK.format(link=link))
+    if name not in (None, previous.name):
+        problems.append(f"it is called {previous.name!r}, not {name!r}: a cohort keeps its name")
+    if n_folds != previous.manifest.n_folds:
+        problems.append(f"it has {previous.manifest.n_folds} folds, not {n_folds}")
+    if problems:
+        raise InputError(str(previous.root), problems, "correct the options; nothing was written")
+    previous.check(quick=True)
+    digest = sha256_file(previous.root / MANIFEST)
+    return {"name": previous.name, "previous_manifest_sha256": digest}
+
+
+def _next_manifest(previous: Cohort, folds: Sequence[FoldRow]) -> Manifest:
+    """Return the earlier manifest with the next version and what changed.
+
+    Raises:
+        InputError: nothing changed.
+    """
+    before = {row.case_id: row for row in previous.folds().rows}
+    after = {row.case_id: row for row in folds}
+    added = sorted(set(after) - set(before))
+    gone = sorted(set(before) - set(after))
+    relabelled = sorted(i for i in set(before) & set(after) if before[i].label != after[i].label)
+    parts = [(added, "added"), (gone, "left out"), (relabelled, "given another class")]
+    told = [f"{len(cases)} cases {what}" for cases, what in parts if cases]
+    text = f"{'; '.join(told) or 'Volumes or their data changed'}. The folds of all earlier cases stay."
+    size: Part = "major" if gone or relabelled else "minor"
+    return revised(previous.manifest, size, text, cases=[*added, *gone, *relabelled])
 
 
 def _need_libraries(rows: list[TableRow]) -> None:
@@ -413,5 +454,5 @@ def _acquisition_file(work: Path, case_ids: list[str]) -> dict[str, str]:
 
 def _case_row(work: Path, row: FoldRow, source: TableRow) -> dict[str, Any]:
     age = None if math.isnan(source.age) else source.age
-    image = volume_path(work, row.case_id)
+    image = case_file(work, row.case_id, "volume")
     return case_row(row, image, source.subtype, source.sex or None, age, synthetic=False)

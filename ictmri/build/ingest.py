@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -32,6 +32,18 @@ from ictmri.scans.scan import Scan
 
 if TYPE_CHECKING:
     from ictmri.scans.fingerprint import Fingerprint
+
+
+What = Literal["record", "volume", "montage", "fingerprint", "outline"]
+_ENDINGS: Final[dict[What, str]] = {
+    "record": ".json",
+    "volume": ".nii.gz",
+    "montage": ".webp",
+    "fingerprint": ".npy",
+    "outline": ".blocks.npy",
+}
+_MADE: Final[tuple[What, ...]] = ("volume", "montage", "fingerprint")
+"""What a record vouches for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,11 @@ def ingest(
         aligned: compare each scan with the template.
     """
     items = ((row, ids[row.patient_id]) for row in rows)
-    waiting = [(row, case_id) for row, case_id in items if not read_record(_path(work, case_id))]
+    waiting = [
+        (row, case_id)
+        for row, case_id in items
+        if not read_record(case_file(work, case_id, "record"))
+    ]
     convert = partial(_convert, work, aligned)
     run_all(convert, waiting, total=len(waiting), title="scans", jobs=jobs)
 
@@ -88,7 +104,7 @@ def ingest(
 def records(work: Path, case_ids: Iterable[str]) -> Iterator[ScanRecord]:
     """Yield what became of each scan."""
     for case_id in case_ids:
-        stored = needed(_path(work, case_id), facts_in, AGAIN)
+        stored = needed(case_file(work, case_id, "record"), facts_in, AGAIN)
         yield ScanRecord(**stored | {"notes": [Note(*note) for note in stored["notes"]]})
 
 
@@ -104,8 +120,8 @@ def findings_of(work: Path, case_ids: Sequence[str]) -> list[Finding]:
             orientations[done.orientation] += 1
     found += exact_copies(digests)
     if len(orientations) > 1:
-        shown = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
-        found.append(finding("", "mixed-axes", f"axes are stored in different orders: {shown}"))
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(orientations.items()))
+        found.append(finding("", "mixed-axes", f"axes are stored in different orders: {counts}"))
     return found
 
 
@@ -115,47 +131,31 @@ def near_pairs(work: Path, case_ids: Sequence[str], jobs: int | None) -> list[Pa
     Of scans that were not compared with the template, only those are that have much the same outline.
     """
     ids = sorted(case_ids)
-    quick = [case_id for case_id in ids if _outline_path(work, case_id).is_file()]
+    quick = [case_id for case_id in ids if case_file(work, case_id, "outline").is_file()]
     if not quick:
-        able = [case_id for case_id in ids if _fingerprint_path(work, case_id).is_file()]
+        able = [case_id for case_id in ids if case_file(work, case_id, "fingerprint").is_file()]
         return near_copies(able, partial(_fingerprint, work), jobs)
-    outlines = np.stack([np.load(_outline_path(work, case_id)) for case_id in quick])
+    outlines = np.stack([np.load(case_file(work, case_id, "outline")) for case_id in quick])
     pairs = [(quick[first], quick[second]) for first, second in outline_pairs(outlines)]
     involved = sorted({case_id for pair in pairs for case_id in pair})
     look = partial(_look_again, work)
     run_all(look, involved, total=len(involved), title="near copies", jobs=jobs)
-    known = [pair for pair in pairs if all(_fingerprint_path(work, one).is_file() for one in pair)]
+    able = [one for one in involved if case_file(work, one, "fingerprint").is_file()]
+    known = [pair for pair in pairs if set(pair) <= set(able)]
     return same_heads(known, partial(_fingerprint, work), jobs)
 
 
-def volume_path(work: Path, case_id: str) -> Path:
-    """Return where a converted volume lies."""
-    return work / f"{case_id}.nii.gz"
-
-
-def montage_path(work: Path, case_id: str) -> Path:
-    """Return where a scan's montage lies; scans that could not be read have none."""
-    return work / f"{case_id}.webp"
-
-
-def _path(work: Path, case_id: str) -> Path:
-    return work / f"{case_id}.json"
-
-
-def _fingerprint_path(work: Path, case_id: str) -> Path:
-    return work / f"{case_id}.npy"
-
-
-def _outline_path(work: Path, case_id: str) -> Path:
-    return work / f"{case_id}.blocks.npy"
+def case_file(work: Path, case_id: str, what: What) -> Path:
+    """Return where something that was made of a scan lies, if it was made."""
+    return work / f"{case_id}{_ENDINGS[what]}"
 
 
 def _look_again(work: Path, case_id: str) -> None:
     """Make the fingerprint of a scan that was not compared with the template."""
     from ictmri.scans.placement import place
 
-    image = unpack({"bytes": volume_path(work, case_id).read_bytes()})
-    _store(_fingerprint_path(work, case_id), place(image).fingerprint)
+    image = unpack({"bytes": case_file(work, case_id, "volume").read_bytes()})
+    _store(case_file(work, case_id, "fingerprint"), place(image).fingerprint)
 
 
 def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
@@ -166,17 +166,18 @@ def _store(path: Path, array: np.ndarray[Any, Any] | None) -> None:
 
 
 def _fingerprint(work: Path, case_id: str) -> Fingerprint:
-    found: Fingerprint = np.load(_fingerprint_path(work, case_id))
+    found: Fingerprint = np.load(case_file(work, case_id, "fingerprint"))
     return found
 
 
 def _convert(work: Path, aligned: bool, item: tuple[TableRow, str]) -> None:
     row, case_id = item
-    made = [place(work, case_id) for place in (volume_path, montage_path, _fingerprint_path)]
+    made = [case_file(work, case_id, what) for what in _MADE]
     for stale in made:
         stale.unlink(missing_ok=True)
     facts = asdict(_recorded(row.image, case_id, work, aligned=aligned))
-    write_record(_path(work, case_id), facts, [path for path in made if path.is_file()])
+    there = [path for path in made if path.is_file()]
+    write_record(case_file(work, case_id, "record"), facts, there)
 
 
 def _recorded(path: Path, case_id: str, work: Path, *, aligned: bool) -> ScanRecord:
@@ -187,16 +188,12 @@ def _recorded(path: Path, case_id: str, work: Path, *, aligned: bool) -> ScanRec
     except ScanError as error:
         return ScanRecord(case_id, [Note(error.code, error.reason)], detail=error.detail)
     notes = _examined(scan, case_id, work, aligned=aligned)
-    done = ScanRecord(
-        case_id,
-        notes,
-        facts=_facts(scan),
-        orientation=_orientation(scan),
-        acquisition=scan.acquisition,
-    )
+    facts = _facts(scan)
+    lies = facts["Orientation"]
+    done = ScanRecord(case_id, notes, facts=facts, orientation=lies, acquisition=scan.acquisition)
     if done.lost:
         return done
-    write_bytes(volume_path(work, case_id), pack(scan.image, case_id)["bytes"])
+    write_bytes(case_file(work, case_id, "volume"), pack(scan.image, case_id)["bytes"])
     return replace(done, values_sha256=values_digest(scan.image))
 
 
@@ -208,27 +205,24 @@ def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[No
 
     notes, placed = examine_scan(scan.image, aligned=aligned)
     sure = all(note.code != "orientation-missing" for note in scan.oddities)
-    write_bytes(montage_path(work, case_id), montage(scan.image, placed.centre_mm, sure=sure))
-    _store(_fingerprint_path(work, case_id), placed.fingerprint)
+    write_bytes(
+        case_file(work, case_id, "montage"), montage(scan.image, placed.centre_mm, sure=sure)
+    )
+    _store(case_file(work, case_id, "fingerprint"), placed.fingerprint)
     if not aligned:
-        _store(_outline_path(work, case_id), outline(scan.image))
+        _store(case_file(work, case_id, "outline"), outline(scan.image))
     return [*scan.oddities, *notes]
 
 
 def _facts(scan: Scan) -> dict[str, str]:
     from nibabel.affines import voxel_sizes
+    from nibabel.orientations import aff2axcodes
 
     voxels = np.asanyarray(scan.image.dataobj)
     spacing = " × ".join(f"{size:.2f}" for size in voxel_sizes(scan.image.affine))
     return {
         "Voxels": " × ".join(map(str, voxels.shape)),
         "Spacing": f"{spacing} mm",
-        "Orientation": _orientation(scan),
+        "Orientation": "".join(map(str, aff2axcodes(scan.image.affine))),
         "Intensities": f"{voxels.min():.4g} to {voxels.max():.4g}",
     }
-
-
-def _orientation(scan: Scan) -> str:
-    from nibabel.orientations import aff2axcodes
-
-    return "".join(map(str, aff2axcodes(scan.image.affine)))

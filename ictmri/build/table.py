@@ -80,10 +80,9 @@ def read_table(path: Path, subtypes: Sequence[str] = ()) -> list[TableRow]:
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
             continue
         values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        found = _row_problems(values, path.parent, unit)
-        problems += [f"row {number}: {problem}" for problem in found]
-        if not found:
-            rows.append(_row(number, values, path.parent, unit, subtypes))
+        row, wrong = _row(number, values, path.parent, unit, subtypes)
+        problems += [f"row {number}: {problem}" for problem in wrong]
+        rows.append(row)
     problems += [*_repeated(file, header), *_alike(file, header)]
     if not problems and not rows:
         problems = ["no patient: the table has a header only"]
@@ -120,49 +119,43 @@ def _header_problems(header: list[str], written: list[str]) -> list[str]:
     return problems
 
 
-def _row_problems(values: dict[str, str], folder: Path, unit: Unit | None) -> list[str]:
-    problems = []
-    if not values["patient_id"]:
-        problems.append("patient_id is empty")
-    elif told := spoiled_id(values["patient_id"]):
-        problems.append(f"patient_id {values['patient_id']!r} {told}")
-    if not values["image"]:
-        problems.append("image is empty")
-    elif not (folder / values["image"]).exists():
-        problems.append(f"image {values['image']!r} does not exist beside the table")
-    if values["label"] not in CLASSES:
-        hint = nearest(values["label"].lower(), CLASSES)
-        problems.append(f"unknown class {values['label']!r}{hint or '; ' + ', '.join(CLASSES)}")
-    if values.get("age_unit") and read_unit(values["age_unit"]) is None:
-        problems.append(f"age_unit {values['age_unit']!r} is not {', '.join(A_YEAR)}")
-    elif values.get("age_unit") and unit and read_unit(values["age_unit"]) != unit:
-        problems.append(f"age_unit {values['age_unit']!r}, and the header says {unit}")
-    elif _age(values, unit) is None:
-        problems.append(f"age {values['age']!r} is not an age: {FORMS}")
-    if values.get("sex", "").lower() not in SEX_WORDS:
-        problems.append(f"sex {values['sex']!r} is not female, male or empty")
-    return problems
-
-
-def _age(values: dict[str, str], unit: Unit | None) -> float | None:
-    return read_age(values.get("age", ""), read_unit(values.get("age_unit", "")) or unit)
-
-
 def _row(
     number: int, values: dict[str, str], folder: Path, unit: Unit | None, subtypes: Sequence[str]
-) -> TableRow:
-    written, age = values.get("subtype", ""), _age(values, unit)
-    subtype = tumour_name(written, subtypes)
-    return TableRow(
+) -> tuple[TableRow, list[str]]:
+    """Return a row, and what is wrong with it; if anything is, it may hold nonsense."""
+    patient_id, image, label = (values[name] for name in REQUIRED)
+    written, age, unit_word, sex = (values.get(name, "") for name in OPTIONAL)
+    spoiled, own_unit = spoiled_id(patient_id), read_unit(unit_word)
+    years, subtype = read_age(age, own_unit or unit), tumour_name(written, subtypes)
+    of_units = (
+        (unit_word and not own_unit, f"age_unit {unit_word!r} is not {', '.join(A_YEAR)}"),
+        (
+            own_unit and unit not in (None, own_unit),
+            f"age_unit {unit_word!r}, and the header says {unit}",
+        ),
+        (years is None, f"age {age!r} is not an age: {FORMS}"),
+    )
+    hint = nearest(label.lower(), CLASSES) or f"; {', '.join(CLASSES)}"
+    checks = (
+        (not patient_id, "patient_id is empty"),
+        (spoiled, f"patient_id {patient_id!r} {spoiled}"),
+        (not image, "image is empty"),
+        (not (folder / image).exists(), f"image {image!r} does not exist beside the table"),
+        (label not in CLASSES, f"unknown class {label!r}{hint}"),
+        next((check for check in of_units if check[0]), (False, "")),
+        (sex.lower() not in SEX_WORDS, f"sex {sex!r} is not female, male or empty"),
+    )
+    row = TableRow(
         number=number,
-        patient_id=values["patient_id"],
-        image=folder / values["image"],
-        label=values["label"],
+        patient_id=patient_id,
+        image=folder / image,
+        label=label,
         subtype=subtype,
-        age=math.nan if age is None else age,
-        sex=SEX_WORDS[values.get("sex", "").lower()],
+        age=math.nan if years is None else years,
+        sex=SEX_WORDS.get(sex.lower(), ""),
         unlisted="" if subtype else written,
     )
+    return row, [problem for wrong, problem in checks if wrong]
 
 
 def _repeated(file: CsvFile, header: list[str]) -> list[str]:

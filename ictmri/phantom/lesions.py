@@ -9,20 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ictmri.io.yamlfile import own_table
 from ictmri.phantom.deformation import Mass, rotation_matrix
 from ictmri.phantom.fields import Array, Texture, sigmoid, smoothstep
-from ictmri.phantom.roster import SUBTYPES
-
-_TABLE: Final[dict[str, Any]] = own_table(Path(__file__).with_name("tumours.yaml"))
-"""How tumours look and where they grow."""
+from ictmri.phantom.phenotypes import PHENOTYPES, SUBTYPES
 
 CORE: Final = 1
 CAVITY: Final = 2
@@ -51,7 +46,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One tumour: its drawn numbers (``tumours.yaml`` has their meanings) and its random fields."""
+    """One tumour: its drawn numbers (``phenotypes.yaml`` has their meanings) and its random fields."""
 
     site: str
     look: str
@@ -88,18 +83,18 @@ class Lesion:
 def draw_look(rng: np.random.Generator, subtype: str) -> tuple[str, bool]:
     """Draw the look of a case and whether it is another class's."""
     label = SUBTYPES[subtype].label
-    atypical = bool(rng.random() < _TABLE["atypical"])
+    atypical = bool(rng.random() < PHENOTYPES["atypical"])
     if atypical:
         others = [name for name, row in SUBTYPES.items() if row.label != label]
         subtype = others[int(rng.integers(len(others)))]
-    return _choose(rng, _TABLE["habits"][subtype]["looks"]), atypical
+    return _choose(rng, PHENOTYPES["subtypes"][subtype]["looks"]), atypical
 
 
 def draw_lesions(rng: np.random.Generator, subtype: str, look: str) -> list[Lesion]:
     """Draw one to three tumours of a look at sites that the subtype prefers."""
-    several = _TABLE["looks"][look]["several"]
+    several = PHENOTYPES["looks"][look]["several"]
     count = 1 + int(np.searchsorted(np.cumsum(several), rng.random() * sum(several)))
-    sites = dict(_TABLE["habits"][subtype]["sites"])
+    sites = dict(PHENOTYPES["subtypes"][subtype]["sites"])
     lesions: list[Lesion] = []
     for number in range(min(count, 3)):
         site = _choose(rng, sites)
@@ -119,10 +114,10 @@ def _choose(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
 
 def draw_lesion(rng: np.random.Generator, look: str, site: str, share: float) -> Lesion:
     """Draw one tumour; ``share`` scales its volume."""
-    looks = _TABLE["looks"][look]
+    looks = PHENOTYPES["looks"][look]
     median, sigma = looks["volume"]
     ml = share * median * float(np.exp(sigma * rng.normal()))
-    ml = float(np.clip(ml, 1.0, _TABLE["sites"][site].get("largest_ml", _LARGEST_ML)))
+    ml = float(np.clip(ml, 1.0, PHENOTYPES["sites"][site].get("largest_ml", _LARGEST_ML)))
     radius = float((3000 * ml / (4 * np.pi)) ** (1 / 3))
     centre = _site_centre(rng, site)
     lobes = _draw_lobes(rng, centre, radius)
@@ -135,7 +130,7 @@ def draw_lesion(rng: np.random.Generator, look: str, site: str, share: float) ->
 
 
 def _site_centre(rng: np.random.Generator, site: str) -> tuple[float, float, float]:
-    place = _TABLE["sites"][site]
+    place = PHENOTYPES["sites"][site]
     side = 1 if rng.random() < 0.5 else -1
     x, y, z = np.array(place["centre"]) + rng.normal(0, 1, 3).clip(-2, 2) * place["jitter"]
     return side * float(x), float(y), float(z)

@@ -6,7 +6,7 @@ The marginals are those that the paper states (249 patients, 135 male and 114 fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
+from ictmri.phantom.phenotypes import SUBTYPES
 
 N_CASES: Final = 249
 DEFAULT_SEED: Final = 20260
@@ -29,38 +30,6 @@ _ROSTER_STREAM: Final = 0x0C0407
 
 
 @dataclass(frozen=True, slots=True)
-class Demography:
-    """What a subtype's patients look like.
-
-    Attributes:
-        label: class name.
-        count: patients among 249.
-        male: probability of being male, before the cohort's total is fixed.
-        age: mean and standard deviation in years, before the cohort's moments are fixed.
-    """
-
-    label: str
-    count: int
-    male: float
-    age: tuple[float, float]
-
-
-SUBTYPES: Final[Mapping[str, Demography]] = {
-    "GBM": Demography("glioma", 60, 0.58, (56.0, 14.0)),
-    "AST": Demography("glioma", 27, 0.56, (42.0, 14.0)),
-    "ODG": Demography("glioma", 12, 0.55, (45.0, 13.0)),
-    "DMG-H3K27": Demography("glioma", 21, 0.52, (25.0, 14.0)),
-    "DLBCL": Demography("pcnsl", 60, 0.53, (59.0, 12.5)),
-    "germinoma": Demography("germinoma", 40, 0.74, (19.0, 8.0)),
-    "EPN": Demography("rare", 11, 0.52, (33.0, 20.0)),
-    "MB": Demography("rare", 9, 0.58, (22.0, 15.0)),
-    "MNGT": Demography("rare", 9, 0.50, (33.0, 17.0)),
-}
-"""Subtypes and their share. The counts are an assumption: the paper's Table 1 is a picture whose
-counts are not known to this project. Abbreviations are the paper's."""
-
-
-@dataclass(frozen=True, slots=True)
 class PhantomCase:
     """One case of the phantom cohort: all that is needed to render it on its own.
 
@@ -68,7 +37,7 @@ class PhantomCase:
         case_id: ``phantom-0001`` and so on; carries no label.
         patient_id: ``phantom-p0001`` and so on; one patient a case.
         label: class name, one of :data:`ictmri.classes.CLASSES`.
-        subtype: one of :data:`SUBTYPES`.
+        subtype: one of :data:`ictmri.phantom.phenotypes.SUBTYPES`.
         sex: ``female`` or ``male``.
         age: years, one decimal.
         cohort_seed: seed of the roster.
@@ -123,7 +92,7 @@ def _subtypes(n_cases: int) -> list[str]:
     """Share the cases among the classes, then each class's among its subtypes."""
     rows: dict[str, dict[str, int]] = {label: {} for label in CLASSES}
     for name, row in SUBTYPES.items():
-        rows[row.label][name] = row.count
+        rows[row.label][name] = row.patients
     totals = _apportion([sum(row.values()) for row in rows.values()], n_cases)
     return [
         name

@@ -9,21 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
-from ictmri.scans.dicom_slices import DicomSlice, moment, number, value_of
+from ictmri.scans.dicom_slices import ATTRIBUTES, DicomSlice, moment, number, value_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-TIME_POINTS: Final = ("TemporalPositionIdentifier", "TemporalPositionIndex")
-ONE_VALUE: Final = (
-    *("EchoTime", "EffectiveEchoTime", "EchoNumbers", "RepetitionTime", "InversionTime"),
-    *("FlipAngle", "ImageType", "FrameType", "ComplexImageComponent", "DiffusionBValue"),
-    *("ScanningSequence", "SequenceName", "MRAcquisitionType", "StackID", "ContrastBolusAgent"),
-    *("SeriesNumber", "SeriesDescription", "ProtocolName", "PatientPosition", "Modality"),
-    *("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "MagneticFieldStrength"),
-    *("PixelBandwidth", "SequenceVariant", "AcquisitionMatrix", "NumberOfAverages"),
-    *("EchoTrainLength", "SliceThickness", "ReceiveCoilName", "Manufacturer", "PatientName"),
-)
+ONE_VALUE: Final[list[str]] = ATTRIBUTES["one_value"]
 """Attributes that are the same all over an acquisition."""
 SAME: Final = 0.01
 """Relative difference up to which two numbers of a header are one."""
@@ -93,7 +84,7 @@ def check_attributes(headers: list[Dataset]) -> None:
     Raises:
         ScanError: they do.
     """
-    for name in TIME_POINTS:
+    for name in ATTRIBUTES["time_points"]:
         points = len({str(header.get(name)) for header in headers})
         if points > 1:
             raise ScanError(f"a time series of {points} volumes", code="not-one-volume")
@@ -105,8 +96,8 @@ def check_attributes(headers: list[Dataset]) -> None:
         if len(numbers) == len(values) and numbers[-1] - numbers[0] <= SAME * abs(numbers[-1]):
             continue
         if len(values) > 1:
-            shown = f": {numbers[0]:g} and {numbers[-1]:g}" if len(numbers) > 1 else ""
-            raise _mixed(f"it has {len(values)} values of {name}{shown}")
+            ends = f": {numbers[0]:g} and {numbers[-1]:g}" if len(numbers) > 1 else ""
+            raise _mixed(f"it has {len(values)} values of {name}{ends}")
 
 
 def _mixed(why: str) -> ScanError:

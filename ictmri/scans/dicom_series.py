@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ictmri.errors import ScanError
 from ictmri.scans.codes import Note
 from ictmri.scans.contrast import Said, is_other_sequence, is_t1, read_agent, read_contrast
-from ictmri.scans.dicom_slices import moment, read_file
+from ictmri.scans.dicom_slices import ATTRIBUTES, moment, read_file
 from ictmri.scans.walk import files_below, lost_links
 
 if TYPE_CHECKING:
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 MAX_FILES: Final = 20_000
 MIN_SLICES: Final = 8
 """Fewer slices are a localiser, not a volume of the head."""
-_IMAGE_CLASSES: Final = {
-    "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
-    "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
-}
 Moment = tuple[int, float]
-_NAMES: Final = ("SeriesDescription", "ProtocolName", "SequenceName")
-"""What a series is called; a technician corrects the first, the others are the protocol's."""
 
 
 @dataclass(slots=True)
@@ -52,7 +45,7 @@ class Series:
     @property
     def names(self) -> list[str]:
         """What the scanner or a technician called the series; it never leaves this module."""
-        return [str(self.head.get(name) or "").strip() for name in _NAMES]
+        return [str(self.head.get(name) or "").strip() for name in ATTRIBUTES["names"]]
 
     @property
     def text(self) -> str:
@@ -141,8 +134,8 @@ def find_series(path: Path) -> tuple[list[Series], list[Note]]:
 def _identity(header: Dataset) -> tuple[str, ...]:
     """Return the UID of a header's series, or where there is none what else tells series apart."""
     uid = str(header.get("SeriesInstanceUID") or "").strip()
-    others = ("StudyInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "ImageType")
-    return (uid,) if uid else ("", *(str(header.get(name) or "") for name in others))
+    others = (str(header.get(name) or "") for name in ATTRIBUTES["instead_of_uid"])
+    return (uid,) if uid else ("", *others)
 
 
 def _is_mr(header: Dataset) -> bool:
@@ -150,7 +143,7 @@ def _is_mr(header: Dataset) -> bool:
     kind = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
     if "DirectoryRecordSequence" in header:
         return False
-    return kind in _IMAGE_CLASSES if kind else header.get("Modality", "MR") == "MR"
+    return kind in ATTRIBUTES["image_classes"] if kind else header.get("Modality", "MR") == "MR"
 
 
 def _add(series: Series, file: Path, header: Dataset) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
+from ictmri.io.yamlfile import own_table
 from ictmri.scans.scan import MAX_VOXELS, check_size
 
 if TYPE_CHECKING:
@@ -25,14 +26,8 @@ if TYPE_CHECKING:
 
 _BARE_STARTS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """How a file without preamble begins: group 2 or 8, in either order of bytes."""
-_DEFAULTS: Final[dict[str, Any]] = {
-    "SamplesPerPixel": 1,
-    "PhotometricInterpretation": "MONOCHROME2",
-    "BitsAllocated": 16,
-    "PixelRepresentation": 0,
-}
-"""What every MR image has, where a header leaves it out."""
-
+ATTRIBUTES: Final[dict[str, Any]] = own_table(Path(__file__).with_name("dicom.yaml"))
+"""What is read from headers."""
 MAX_FILE_BYTES: Final = 2 * MAX_VOXELS + 2**26
 """The largest volume at two bytes a voxel, and its headers."""
 _CHUNK: Final = 2**20
@@ -191,7 +186,7 @@ def read_slices(path: Path) -> list[DicomSlice]:
     if data is None:
         raise ScanError("not a DICOM file", code="no-mr-image")
     signed_known = "PixelRepresentation" in data
-    for name, value in _DEFAULTS.items():
+    for name, value in ATTRIBUTES["defaults"].items():
         if name not in data:
             setattr(data, name, value)
     if "BitsStored" not in data:

@@ -17,7 +17,7 @@ from ictmri.scans.dicom_acquisition import (
     check_one_acquisition,
 )
 from ictmri.scans.dicom_series import choose_t1ce, find_series
-from ictmri.scans.dicom_slices import DicomSlice, quiet, read_slices
+from ictmri.scans.dicom_slices import ATTRIBUTES, DicomSlice, quiet, read_slices
 from ictmri.scans.scan import Scan, check_size, from_lps
 from ictmri.verify.privacy import VENDORS, is_plausible
 
@@ -36,14 +36,7 @@ SHEAR_MM: Final = 0.25
 """How far the last slice may lie beside the first; a volume with right angles holds no shear."""
 TOLD_MM: Final = 0.01
 """Distance from its place from which a slice is told."""
-ACQUISITION_NUMBERS: Final = {
-    "field_strength_t": ("MagneticFieldStrength",),
-    "repetition_time_ms": ("RepetitionTime",),
-    "echo_time_ms": ("EchoTime", "EffectiveEchoTime"),
-    "inversion_time_ms": ("InversionTime",),
-    "flip_angle_deg": ("FlipAngle",),
-    "slice_thickness_mm": ("SliceThickness",),
-}
+ACQUISITION_NUMBERS: Final[dict[str, list[str]]] = ATTRIBUTES["acquisition"]
 """Column of ``acquisition.csv`` -> DICOM attributes: numbers only, nothing that could hold a name."""
 ACQUISITION_COLUMNS: Final = (*ACQUISITION_NUMBERS, "vendor", "acquisition")
 

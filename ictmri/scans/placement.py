@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from ictmri.atlas.alignment import Aligned, AlignmentError, align
+from ictmri.atlas.alignment import Aligned, AlignmentError, align, commonest
 from ictmri.atlas.template import SPACING_MM, template
 from ictmri.scans.codes import Note
 from ictmri.scans.examine import corners, examine
@@ -128,18 +128,10 @@ def _states(image: nib.Nifti1Image, aligned: Aligned) -> npt.NDArray[np.int8]:
     inside = ((places >= 0) & (places < image.shape)).all(axis=1)
     state = np.full(len(points), _OUTSIDE, np.int8)
     voxels: Any = np.asanyarray(image.dataobj)
-    state[inside] = np.where(_is_background(voxels, places[inside]), _EMPTY, _SEEN)
+    background, share = commonest(voxels)
+    empty = voxels[tuple(places[inside].T)] == background
+    state[inside] = np.where(empty & (share >= COMMON_SHARE), _EMPTY, _SEEN)
     return state
-
-
-def _is_background(
-    voxels: npt.NDArray[Any], places: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    values, counts = np.unique(voxels[::2, ::2, ::2], return_counts=True)
-    if counts.max() < COMMON_SHARE * counts.sum():
-        return np.zeros(len(places), dtype=bool)
-    found: npt.NDArray[np.bool_] = voxels[tuple(places.T)] == values[counts.argmax()]
-    return found
 
 
 def _largest_piece(

@@ -233,7 +233,7 @@ def test_a_finished_step_is_found_again_and_no_other(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_number_of_threads_changes_no_byte() -> None:
     code = (
-        "import hashlib; from moved_heads import moved, scan_of;"
+        "import hashlib; from support.moved_heads import moved, scan_of;"
         "from ictmri_baselines.processor import PRESETS, process;"
         "done = process(scan_of(moved(pitch=9)), PRESETS['light']);"
         "content = done.brain.image.to_bytes() + done.mapping.scan_from_mni.tobytes();"
@@ -255,9 +255,8 @@ def test_the_number_of_threads_changes_no_byte() -> None:
 
 
 def test_the_label_tables_name_both_sides_once() -> None:
-    sides = [side for right, left, _ in DEEP_LABELS for side in (right, left)]
-    assert len(set(sides)) == len(sides)
-    assert set(VENTRICLE_LABELS) - NOT_DEEP <= set(sides)
+    assert len(set(DEEP_LABELS)) == len(DEEP_LABELS)
+    assert set(VENTRICLE_LABELS) - NOT_DEEP <= set(DEEP_LABELS)
 
 
 def test_the_deep_structures_lie_in_the_brain_around_the_midline() -> None:

@@ -6,7 +6,7 @@ import pytest
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.phantom import DEFAULT_SEED, N_CASES, roster
-from ictmri.phantom.roster import SUBTYPES
+from ictmri.phantom.phenotypes import SUBTYPES
 
 SEEDS = (DEFAULT_SEED, 0, 1, 7, 4242, 2**40)
 
