@@ -10,6 +10,7 @@ import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
+from ictmri_benchmark.score.metrics import METRICS, RANK_KEY
 
 if TYPE_CHECKING:
     from ictmri_benchmark.sealed.documents import Challenge
@@ -19,8 +20,6 @@ sealed_app = Commands(help=ABOUT, no_args_is_help=True)
 
 
 def _is_metric(name: str) -> str:
-    from ictmri_benchmark.score.metrics import METRICS
-
     if name not in METRICS:
         raise typer.BadParameter(f"{name[:30]!r} is not one of {', '.join(METRICS)}")
     return name
@@ -31,7 +30,8 @@ Published = Annotated[Path, typer.Option(help="challenge.json that the organiser
 Organiser = Annotated[
     str, typer.Option(help="The organiser's public key (hexadecimal), to compare.")
 ]
-MetricName = Annotated[str, typer.Option(help="Number that is released.", callback=_is_metric)]
+_RELEASED = f"Number that is released: {', '.join(METRICS)}."
+MetricName = Annotated[str, typer.Option(help=_RELEASED, callback=_is_metric)]
 Step = Annotated[
     str, typer.Option(help="Released values are multiples of it [default: two cases].")
 ]
@@ -45,7 +45,7 @@ def init(  # noqa: PLR0913
     labels: Annotated[Path | None, typer.Option(help="CSV: case_id,label.")] = None,
     cases: Annotated[Path | None, typer.Option(help="CSV: case_id[,image_sha256].")] = None,
     cohort: Annotated[str, typer.Option(help="Cohort, by name or folder, not --labels.")] = "",
-    metric: MetricName = "macro_f1",
+    metric: MetricName = RANK_KEY,
     quota: Annotated[int, typer.Option(min=1, help="Submissions of a participant.")] = 5,
     per_day: Annotated[int, typer.Option(min=1, help="Of them in any 24 hours.")] = 1,
     total: Annotated[int, typer.Option(min=1, help="Submissions of all participants.")] = 100,

@@ -66,6 +66,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "entry export one --to eval-results --cohort ictmri-phantom --entries entries --out hub",
         "entry export one --to model-card --cohort ictmri-phantom --entries entries --out hub",
         "codabench bundle.zip --cohort ictmri-phantom --start 2027-01-15",
+        "sealed init --help",
+        "sealed init sealed --cohort ictmri-phantom --metric kappa",
     ]
     paths = [str(house / part) for part in ("", "benchmark", "baselines")]
     done = subprocess.run(
@@ -117,3 +119,9 @@ def test_exports_hold_it(written: Path) -> None:
     with zipfile.ZipFile(written / "bundle.zip") as archive:
         columns = yaml.safe_load(archive.read("competition.yaml"))["leaderboards"][0]["columns"]
     assert columns[-1]["key"] == "kappa"
+
+
+def test_sealed_mode_offers_and_releases_it(written: Path) -> None:
+    assert "macro_f1, accuracy, kappa" in " ".join((written / "terminal.txt").read_text().split())
+    challenge = json.loads((written / "sealed/public/challenge.json").read_bytes())
+    assert challenge["rules"]["metric"] == "kappa"
