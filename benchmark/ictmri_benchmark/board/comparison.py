@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldTable
-from ictmri.io.files import sha256_bytes
-from ictmri_benchmark.score.protocol import ALPHA, N_PERMUTATIONS, VERSION
+from ictmri_benchmark.score.intervals import cohort_rng
+from ictmri_benchmark.score.metrics import Floats, Ints
+from ictmri_benchmark.score.protocol import ALPHA, N_PERMUTATIONS
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 _K: Final = len(CLASSES)
 _THREADS: Final = 2
 _BLOCK_CELLS: Final = 2**26
@@ -35,9 +34,10 @@ _TOLERANCE: Final = 1e-6
 
 def flips(cohort: FoldTable, n_permutations: int = N_PERMUTATIONS) -> NDArray[np.float32]:
     """Return (n_permutations, N) zeros and ones: whose predictions are swapped; the same for all pairs."""
-    seed = sha256_bytes(f"flips {cohort.sha256} {cohort.labels_sha256} {VERSION}".encode())
-    rng = np.random.Generator(np.random.PCG64(int(seed[:32], 16)))
-    return rng.integers(0, 2, (n_permutations, len(cohort.rows)), dtype=np.uint8).astype(np.float32)
+    drawn = cohort_rng(cohort, "flips").integers(
+        0, 2, (n_permutations, len(cohort.rows)), dtype=np.uint8
+    )
+    return drawn.astype(np.float32)
 
 
 def permutation_tests(

@@ -25,8 +25,8 @@ from ictmri_benchmark.board.ranking import (
 )
 from ictmri_benchmark.board.submission import binding_problems, is_run, is_stored
 from ictmri_benchmark.score import protocol
-from ictmri_benchmark.score.intervals import Floats, bootstrap
-from ictmri_benchmark.score.metrics import COLUMNS, RANK_KEY
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.metrics import COLUMNS, RANK_KEY, Floats
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.report import Report, cohort_digests, score
 

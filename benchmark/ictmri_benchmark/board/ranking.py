@@ -20,7 +20,8 @@ from ictmri_benchmark.board.comparison import (
     smallest_gap,
     tiers,
 )
-from ictmri_benchmark.score.intervals import Floats, Ints, central_rows
+from ictmri_benchmark.score.intervals import percentile_intervals
+from ictmri_benchmark.score.metrics import Floats, Ints
 from ictmri_benchmark.score.protocol import CONFIDENCE
 
 DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
@@ -84,7 +85,7 @@ def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Flo
     columns = np.ascontiguousarray(draws.T)
     found: list[Pair] = []
     for first, one in enumerate(contenders[:-1]):
-        low, high = central_rows(columns[first + 1 :] - columns[first])
+        low, high = percentile_intervals(columns[first + 1 :] - columns[first], axis=-1)
         for step, other in enumerate(contenders[first + 1 :]):
             only = discordant(truth, one.labels, other.labels)
             difference = (other.value - one.value, float(low[step]), float(high[step]))

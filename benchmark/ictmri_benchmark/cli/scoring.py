@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ictmri.cli.output import echo
+from ictmri_benchmark.score.report import IntervalKind
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
 CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
-
-
-class Interval(StrEnum):
-    """Kinds of bootstrap intervals."""
-
-    PERCENTILE = "percentile"
-    BCA = "bca"
 
 
 def evaluate(
@@ -29,8 +22,8 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write the report there.", dir_okay=False)
     ] = None,
     interval: Annotated[
-        Interval, typer.Option(help="Bootstrap interval; the board shows percentile.")
-    ] = Interval.PERCENTILE,
+        IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
+    ] = "percentile",
 ) -> None:
     """Score a predictions file: headline metrics with intervals, per class, by fold.
 
@@ -43,7 +36,7 @@ def evaluate(
     from ictmri_benchmark import evaluate as score
 
     table, synthetic = find_folds(cohort)
-    report = score(predictions, table, synthetic=synthetic, interval=interval.value)
+    report = score(predictions, table, synthetic=synthetic, interval=interval)
     echo(report.render())
     if json_file is not None:
         write_text(json_file, report.to_json())

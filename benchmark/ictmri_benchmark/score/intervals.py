@@ -23,6 +23,8 @@ from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.score.metrics import (
     BY_CLASS,
     METRICS,
+    Floats,
+    Ints,
     confusion,
     headline,
     mean_over,
@@ -30,8 +32,6 @@ from ictmri_benchmark.score.metrics import (
 )
 from ictmri_benchmark.score.protocol import CONFIDENCE, MAX_PAIRED_CASES, N_DRAWS, VERSION
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 _K: Final = len(CLASSES)
 _CHUNK: Final = 500
 _CHUNK_CELLS: Final = 4_000_000
@@ -104,7 +104,7 @@ def draws(cohort: FoldTable, n_draws: int = N_DRAWS) -> Iterator[NDArray[np.floa
 
     The seed follows from the folds, the labels and the protocol's version, never from predictions.
     """
-    rng = _rng(cohort)
+    rng = cohort_rng(cohort)
     labels = np.array(cohort.labels)
     members = [np.flatnonzero(labels == label) for label in range(_K)]
     for start in range(0, n_draws, _CHUNK):
@@ -136,7 +136,7 @@ def _drawn_by_cell(
     """Yield the same without weights by case: cases that all seeds answer alike are drawn together."""
     truth = np.array(cohort.labels)
     patterns = [_Patterns.of(truth, seeds) for seeds in entries]
-    rngs = [_rng(cohort) for _ in entries]
+    rngs = [cohort_rng(cohort) for _ in entries]
     for start in range(0, n_draws, _CHUNK):
         rows = min(_CHUNK, n_draws - start)
         drawn = [p.draw(rng, rows) for p, rng in zip(patterns, rngs, strict=True)]
@@ -181,8 +181,10 @@ def _distinct(seeds: Ints) -> tuple[Ints, Ints]:
     return present[None], counts[present]
 
 
-def _rng(cohort: FoldTable) -> np.random.Generator:
-    seed = sha256_bytes(f"{cohort.sha256} {cohort.labels_sha256} {VERSION}".encode())
+def cohort_rng(cohort: FoldTable, purpose: str = "") -> np.random.Generator:
+    """Return the generator that follows from folds, labels and protocol: the same for every reader."""
+    bound = f"{purpose} {cohort.sha256} {cohort.labels_sha256} {VERSION}".lstrip()
+    seed = sha256_bytes(bound.encode())
     return np.random.Generator(np.random.PCG64(int(seed[:32], 16)))
 
 
@@ -192,17 +194,13 @@ def percentile_interval(values: NDArray[np.floating]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def percentile_intervals(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Return the central intervals (...) of bootstrap values (draws, ...)."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = _quantiles(values, [tail, 1 - tail], axis=0)
-    return low, high
+def percentile_intervals(values: NDArray[np.floating], axis: int = 0) -> tuple[Floats, Floats]:
+    """Return the ends (...) of the central intervals of bootstrap values (draws, ...).
 
-
-def central_rows(values: Floats) -> tuple[Floats, Floats]:
-    """Return the central intervals (m,) of bootstrap values (m, draws): the same, for very many rows."""
+    For very many rows, the draws of one lie together in memory where they come last: ``axis=-1``.
+    """
     tail = (1 - CONFIDENCE) / 2
-    low, high = _quantiles(values, [tail, 1 - tail], axis=1)
+    low, high = _quantiles(values, [tail, 1 - tail], axis=axis)
     return low, high
 
 

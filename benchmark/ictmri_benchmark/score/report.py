@@ -11,11 +11,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ictmri.classes import CLASS_TITLES, CLASSES
+from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
+from ictmri.cohort import AGE_GROUPS
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json
 from ictmri_benchmark.score import protocol
-from ictmri_benchmark.score.costs import cost_report
 from ictmri_benchmark.score.intervals import (
     Drawn,
     bca_interval,
@@ -26,17 +26,20 @@ from ictmri_benchmark.score.intervals import (
 from ictmri_benchmark.score.metrics import (
     BY_CLASS,
     METRICS,
+    RANK_KEY,
     confusion,
+    cost_report,
     headline,
     mean_over,
     per_class,
 )
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
-from ictmri_benchmark.score.probabilistic import probability_report
-from ictmri_benchmark.score.selective import selective_report
-from ictmri_benchmark.score.subgroups import subgroup_report
+from ictmri_benchmark.score.probabilistic import probability_report, selective_report
+from ictmri_benchmark.score.proportions import wilson
 
 _LAST_DIGITS: Final = 1e-9
+_GROUPS: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
+"""Subgroups in the order of the report."""
 SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
 
 
@@ -79,7 +82,7 @@ def _alike(stored: object, made: object) -> bool:
     return type(stored) is type(made) and stored == made
 
 
-Interval = Literal["percentile", "bca"]
+IntervalKind = Literal["percentile", "bca"]
 
 
 def evaluate(
@@ -88,7 +91,7 @@ def evaluate(
     *,
     synthetic: bool = False,
     n_draws: int = protocol.N_DRAWS,
-    interval: Interval = "percentile",
+    interval: IntervalKind = "percentile",
 ) -> Report:
     """Score a predictions file on a cohort. The labels are the cohort's, never the caller's.
 
@@ -114,7 +117,7 @@ def score(
     *,
     synthetic: bool,
     entry: int = 0,
-    interval: Interval = "percentile",
+    interval: IntervalKind = "percentile",
 ) -> Report:
     """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``."""
     truth = np.array(cohort.labels, dtype=np.int64)
@@ -158,7 +161,7 @@ def _pooled(
     truth: NDArray[np.int64],
     drawn: Drawn,
     entry: int,
-    interval: Interval,
+    interval: IntervalKind,
 ) -> dict[str, dict[str, float]]:
     values = {name: float(mean_over(found, 0)) for name, found in headline(matrices).items()}
     pooled = {}
@@ -209,6 +212,42 @@ def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[st
             },
         }
         for label, name in enumerate(CLASSES)
+    }
+
+
+def subgroup_report(cohort: FoldTable, labels: NDArray[np.int64]) -> dict[str, Any] | None:
+    """Return accuracy and macro-F1 of each group of cases, None where nobody told who is in which.
+
+    Groups of fewer than :data:`.protocol.SMALLEST_GROUP` cases have their size only. A class that is absent
+    from a group counts as 0 in its macro-F1, so groups of another class mix do not compare by it.
+
+    Args:
+        cohort: labels and, by kind (``sex``, ``age``), the group of each case.
+        labels: (S, N) predictions.
+    """
+    truth = np.array(cohort.labels)
+    return {
+        kind: {
+            name: _group_scores(truth, labels, np.array([group == name for group in groups]))
+            for name in sorted(set(groups) - {""}, key=_GROUPS.index)
+        }
+        for kind, groups in sorted(cohort.groups.items())
+    } or None
+
+
+def _group_scores(
+    truth: NDArray[np.int64], labels: NDArray[np.int64], members: NDArray[np.bool_]
+) -> dict[str, Any]:
+    n = int(members.sum())
+    if n < protocol.SMALLEST_GROUP:
+        return {"n": n}
+    values = headline(np.array([confusion(truth[members], seed[members]) for seed in labels]))
+    accuracy = fmean(values["accuracy"])
+    low, high = wilson(accuracy * n, n)
+    return {
+        "n": n,
+        "accuracy": {"value": accuracy, "low": low, "high": high},
+        RANK_KEY: fmean(values[RANK_KEY]),
     }
 
 

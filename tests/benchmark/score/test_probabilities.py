@@ -10,9 +10,8 @@ from support.made_predictions import probabilities
 
 from ictmri.classes import CLASSES
 from ictmri.folds import FoldTable
-from ictmri_benchmark.score import probabilistic, selective
-from ictmri_benchmark.score.costs import COST_MATRICES, cost_report
-from ictmri_benchmark.score.metrics import confusion
+from ictmri_benchmark.score import probabilistic
+from ictmri_benchmark.score.metrics import COST_MATRICES, confusion, cost_report
 
 
 @pytest.fixture
@@ -101,8 +100,8 @@ def test_calibration_error_tells_the_calibrated_from_the_sure() -> None:
 def test_risk_coverage_by_hand() -> None:
     truth = np.array([0, 0, 0, 0])
     every = np.array([[0.9, 0.1, 0, 0], [0.2, 0.8, 0, 0], [0.7, 0.3, 0, 0], [0.4, 0.6, 0, 0]])
-    np.testing.assert_allclose(selective.risk_coverage(truth, every), [0, 1 / 2, 1 / 3, 1 / 2])
-    report = selective.selective_report(truth, every[None])
+    np.testing.assert_allclose(probabilistic.risk_coverage(truth, every), [0, 1 / 2, 1 / 3, 1 / 2])
+    report = probabilistic.selective_report(truth, every[None])
     assert report["aurc"] == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
     assert report["augrc"] == pytest.approx((0 + 1 / 4 + 1 / 4 + 1 / 2) / 4)
     assert report["accuracy_at"]["80"] == pytest.approx(0.5)
@@ -113,14 +112,16 @@ def test_ties_of_certainty_do_not_depend_on_the_order_of_the_file() -> None:
     every = np.eye(4)[[0, 1, 1, 0, 2, 3]]
     shuffled = np.array([3, 5, 1, 0, 4, 2])
     np.testing.assert_allclose(
-        selective.risk_coverage(truth, every),
-        selective.risk_coverage(truth[shuffled], every[shuffled]),
+        probabilistic.risk_coverage(truth, every),
+        probabilistic.risk_coverage(truth[shuffled], every[shuffled]),
     )
-    np.testing.assert_allclose(selective.risk_coverage(truth, every), 2 / 6)
+    np.testing.assert_allclose(probabilistic.risk_coverage(truth, every), 2 / 6)
 
 
 def test_a_method_that_knows_what_it_knows_gains_by_leaving_cases_out(cohort: FoldTable) -> None:
-    report = selective.selective_report(np.array(cohort.labels), probabilities(cohort, 0.4)[None])
+    report = probabilistic.selective_report(
+        np.array(cohort.labels), probabilities(cohort, 0.4)[None]
+    )
     assert report["accuracy_at"]["80"] > 1 - report["risk_at"][-1]
 
 

@@ -20,7 +20,7 @@ from ictmri.io.yamlfile import read_yaml
 from ictmri_benchmark.board.entry import Entry, InputsUsed, json_schema, load_entry
 from ictmri_benchmark.score import intervals, protocol
 from ictmri_benchmark.score.metrics import METRICS
-from ictmri_benchmark.score.subgroups import subgroup_report
+from ictmri_benchmark.score.report import subgroup_report
 
 BENCHMARK = Path(__file__).parents[3] / "benchmark"
 RULES = (BENCHMARK / "RULES.md").read_text()
