@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
+from ictmri.export.contents import Contents
 from ictmri.export.convert import label_map
-from ictmri.export.layout import Layout, VolumeFile
-from ictmri.export.readme import documents, licence, readme, title
-from ictmri.export.source import Case, Source
+from ictmri.export.layout import Layout, VolumeFile, licence_file, readme
 from ictmri.io.files import canonical_json
 from ictmri.schema import Config
 
@@ -18,28 +17,20 @@ if TYPE_CHECKING:
     from ictmri.cohort import Cohort
 
 DATASET_ID: Final = 500
-TRUTH_LABELS: Final = {"background": 0, "solid_core": 1, "necrosis_or_cyst": 2, "oedema": 3}
-PRIOR_LABELS: Final = {"background": 0, "localized": 1}
-
-_ABOUT = """\
-`{folder}/` is an nnU-Net v2 raw dataset: `imagesTr/<case_id>_0000.nii.gz`, `labelsTr/<case_id>.nii.gz`,
-`dataset.json`. {labels}
-
-```sh
-export nnUNet_raw=$PWD
-nnUNetv2_plan_and_preprocess -d {id} --verify_dataset_integrity
-cp {folder}/splits_final.json "$nnUNet_preprocessed/{folder}/"
-nnUNetv2_train {id} 3d_fullres 0
-```
-
-`splits_final.json` holds the cohort's folds (newer versions copy it themselves). nnU-Net calls the held-out
-cases `val` and picks `checkpoint_best` by them: report `checkpoint_final`. If the number {id} is taken,
-rename the folder."""
-
-_TRUTH_NOTE = "The labels are the phantom's true lesions."
-_PRIOR_NOTE = """\
-The labels are the localizer's output, not a reader's segmentation: 1 where
-the coarse prior is at least one half. What is trained on them learns to repeat the localizer."""
+TRUTH: Final = {"background": 0, "solid_core": 1, "necrosis_or_cyst": 2, "oedema": 3}
+PRIOR: Final = {"background": 0, "localized": 1}
+"""Names of the labels."""
+VOLUMES: Final[dict[str, tuple[Any, ...]]] = {
+    "truth": (
+        ("default", "image", "imagesTr/{case_id}_0000"),
+        ("truth", "lesion_mask", "labelsTr/{case_id}"),
+    ),
+    "processed": (
+        ("processed", "image", "imagesTr/{case_id}_0000"),
+        ("processed", "prior_coarse", "labelsTr/{case_id}", label_map),
+    ),
+}
+"""By config that gives the labels: image and label map, as config, column, path, conversion."""
 
 
 def labelled_config(cohort: Cohort, config: Config | None) -> Config:
@@ -55,68 +46,45 @@ def labelled_config(cohort: Cohort, config: Config | None) -> Config:
     raise _no_labels(cohort.root.as_posix())
 
 
-def layout(source: Source) -> Layout:
+def layout(contents: Contents) -> Layout:
     """Return the layout: ``Dataset<id>_<Name>/`` with images, labels and folds.
 
     Raises:
         InputError: cases have no label map.
     """
-    images, labels = _volumes(source)
-    if labels.config == "processed":
-        left_out = source.cohort.manifest.left_out
-        kept = tuple(case for case in source.cases if case.case_id not in left_out)
-        source = replace(source, cases=kept)
-    _require_labels(source, labels)
-    truth = labels.config == "truth"
-    folder = dataset_folder(source.cohort.name)
-    about = _ABOUT.format(
-        folder=folder, id=DATASET_ID, labels=_TRUTH_NOTE if truth else _PRIOR_NOTE
-    )
+    truth = "truth" in contents.configs
+    folder = dataset_folder(contents.cohort.name)
+    config, labels = ("truth", TRUTH) if truth else ("processed", PRIOR)
+    volumes = [
+        VolumeFile(*row[:2], f"{folder}/{row[2]}.nii.gz", *row[3:]) for row in VOLUMES[config]
+    ]
+    if not truth:
+        left_out = contents.cohort.manifest.left_out
+        kept = tuple(case for case in contents.cases if case.case_id not in left_out)
+        contents = replace(contents, cases=kept)
+    without = sum(not volumes[1].is_of(case) for case in contents.cases)
+    if without:
+        raise _no_labels(contents.cohort.root.as_posix(), without)
     note = "" if truth else "The label maps were made from the stored priors by a threshold."
-    dataset = _dataset(source, TRUTH_LABELS if truth else PRIOR_LABELS)
-    return Layout(
-        [images, labels],
-        {
-            f"{folder}/dataset.json": canonical_json(dataset),
-            f"{folder}/splits_final.json": canonical_json(_splits(source)),
-            "README.md": readme(source, about, volumes=note),
-            **documents(source),
-        },
-    )
+    dataset = contents.head(f"lesions on T1-CE volumes of the cohort {contents.cohort.name}") | {
+        "channel_names": {"0": "T1CE"},
+        "labels": labels,
+        "numTraining": len(contents.cases),
+        "file_ending": ".nii.gz",
+    }
+    about = readme(contents, "nnunet", volumes=note, folder=folder, id=DATASET_ID, truth=truth)
+    texts = {
+        f"{folder}/dataset.json": canonical_json(dataset),
+        f"{folder}/splits_final.json": canonical_json(_splits(contents)),
+        "README.md": about,
+    }
+    return Layout(volumes, texts | licence_file(contents))
 
 
 def dataset_folder(name: str) -> str:
     """Return nnU-Net's folder name for a cohort: ``ictmri-phantom`` -> ``Dataset500_IctmriPhantom``."""
     words = re.findall(r"[A-Za-z0-9]+", name)
     return f"Dataset{DATASET_ID}_" + "".join(word[0].upper() + word[1:] for word in words)
-
-
-def _volumes(source: Source) -> tuple[VolumeFile, VolumeFile]:
-    folder = dataset_folder(source.cohort.name)
-
-    def image_path(case: Case) -> str:
-        return f"{folder}/imagesTr/{case.case_id}_0000.nii.gz"
-
-    def label_path(case: Case) -> str:
-        return f"{folder}/labelsTr/{case.case_id}.nii.gz"
-
-    if "truth" in source.configs:
-        return (
-            VolumeFile("default", "image", image_path),
-            VolumeFile("truth", "lesion_mask", label_path),
-        )
-    return (
-        VolumeFile("processed", "image", image_path),
-        VolumeFile("processed", "prior_coarse", label_path, convert=label_map),
-    )
-
-
-def _require_labels(source: Source, labels: VolumeFile) -> None:
-    without = [
-        case.case_id for case in source.cases if (labels.config, labels.column) not in case.volumes
-    ]
-    if without:
-        raise _no_labels(source.cohort.root.as_posix(), len(without))
 
 
 def _no_labels(root: str, n_without: int | None = None) -> InputError:
@@ -128,26 +96,11 @@ def _no_labels(root: str, n_without: int | None = None) -> InputError:
     )
 
 
-def _dataset(source: Source, labels: dict[str, int]) -> dict[str, Any]:
-    return {
-        "name": title(source),
-        "description": f"lesions on T1-CE volumes of the cohort {source.cohort.name}",
-        "licence": licence(source),
-        "release": source.cohort.manifest.version,
-        "synthetic": source.synthetic,
-        "folds_sha256": source.folds.sha256,
-        "channel_names": {"0": "T1CE"},
-        "labels": labels,
-        "numTraining": len(source.cases),
-        "file_ending": ".nii.gz",
-    }
-
-
-def _splits(source: Source) -> list[dict[str, list[str]]]:
+def _splits(contents: Contents) -> list[dict[str, list[str]]]:
     return [
         {
-            "train": [case.case_id for case in source.cases if case.fold != fold],
-            "val": [case.case_id for case in source.cases if case.fold == fold],
+            "train": [case.case_id for case in contents.cases if case.fold != fold],
+            "val": [case.case_id for case in contents.cases if case.fold == fold],
         }
-        for fold in range(source.folds.n_folds)
+        for fold in range(contents.folds.n_folds)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ictmri.errors import InputError
+from ictmri.export.contents import ACQUISITION, CARD, LICENCE, Case, Contents, read_contents
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
-from ictmri.export.source import ACQUISITION, CARD, LICENCE, Case, Source, read_source
 from ictmri.io.files import is_free, sha256_bytes, write_bytes, write_json, write_text
 from ictmri.io.parallel import run_all
 from ictmri.io.states import json_mapping, kept, needed
@@ -73,10 +73,10 @@ def export_cohort(
         done = _finished(out, key)
         if done is not None:
             return done
-        source = read_source(cohort, configs)
-        layout = _layout_of(target)(source)
+        contents = read_contents(cohort, configs)
+        layout: Layout = import_module(f"ictmri.export.{target}").layout(contents)
         part = _prepared(out, key)
-        _write_volumes(part, source, layout.volumes)
+        _write_volumes(part, contents, layout.volumes)
         for path, text in layout.documents.items():
             write_text(part / path, text)
         record = key | {"files": _files(part)}
@@ -94,11 +94,6 @@ def _configs(cohort: Cohort, target: Target, config: Config | None) -> tuple[Con
     # Lesion masks lie on the grid of the scans and mean nothing without them; BIDS derives from scans.
     with_scans = config == "truth" or (target == "bids" and config != "default")
     return ("default", config) if with_scans else (config,)
-
-
-def _layout_of(target: Target) -> Callable[[Source], Layout]:
-    layout: Callable[[Source], Layout] = import_module(f"ictmri.export.{target}").layout
-    return layout
 
 
 def _key(cohort: Cohort, target: Target, configs: tuple[Config, ...]) -> dict[str, Any]:
@@ -177,14 +172,14 @@ def _prepared(out: Path, key: dict[str, Any]) -> Path:
     return part
 
 
-def _write_volumes(part: Path, source: Source, volumes: Sequence[VolumeFile]) -> None:
-    by_id = {case.case_id: case for case in source.cases}
+def _write_volumes(part: Path, contents: Contents, volumes: Sequence[VolumeFile]) -> None:
+    by_id = {case.case_id: case for case in contents.cases}
     for config in dict.fromkeys(volume.config for volume in volumes):
         wanted = [volume for volume in volumes if volume.config == config]
         run_all(
             partial(_write_case, part, by_id, wanted),
-            source.cohort.rows(config, ["case_id", *(volume.column for volume in wanted)]),
-            total=len(source.cases),
+            contents.cohort.rows(config, ["case_id", *(volume.column for volume in wanted)]),
+            total=len(contents.cases),
             title=f"export {config}",
             jobs=1,
         )

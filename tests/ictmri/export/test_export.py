@@ -24,8 +24,7 @@ from ictmri.cli.app import app
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.export import write
-from ictmri.export.bids import DERIVATIVES
-from ictmri.export.bids_sidecars import acquisition_sidecar
+from ictmri.export.bids import DERIVATIVES, acquisition_sidecar
 from ictmri.export.convert import portable
 from ictmri.export.write import Target, export_cohort
 from ictmri.folds import FoldRow

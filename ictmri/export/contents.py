@@ -51,9 +51,14 @@ class Case:
         """The class's name."""
         return CLASSES[self.label]
 
+    @property
+    def subject(self) -> str:
+        """The case's BIDS subject: ``ictmri-0001`` -> ``sub-ictmri0001``."""
+        return "sub-" + "".join(character for character in self.case_id if character.isalnum())
+
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Contents:
     """A cohort as an export sees it.
 
     Attributes:
@@ -62,7 +67,7 @@ class Source:
         folds: its fold table.
         cases: its cases in the order of the fold table.
         acquisition: by case id, the cells of ``acquisition.csv``; empty where the cohort has none.
-        licence: the licence that the cohort's card names, in one line; empty where unknown.
+        licence: the licence that the cohort's card names, in one line, or that it is unknown.
         licence_text: text of the cohort's ``LICENSE``, empty where it has none.
     """
 
@@ -79,6 +84,23 @@ class Source:
         """True for a phantom."""
         return self.cohort.synthetic
 
+    @property
+    def title(self) -> str:
+        """The export's title; that of a phantom says SYNTHETIC."""
+        name = self.cohort.name
+        return f"SYNTHETIC phantom {name}" if self.synthetic else name
+
+    def head(self, description: str) -> dict[str, Any]:
+        """Return what the JSON heads of every layout say about the cohort."""
+        return {
+            "name": self.title,
+            "description": description,
+            "licence": self.licence,
+            "release": self.cohort.manifest.version,
+            "synthetic": self.synthetic,
+            "folds_sha256": self.folds.sha256,
+        }
+
     def has(self, config: Config, column: str) -> bool:
         """Return True if at least one case has this volume."""
         return any((config, column) in case.volumes for case in self.cases)
@@ -89,7 +111,7 @@ def volume_columns(config: Config) -> list[str]:
     return [column.name for column in COLUMNS[config] if column.kind == "nifti"]
 
 
-def read_source(cohort: Cohort, configs: Sequence[Config]) -> Source:
+def read_contents(cohort: Cohort, configs: Sequence[Config]) -> Contents:
     """Read what an export needs besides the voxels, and check every file that it will read.
 
     Raises:
@@ -100,7 +122,7 @@ def read_source(cohort: Cohort, configs: Sequence[Config]) -> Source:
         cohort.check(prefix=f"data/{config}/", quick=config not in configs)
         check_rows(cohort, config)
     folds = cohort.folds()
-    return Source(
+    return Contents(
         cohort=cohort,
         configs=tuple(configs),
         folds=folds,
@@ -112,50 +134,33 @@ def read_source(cohort: Cohort, configs: Sequence[Config]) -> Source:
 
 
 def _cases(cohort: Cohort, configs: Sequence[Config], folds: FoldTable) -> tuple[Case, ...]:
-    facts = {row["case_id"]: row for row in cohort.rows("default", _plain_columns("default"))}
+    plain = [column.name for column in COLUMNS["default"] if column.kind != "nifti"]
+    facts = {row["case_id"]: row for row in cohort.rows("default", plain)}
     volumes: dict[str, set[tuple[Config, str]]] = {case_id: set() for case_id in facts}
     matrices: dict[str, tuple[float, ...]] = {}
     for config in configs:
-        for row in cohort.rows(config, _columns_without_voxels(config)):
-            known = volume_columns(config)
-            volumes[row["case_id"]] |= {
-                (config, name) for name in known if row.get(name) is not None
-            }
+        columns = volume_columns(config)
+        matrix = [column.name for column in COLUMNS[config] if column.kind == "matrix"]
+        # The paths tell which volumes a case has; none of their bytes are read.
+        for row in cohort.rows(config, ["case_id", *matrix, *(f"{c}.path" for c in columns)]):
+            volumes[row["case_id"]] |= {(config, c) for c in columns if row.get(c) is not None}
             if row.get("scan_from_mni"):
                 matrices[row["case_id"]] = tuple(row["scan_from_mni"])
     return tuple(
-        _case(facts[row.case_id], frozenset(volumes[row.case_id]), matrices.get(row.case_id))
-        for row in folds.rows
+        Case(
+            case_id=i,
+            patient_id=facts[i]["patient_id"],
+            label=facts[i]["label"],
+            subtype=facts[i]["subtype"] or "",
+            sex="" if facts[i]["sex"] is None else SEXES[facts[i]["sex"]],
+            # Stored as float32: seven digits are what was entered.
+            age=None if facts[i]["age"] is None else float(f"{facts[i]['age']:.7g}"),
+            fold=facts[i]["fold"],
+            volumes=frozenset(volumes[i]),
+            scan_from_mni=matrices.get(i),
+        )
+        for i in folds.case_ids
     )
-
-
-def _case(
-    row: dict[str, Any],
-    volumes: frozenset[tuple[Config, str]],
-    scan_from_mni: tuple[float, ...] | None,
-) -> Case:
-    return Case(
-        case_id=row["case_id"],
-        patient_id=row["patient_id"],
-        label=row["label"],
-        subtype=row["subtype"] or "",
-        sex="" if row["sex"] is None else SEXES[row["sex"]],
-        # Stored as float32: seven digits are what was entered.
-        age=None if row["age"] is None else float(f"{row['age']:.7g}"),
-        fold=row["fold"],
-        volumes=volumes,
-        scan_from_mni=scan_from_mni,
-    )
-
-
-def _plain_columns(config: Config) -> list[str]:
-    return [column.name for column in COLUMNS[config] if column.kind != "nifti"]
-
-
-def _columns_without_voxels(config: Config) -> list[str]:
-    """Return columns that tell which volumes a case has and read none of their bytes."""
-    matrix = [column.name for column in COLUMNS[config] if column.kind == "matrix"]
-    return ["case_id", *matrix, *(f"{name}.path" for name in volume_columns(config))]
 
 
 def _text(cohort: Cohort, name: str) -> str:
@@ -172,13 +177,12 @@ def _acquisition(cohort: Cohort) -> dict[str, dict[str, str]]:
 
 
 def _named_licence(card: str) -> str:
-    """Return the licence in the YAML header of a dataset card, empty where it is unknown."""
-    import yaml
+    """Return the licence that a dataset card names, or that it is unknown."""
+    from huggingface_hub import DatasetCard
 
-    parts = card.split("---\n", 2)
-    head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else {}
-    name = str(head.get("license", "unknown"))
+    data = DatasetCard(card, ignore_metadata_errors=True).data
+    name = str(data.get("license", "unknown"))
     if name == "unknown":
-        return ""
-    link = head.get("license_link")
-    return str(head.get("license_name", name)) + (f" ({link})" if link else "")
+        return "unknown: ask the owner of the cohort"
+    link = data.get("license_link")
+    return str(data.get("license_name", name)) + (f" ({link})" if link else "")
