@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 from ictmri.atlas.template import template  # noqa: E402
 from ictmri.io.parallel import run_all, usable_cores  # noqa: E402
 from ictmri.phantom import anatomy, deformation, rendering, roster  # noqa: E402
-from ictmri_baselines.processor import PRESETS, Settings, process  # noqa: E402
+from ictmri_baselines.processor import PRESETS, ProcessorSettings, process  # noqa: E402
 
 STEPS = ("bias", "registration", "resampling")
 
@@ -155,7 +155,7 @@ def _as_float(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
 
 
-def work(index: int, settings: Settings) -> float:
+def work(index: int, settings: ProcessorSettings) -> float:
     """Process a phantom head; return the seconds of its steps."""
     done = process(rendering.render(roster()[index], spacing=1.0).image, settings)
     return float(sum(step["seconds"] for step in done.steps.values()))
@@ -163,14 +163,14 @@ def work(index: int, settings: Settings) -> float:
 
 @dataclass(frozen=True)
 class _Work:
-    settings: Settings
+    settings: ProcessorSettings
 
     def __call__(self, index: int) -> float:
         """Process a phantom head."""
         return work(index, self.settings)
 
 
-def workers(settings: Settings, cases: int) -> None:
+def workers(settings: ProcessorSettings, cases: int) -> None:
     """Print how much faster two workers are than one."""
     seconds = []
     for jobs in (1, 2):

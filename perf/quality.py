@@ -26,7 +26,7 @@ from ictmri.phantom import render, roster
 from ictmri.scans.read import read_scan
 from ictmri_baselines.processor.process import process
 from ictmri_baselines.processor.qc.apply_rules import judge, measure
-from ictmri_baselines.processor.settings import Settings, preset
+from ictmri_baselines.processor.settings import ProcessorSettings, preset
 
 BITES_ML = (10, 20, 40)
 BITES_A_SIZE = 2
@@ -166,7 +166,7 @@ def damaged(scans: dict[str, nib.Nifti1Image]) -> Iterator[tuple[str, str, nib.N
         yield "no head", name, image
 
 
-def examined(image: nib.Nifti1Image, settings: Settings) -> dict[str, Any]:
+def examined(image: nib.Nifti1Image, settings: ProcessorSettings) -> dict[str, Any]:
     """Return the QC of a scan: its numbers and findings, or why it could not be processed."""
     try:
         processed = process(image, settings)
@@ -213,7 +213,7 @@ def main() -> None:
         for line in lesions(options.data):
             print(line, flush=True)
         return
-    settings = Settings(
+    settings = ProcessorSettings(
         brain=options.brain, bias="none", registration=options.registration, spacing_mm=2
     )
     scans = dict(whole(options.data, options.phantoms))

@@ -30,13 +30,19 @@ from torch.nn import functional
 
 from ictmri.atlas.template import SHAPE, grid_affine
 from ictmri_baselines.backbones import BACKBONES
-from ictmri_baselines.cases import Cases, Volumes
-from ictmri_baselines.diagnoser.augmentation import LEVELS, Augmentation, draw
-from ictmri_baselines.diagnoser.fit import Settings, read_settings
-from ictmri_baselines.diagnoser.inputs import Batches, Buffers, View, open_inputs, shuffled
-from ictmri_baselines.diagnoser.module import Labelled, Stream, Training, stream
+from ictmri_baselines.cases import LEVELS, Cases, Volumes
+from ictmri_baselines.diagnoser.augmentation import Augmentation, draw
+from ictmri_baselines.diagnoser.fit import DiagnoserSettings, read_settings
+from ictmri_baselines.diagnoser.inputs import Batches, Buffers, InputView, open_inputs, shuffled
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
-from ictmri_baselines.diagnoser.trainer import make_trainer, quiet
+from ictmri_baselines.diagnoser.training import (
+    Labelled,
+    Stream,
+    Training,
+    make_trainer,
+    quiet,
+    stream,
+)
 
 MOST_OVER_PLAIN: Final = 1.03
 LEAST_FASTER: Final = 1.3
@@ -82,7 +88,7 @@ def best_of(rounds: int, works: dict[str, Callable[[], None]]) -> dict[str, floa
 class Beside(Callback):
     """After each epoch of Lightning's, an epoch of a plain loop over the same batches."""
 
-    def __init__(self, network: AdaptiveDiagnoser, settings: Settings) -> None:
+    def __init__(self, network: AdaptiveDiagnoser, settings: DiagnoserSettings) -> None:
         self.network = network.train()
         self.settings = settings
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=5e-5, weight_decay=1e-4)
@@ -178,7 +184,7 @@ def options_tried(
 def ours(cases: Cases) -> Callable[[], None]:
     """Return an epoch of augmented batches of two from the mapped cache."""
     augmentation = Augmentation()
-    inputs = open_inputs(cases, View())
+    inputs = open_inputs(cases, InputView())
     labels = np.zeros(len(cases), dtype=np.int64)
     epochs = iter(range(10**9))
     buffers = Buffers(2, inputs.edge)
@@ -211,7 +217,7 @@ def monais(cases: Cases, folder: Path) -> Callable[[], None]:
         Transform,
     )
 
-    inputs = open_inputs(cases, View())
+    inputs = open_inputs(cases, InputView())
 
     class Read(Transform):
         def __call__(self, case: int) -> dict[str, Tensor]:

@@ -19,9 +19,28 @@ from ictmri.transaction import only_one
 
 _INDEX: Final = "index.json"
 _ARRAYS: Final = ("image.npy", "prior.npy", "refined.npy")
+LEVELS: Final = 255
+"""Stored level of a prior of 1."""
+THRESHOLD: Final = 0.5
+"""A voxel belongs to the region where its prior is at least this."""
 
 if TYPE_CHECKING:
+    import nibabel as nib
+
     from ictmri.cohort import Cohort
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """A processed volume in MNI152 space; it carries no label.
+
+    Attributes:
+        image: on the grid of 1 or 2 mm; (x - median) / (1.4826 MAD) of the brain, 0 outside it.
+        mask: uint8 brain mask, same grid.
+    """
+
+    image: nib.Nifti1Image
+    mask: nib.Nifti1Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +117,16 @@ class Cases:
 
 
 def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.asarray(levels, dtype=np.float32) / np.float32(255)
+    return np.asarray(levels, dtype=np.float32) / np.float32(LEVELS)
+
+
+def region(prior: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the voxels (X, Y, Z) that count as lesion of a prior (X, Y, Z) in [0, 1].
+
+    The prior's half-height; where its peak is lower, the peak alone.
+    """
+    peak = float(prior.max())
+    return prior >= min(THRESHOLD, peak) if peak > 0 else np.zeros(prior.shape, dtype=bool)
 
 
 def load_cases(cohort: Cohort, *, with_volumes: bool) -> Cases:
@@ -168,9 +196,9 @@ def _decode(cohort: Cohort, folder: Path) -> None:
     )
     columns = ["case_id", "image", "prior_coarse", "prior_refined"]
     for place, row in enumerate(cohort.rows("processed", columns)):
-        image[place] = _at_2mm(unpack(row["image"]).get_fdata(dtype=np.float32))
-        prior[place] = np.round(_at_2mm(_levels(row["prior_coarse"])))
-        refined[place] = np.round(_at_2mm(255 * _levels(row["prior_refined"])))
+        image[place] = at_2mm(unpack(row["image"]).get_fdata(dtype=np.float32))
+        prior[place] = np.round(at_2mm(_levels(row["prior_coarse"])))
+        refined[place] = np.round(at_2mm(LEVELS * _levels(row["prior_refined"])))
         ids.append(row["case_id"])
     for array in (image, prior, refined):
         array.flush()
@@ -186,6 +214,6 @@ def _new(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
     return open_memmap(path, "w+", dtype, shape)  # type: ignore[no-untyped-call]
 
 
-def _at_2mm(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a volume of the 1 mm grid on every second voxel; one of the 2 mm grid as it is."""
+def at_2mm(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a volume (X, Y, Z) of the 1 mm grid on that of 2 mm; one of the 2 mm grid as it is."""
     return volume if volume.shape == SHAPE else coarser(volume, 2)

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.template import grid_affine
-from ictmri_baselines.brain import Brain
+from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer.boxes import Box
 from ictmri_baselines.localizer.grid import Grid
 

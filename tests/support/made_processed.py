@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.template import grid_affine, template
-from ictmri_baselines.brain import Brain
+from ictmri_baselines.cases import Brain
 from ictmri_baselines.processor.mapping import Mapping
 from ictmri_baselines.processor.process import Processed
 

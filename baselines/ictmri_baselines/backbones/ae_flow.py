@@ -41,7 +41,7 @@ class AeFlowBackbone(Backbone):
         self.decoder = _decoder(widths) if settings.own_loss else None
 
     def features(self, image: Tensor) -> Tensor:
-        """Return F: z' of the flow, or what the encoder has at an earlier tap."""
+        """Return F (B, C, D, H, W): z' of the flow, or what the encoder has at an earlier tap."""
         code: Tensor = self.encoder(image)
         if self.flow is None:
             return code
@@ -53,6 +53,10 @@ class AeFlowBackbone(Backbone):
 
         The likelihood is the negative log density of the code under the flow and a standard normal z',
         its constant left out, in nats a number of the code; the reconstruction is the mean squared error.
+
+        Args:
+            image: (B, 1, d, h, w) the input.
+            features: (B, C, D, H, W) z' of that input.
         """
         if self.decoder is None or self.flow is None:
             return None

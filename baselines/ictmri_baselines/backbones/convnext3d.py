@@ -8,16 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ictmri_baselines.backbones.base import Backbone, chosen_tap, fill_up
+from ictmri_baselines.backbones.base import Backbone, chosen_tap
 from ictmri_baselines.backbones.settings import ConvNeXt3D
 
 LAYER_SCALE: Final = 1e-6
 """Initial scale of each block's branch, as in the paper."""
 INITIAL_SD: Final = 0.02
+"""Of all initial weights, as in the authors' code."""
 
 
 class ConvNeXt3DBackbone(Backbone):
     """Stem and stages; taps ``stage1``, ``stage2``, ..., each followed by a layer normalisation."""
+
+    fills_up = True
 
     def __init__(self, settings: ConvNeXt3D) -> None:
         taps = [f"stage{i + 1}" for i in range(len(settings.depth))]
@@ -37,11 +40,6 @@ class ConvNeXt3DBackbone(Backbone):
                 layers.append(Block(width, kernel=settings.kernel, drop_path=drops.pop(0)))
         self.network = nn.Sequential(*layers, ChannelNorm(widths[-1]))
         _initialise(self)
-
-    def features(self, image: Tensor) -> Tensor:
-        """Return F."""
-        features: Tensor = self.network(fill_up(image, self.stride))
-        return features
 
 
 class Block(nn.Module):

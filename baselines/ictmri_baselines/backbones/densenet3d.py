@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from ictmri_baselines.backbones.base import Backbone, Size, chosen_tap
 from ictmri_baselines.backbones.settings import DenseNet3D
@@ -24,11 +24,6 @@ class DenseNet3DBackbone(Backbone):
         channels = _channels(settings, index)
         super().__init__("densenet3d", taps, taps[index], channels, stride=4 * 2**index)
         self.network = _network(settings, index)
-
-    def features(self, image: Tensor) -> Tensor:
-        """Return F."""
-        features: Tensor = self.network(image)
-        return features
 
     def grid(self, size: Sequence[int]) -> Size:
         """Return F's grid: the stem rounds up, the transitions round down."""

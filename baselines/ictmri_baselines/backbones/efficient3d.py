@@ -46,11 +46,6 @@ class Efficient3DBackbone(Backbone):
         self.network = nn.Sequential(*layers)
         _initialise(self)
 
-    def features(self, image: Tensor) -> Tensor:
-        """Return F."""
-        features: Tensor = self.network(image)
-        return features
-
 
 class InvertedResidual(nn.Module):
     """Expand by 1^3, filter each channel by 3^3, project by 1^3 without activation."""
@@ -68,7 +63,7 @@ class InvertedResidual(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the block's output; with the input added where the shapes agree."""
+        """Return the block's output (B, C, D, H, W); with the input added where the shapes agree."""
         output: Tensor = self.layers(features)
         return features + output if self.shortcut else output
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from ictmri_baselines.settings import CheckedSettings
 
 LAST: Final = "last"
 """The tap that every backbone has."""
@@ -36,19 +38,17 @@ def _odd(edge: int) -> int:
     return edge
 
 
-class Settings(BaseModel):
+class BackboneSettings(CheckedSettings):
     """Settings of one backbone.
 
     Attributes:
         tap: where the feature map F is taken.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     tap: str = LAST
 
 
-class DenseNet3D(Settings):
+class DenseNet3D(BackboneSettings):
     """DenseNet121.
 
     Attributes:
@@ -62,7 +62,7 @@ class DenseNet3D(Settings):
     dropout: Share = 0.0
 
 
-class _Attending(Settings):
+class _Attending(BackboneSettings):
     width: Count
     heads: Count
 
@@ -131,7 +131,7 @@ class ViT3D(_Attending):
     size: tuple[Count, Count, Count] = (96, 96, 96)
 
 
-class Efficient3D(Settings):
+class Efficient3D(BackboneSettings):
     """3D MobileNetV2.
 
     Attributes:
@@ -143,7 +143,7 @@ class Efficient3D(Settings):
     depth: Rows = (1, 2, 3, 4, 3, 3, 1)
 
 
-class AeFlow(Settings):
+class AeFlow(BackboneSettings):
     """Autoencoder with a normalizing flow.
 
     Attributes:
@@ -168,7 +168,7 @@ class AeFlow(Settings):
         return self
 
 
-class ConvNeXt3D(Settings):
+class ConvNeXt3D(BackboneSettings):
     """ConvNeXt-T in 3D.
 
     Attributes:

@@ -30,7 +30,7 @@ class SwinBackbone(Backbone):
         self.network = _network(settings, index + 1)
 
     def features(self, image: Tensor) -> Tensor:
-        """Return F."""
+        """Return F (B, C, D, H, W) of volumes (B, 1, d, h, w)."""
         network = self.network
         tokens = network.pos_drop(network.patch_embed(fill_up(image, self.stride)))
         for stage in range(1, network.num_layers + 1):

@@ -26,7 +26,7 @@ class ViT3DBackbone(Backbone):
         self.network = _network(settings, self.learned_grid, index + 1)
 
     def features(self, image: Tensor) -> Tensor:
-        """Return F."""
+        """Return F (B, C, D, H, W) of volumes (B, 1, d, h, w)."""
         network = self.network
         patches = network.patch_embedding.patch_embeddings(fill_up(image, self.stride))
         first, second, third = patches.shape[2:]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,27 +12,43 @@ from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
 from ictmri.errors import InputError
 from ictmri_baselines.cli.volumes import Scheduler
+from ictmri_baselines.registry import METHODS
 
 if TYPE_CHECKING:
-    from ictmri_baselines.reproduction.recipe import Recipe
+    from ictmri_baselines.reproduction.recipe import Profile, Recipe
     from ictmri_baselines.reproduction.reproduce import Run
 
 
-class Profile(StrEnum):
-    """Sizes of a training."""
-
-    SMOKE = "smoke"
-    CPU = "cpu"
-    PAPER = "paper"
+_Profile = Annotated[Literal["smoke", "cpu", "paper"], typer.Option(help="Size of the training.")]
+_DemoOut = Annotated[Path, typer.Option(help="Folder for everything the demo makes.")]
+_Recipe = Annotated[
+    str | None,
+    typer.Argument(
+        help="Recipe id, or a recipe file; its method is a path module:function of your own, or one of "
+        f"{', '.join(METHODS)}.",
+        show_default=False,
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")]
+_All = Annotated[bool, typer.Option("--all", help="Every recipe that ships.")]
+_Cohort = Annotated[str, typer.Option(help="Dataset name or cohort folder.")]
+_Folds = Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")]
+_Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")]
+_Results = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for README.md and results.json: all finished runs beside this one, with what "
+        "the paper reports [default with --all: that of the runs].",
+        show_default=False,
+    ),
+]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path(
-        "out/demo"
-    ),
+    out: _DemoOut = Path("out/demo"),
     *,
     n_cases: Annotated[int, typer.Option(min=40, help="Cases of the phantom.")] = 249,
-    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
+    profile: _Profile = "cpu",
     jobs: Jobs = None,
 ) -> None:
     """Run the whole benchmark on the SYNTHETIC phantom: minutes on 2 cores, resumable.
@@ -44,31 +59,22 @@ def demo(
     from ictmri_baselines.reproduction.demo import run_demo
     from ictmri_benchmark.board.leaderboard import render_table
 
-    done = run_demo(out, n_cases=n_cases, profile=profile.value, jobs=jobs)
+    done = run_demo(out, n_cases=n_cases, profile=profile, jobs=jobs)
     echo(render_table(done.leaderboard))
     echo(f"\nLeaderboard: {done.page}")
     echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
 
 
 def reproduce(  # noqa: PLR0913
-    recipe: Annotated[
-        str | None, typer.Argument(help="Recipe id, or a recipe file.", show_default=False)
-    ] = None,
+    recipe: _Recipe = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")],
-    every: Annotated[bool, typer.Option("--all", help="Every recipe that ships.")] = False,
-    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
-    folds: Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")] = "",
-    profile: Annotated[Profile, typer.Option(help="Size of the training.")] = Profile.CPU,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for README.md and results.json: all finished runs beside this one, with what "
-            "the paper reports [default with --all: that of the runs].",
-            show_default=False,
-        ),
-    ] = None,
+    out: _Out,
+    every: _All = False,
+    cohort: _Cohort = "ictmri",
+    folds: _Folds = "",
+    seeds: _Seeds = "",
+    profile: _Profile = "cpu",
+    results: _Results = None,
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -80,27 +86,19 @@ def reproduce(  # noqa: PLR0913
     """
     need_baselines()
     from ictmri.lookup import find_cohort
-    from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
     from ictmri_baselines.reproduction.reproduce import reproduce as run
     from ictmri_baselines.reproduction.results import collect, write_results
 
-    if every == (recipe is not None):
-        problem = "both a recipe and --all" if every else "no recipe"
-        raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
-    chosen = [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
     only = _numbers("--folds", folds) if folds else None
-    for one in chosen:
-        for line in one.overruled(profile.value):
-            echo(f"{recipe}: {line}", err=True)
-        for path in one.imports(profile.value):
-            echo(f"{recipe} imports {path}, which is not this package's", err=True)
+    for one in _chosen(recipe, every=every):
+        _warn(one, profile)
         done = run(
             one,
             find_cohort(cohort),
             out / one.slug if every else out,
             folds=only,
             seeds=_numbers("--seeds", seeds) if seeds else None,
-            profile=profile.value,
+            profile=profile,
             jobs=jobs,
             scheduler=scheduler,
         )
@@ -109,6 +107,22 @@ def reproduce(  # noqa: PLR0913
         runs = out if every else out.resolve().parent
         write_results(results or runs, collect(runs, find_cohort(cohort)))
         echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
+
+
+def _chosen(recipe: str | None, *, every: bool) -> list[Recipe]:
+    from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+
+    if every == (recipe is not None):
+        problem = "both a recipe and --all" if every else "no recipe"
+        raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
+    return [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
+
+
+def _warn(recipe: Recipe, profile: Profile) -> None:
+    for line in recipe.overruled(profile):
+        echo(f"{recipe.id}: {line}", err=True)
+    for path in recipe.imports(profile):
+        echo(f"{recipe.id} imports {path}, which is not this package's", err=True)
 
 
 def _tell(recipe: Recipe, done: Run) -> None:

@@ -10,7 +10,7 @@ import typer
 from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
 from ictmri.errors import InputError
-from ictmri_baselines.cli.volumes import Brain, Preset
+from ictmri_baselines.cli.volumes import BrainName, Preset
 
 if TYPE_CHECKING:
     from ictmri_baselines.predict import Request
@@ -27,38 +27,43 @@ Backbone = Annotated[
 ]
 
 
+_Scan = Annotated[
+    Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM files.")
+]
+_Run = Annotated[
+    Path, typer.Option(metavar="RUN", help="Run of ictmri reproduce, or one model.safetensors.")
+]
+_Report = Annotated[Path, typer.Option(help="The report, one offline page.")]
+_Prior = Annotated[
+    Path | None, typer.Option(help="Write the refined prior in the scan's own space, .nii.gz.")
+]
+_Json = Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")]
+_Settings = Annotated[
+    Preset | None,
+    typer.Option(help="Of the processing [default: those that the model learned with]."),
+]
+_Brain = Annotated[
+    BrainName | None, typer.Option(help="Another brain extraction than the settings'.")
+]
+_Mask = Annotated[Path | None, typer.Option(help="Your own brain mask on the scan's grid.")]
+_Title = Annotated[str, typer.Option(help="Heading of the report; no name of a patient.")]
+_Force = Annotated[
+    bool, typer.Option(help="Put probabilities into the report that are not valid, struck out.")
+]
+
+
 def predict(  # noqa: PLR0913
-    scan: Annotated[
-        Path,
-        typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM files."),
-    ],
+    scan: _Scan,
     *,
-    model: Annotated[
-        Path,
-        typer.Option(metavar="RUN", help="Run of ictmri reproduce, or one model.safetensors."),
-    ],
-    out: Annotated[Path, typer.Option(help="The report, one offline page.")] = Path("report.html"),
-    prior: Annotated[
-        Path | None,
-        typer.Option(help="Write the refined prior in the scan's own space, .nii.gz."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")] = None,
-    settings: Annotated[
-        Preset | None,
-        typer.Option(help="Of the processing [default: those that the model learned with]."),
-    ] = None,
-    brain: Annotated[
-        Brain | None, typer.Option(help="Another brain extraction than the settings'.")
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="Your own brain mask on the scan's grid.")
-    ] = None,
-    title: Annotated[
-        str, typer.Option(help="Heading of the report; no name of a patient.")
-    ] = "Scan",
-    force: Annotated[
-        bool, typer.Option(help="Put probabilities into the report that are not valid, struck out.")
-    ] = False,
+    model: _Run,
+    out: _Report = Path("report.html"),
+    prior: _Prior = None,
+    json: _Json = None,
+    settings: _Settings = None,
+    brain: _Brain = None,
+    mask: _Mask = None,
+    title: _Title = "Scan",
+    force: _Force = False,
     backbone: Backbone = None,
 ) -> None:
     """Process, localise and diagnose a scan of your own. Research use only, not a medical device.
@@ -78,8 +83,8 @@ def predict(  # noqa: PLR0913
         out=out,
         prior=prior,
         json=json,
-        settings=None if settings is None else settings.value,
-        brain=None if brain is None else brain.value,
+        settings=settings,
+        brain=brain,
         mask=mask,
         title=title,
         force=force,
@@ -92,7 +97,7 @@ def predict(  # noqa: PLR0913
 def _tell(made: Biopsy, request: Request) -> None:
     """Say on the terminal what the report says."""
     from ictmri.classes import CLASS_TITLES
-    from ictmri_baselines.predict.judgement import STATES
+    from ictmri_baselines.predict.decision import STATES
     from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
     from ictmri_baselines.predict.words import percent
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,59 +12,24 @@ from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
 from ictmri.errors import InputError
+from ictmri_baselines.registry import DETECTORS
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
     from ictmri_baselines.localizer.vlm.tally import Tally
-    from ictmri_baselines.processor import Settings
+    from ictmri_baselines.processor import ProcessorSettings
 
+    DetectorName = str
+else:
+    DetectorName = Literal[tuple(DETECTORS)]
 
-class Preset(StrEnum):
-    """Settings of the MRI-Processor."""
+_LIGHT = (
+    "light: to try things out on patients, not to measure them: no bias correction, one affine, 2 mm. "
+    "Lesions of a few millimetres and what depends on the warp need --settings paper."
+)
 
-    PAPER = "paper"
-    LIGHT = "light"
-
-
-class Brain(StrEnum):
-    """Brain extractions."""
-
-    HD_BET = "hd-bet"
-    HD_BET_2 = "hd-bet-2"
-    DEEPBET = "deepbet"
-    TEMPLATE = "template"
-
-
-class Bias(StrEnum):
-    """Bias field corrections."""
-
-    N4 = "n4"
-    NONE = "none"
-
-
-class Registration(StrEnum):
-    """Ways to MNI152."""
-
-    SYN = "syn"
-    AFFINE = "affine"
-
-
-class VoxelModel(StrEnum):
-    """Cases that an MLP learns from."""
-
-    CASE = "case"
-    COHORT = "cohort"
-
-
-class Detector(StrEnum):
-    """Detectors of the Tumor-Localizer."""
-
-    SALIENCY = "saliency"
-    QWEN3_VL = "qwen3-vl"
-    OPENAI = "openai"
-    BOXES = "boxes"
-
-
+Preset = Literal["paper", "light"]
+BrainName = Literal["hd-bet", "hd-bet-2", "deepbet", "template"]
 CohortArgument = Annotated[str, typer.Argument(help="Dataset name or cohort folder.")]
 Scheduler = Annotated[
     str | None,
@@ -73,34 +37,54 @@ Scheduler = Annotated[
         metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT; its workers see this disk."
     ),
 ]
-_STEPS = "One step of the settings"
-_LIGHT = (
-    "light: to try things out on patients, not to measure them: no bias correction, one affine, 2 mm. "
-    "Lesions of a few millimetres and what depends on the warp need --settings paper."
-)
-_MODELS = "Vision-language models"
+_PresetOption = Annotated[
+    Preset,
+    typer.Option(
+        help="paper: HD-BET, N4, SyN at 1 mm. light: one affine at 2 mm, no N4, to try things "
+        "out: the template's mask on phantoms, a second; deepbet on patients, ten."
+    ),
+]
+_STEP = typer.Option(rich_help_panel="One step of the settings")
+_Spacing = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2, help="mm of the result.", rich_help_panel="One step of the settings"
+    ),
+]
+_Masks = Annotated[
+    Path | None,
+    typer.Option(help="Folder of your own brain masks, CASE_ID.nii.gz on the scans' grids."),
+]
+_Detector = Annotated[DetectorName, typer.Option(help="What proposes boxes.")]
+_Boxes = Annotated[Path | None, typer.Option(help="boxes: a published boxes file, JSONL.")]
+_Model = Annotated[
+    str | None, typer.Option(help="Id on the Hub, folder, or the server's name of it.")
+]
+_BaseUrl = Annotated[str | None, typer.Option(help="openai: the server, http://HOST:PORT/v1.")]
+_ApiKeyEnv = Annotated[str | None, typer.Option(help="openai: the variable that holds the key.")]
+_Option = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Any other option of the detector; repeatable."),
+]
+_VoxelModel = Annotated[
+    Literal["case", "cohort"],
+    typer.Option(help="Cases that each MLP of the refined prior learns from."),
+]
+_Prices = Annotated[
+    str | None,
+    typer.Option(metavar="IN,OUT", help="Price of a million tokens read, and written."),
+]
 
 
 def process(  # noqa: PLR0913
     cohort: CohortArgument,
     *,
-    settings: Annotated[
-        Preset,
-        typer.Option(
-            help="paper: HD-BET, N4, SyN at 1 mm. light: one affine at 2 mm, no N4, to try things "
-            "out: the template's mask on phantoms, a second; deepbet on patients, ten."
-        ),
-    ] = Preset.PAPER,
-    brain: Annotated[Brain | None, typer.Option(rich_help_panel=_STEPS)] = None,
-    bias: Annotated[Bias | None, typer.Option(rich_help_panel=_STEPS)] = None,
-    registration: Annotated[Registration | None, typer.Option(rich_help_panel=_STEPS)] = None,
-    spacing: Annotated[
-        int | None, typer.Option(min=1, max=2, help="mm of the result.", rich_help_panel=_STEPS)
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option(help="Folder of your own brain masks, CASE_ID.nii.gz on the scans' grids."),
-    ] = None,
+    settings: _PresetOption = "paper",
+    brain: Annotated[BrainName | None, _STEP] = None,
+    bias: Annotated[Literal["n4", "none"] | None, _STEP] = None,
+    registration: Annotated[Literal["syn", "affine"] | None, _STEP] = None,
+    spacing: _Spacing = None,
+    masks: _Masks = None,
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -123,7 +107,7 @@ def process(  # noqa: PLR0913
         registration=registration,
         spacing_mm=spacing,
     )
-    if settings is Preset.LIGHT and not found.synthetic:
+    if settings == "light" and not found.synthetic:
         echo(_LIGHT, err=True)
     with owner_told(found.root) as told:
         done = process_cohort(found, chosen, masks=masks, workers=Workers(jobs, scheduler))
@@ -139,30 +123,14 @@ def process(  # noqa: PLR0913
 def localize(  # noqa: PLR0913
     cohort: CohortArgument,
     *,
-    detector: Annotated[Detector, typer.Option(help="What proposes boxes.")] = Detector.SALIENCY,
-    boxes: Annotated[
-        Path | None, typer.Option(help="boxes: a published boxes file, JSONL.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Id on the Hub, folder, or the server's name of it.")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="openai: the server, http://HOST:PORT/v1.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="openai: the variable that holds the key.")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Any other option of the detector; repeatable."),
-    ] = None,
-    voxel_model: Annotated[
-        VoxelModel, typer.Option(help="Cases that each MLP of the refined prior learns from.")
-    ] = VoxelModel.CASE,
-    prices: Annotated[
-        str | None,
-        typer.Option(metavar="IN,OUT", help="Price of a million tokens read, and written."),
-    ] = None,
+    detector: _Detector = "saliency",
+    boxes: _Boxes = None,
+    model: _Model = None,
+    base_url: _BaseUrl = None,
+    api_key_env: _ApiKeyEnv = None,
+    option: _Option = None,
+    voxel_model: _VoxelModel = "case",
+    prices: _Prices = None,
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -180,7 +148,7 @@ def localize(  # noqa: PLR0913
 
     price = _prices(prices)
     chosen = detector_settings(
-        detector.value,
+        detector,
         boxes=boxes,
         model=model,
         base_url=base_url,
@@ -192,10 +160,10 @@ def localize(  # noqa: PLR0913
         done = localize_cohort(
             found,
             chosen,
-            voxel_model=voxel_model.value,
+            voxel_model=voxel_model,
             workers=Workers(jobs, scheduler),
         )
-    _tell(f"{done.name}, {detector.value}", boxes_tally(done), price)
+    _tell(f"{done.name}, {detector}", boxes_tally(done), price)
     echo(f"Page: {_page(done, 'localize')}")
 
 
@@ -209,12 +177,12 @@ def _tell(title: str, counts: Tally, price: tuple[float, float] | None) -> None:
         echo(f"  cost: {counts.cost(*price):.4f}")
 
 
-def _settings(name: Preset, *, synthetic: bool, **given: Any) -> Settings:
-    from ictmri_baselines.processor import Settings, preset
+def _settings(name: Preset, *, synthetic: bool, **given: Any) -> ProcessorSettings:
+    from ictmri_baselines.processor import ProcessorSettings, preset
 
     chosen = {key: value for key, value in given.items() if value is not None}
-    settings = preset(name.value, synthetic=synthetic)
-    return Settings.model_validate(settings.model_dump() | chosen)
+    settings = preset(name, synthetic=synthetic)
+    return ProcessorSettings.model_validate(settings.model_dump() | chosen)
 
 
 def _prices(text: str | None) -> tuple[float, float] | None:

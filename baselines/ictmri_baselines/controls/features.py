@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from ictmri_baselines.cases import Cases
+from ictmri_baselines.cases import Cases, region
 
-THRESHOLD: Final = 0.5
-"""A voxel belongs to the region where its prior is at least this."""
 SHELL_MM: Final = 6.0
+"""Depth of the tissue around the region that is measured, too."""
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 
 
@@ -32,12 +31,6 @@ def radiomics(cases: Cases) -> NDArray[np.float64]:
     return np.array(
         [_radiomics(cases.image(i), cases.prior(i), spacing) for i in range(len(cases))]
     )
-
-
-def region(prior: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the voxels that count as lesion: the prior's half-height, or all of it where lower."""
-    peak = float(prior.max())
-    return prior >= min(THRESHOLD, peak) if peak > 0 else np.zeros(prior.shape, dtype=bool)
 
 
 def _location(prior: NDArray[np.float32], affine: NDArray[np.float64]) -> list[float]:

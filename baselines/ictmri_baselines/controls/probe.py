@@ -23,12 +23,11 @@ from ictmri.io.parallel import watched
 from ictmri.io.resources import user_cache
 from ictmri.io.states import kept
 from ictmri.transaction import only_one
-from ictmri_baselines.cases import Cases
-from ictmri_baselines.controls.features import region
-from ictmri_baselines.controls.rules import fitted, logistic
+from ictmri_baselines.cases import Cases, region
+from ictmri_baselines.controls.rules import fit_predict, logistic
 from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
+from ictmri_baselines.methods import Workspace
 from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, hd_bet_network
-from ictmri_baselines.workspace import Workspace
 
 STAGES: Final = tuple(f"context{i}" for i in range(1, 6))
 """Where the encoder's maps are taken, at strides 1, 2, 4, 8 and 16."""
@@ -57,7 +56,7 @@ def linear_probe(
         workspace: tells which data the features belong to; they are computed once a cohort.
     """
     found = _features([train, test], edge, workspace)
-    return fitted(logistic(strengths, seed), found[0], labels, found[1])
+    return fit_predict(logistic(strengths, seed), found[0], labels, found[1])
 
 
 def encoder_features(cases: Cases, edge: int) -> NDArray[np.float64]:
@@ -105,6 +104,7 @@ def _cube(cases: Cases, index: int, edge: int) -> tuple[NDArray[np.float32], NDA
     middle = inside.mean(axis=0) if len(inside) else (np.array(image.shape) - 1) / 2
     step = NETWORK_MM / np.abs(np.diag(cases.affine)[:3])
     start = middle - step * (edge - 1) / 2
+    # Over the whole volume, background included, as HD-BET's own loader scales it; an empty one stays 0.
     scaled = (image - image.mean()) / max(float(image.std()), 1e-6)
     cubes = [
         ndimage.affine_transform(

@@ -18,9 +18,10 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 from ictmri.classes import CLASSES
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.controls.features import location, radiomics
-from ictmri_baselines.methods import spread
+from ictmri_baselines.methods import class_frequencies, expand_classes
 
 _MAX_ITERATIONS: Final = 5000
+"""Far above scikit-learn's 100, so that no fit ends before it has converged."""
 _INNER_FOLDS: Final = 5
 
 
@@ -31,8 +32,8 @@ def majority(
     *,
     seed: int,  # noqa: ARG001
 ) -> NDArray[np.float64]:
-    """Give every case the class frequencies of the training cases."""
-    return np.tile(_frequencies(labels), (len(test), 1))
+    """Give every case the class frequencies of the training cases: (n_test, 4)."""
+    return np.tile(class_frequencies(labels), (len(test), 1))
 
 
 def stratified_random(
@@ -42,8 +43,10 @@ def stratified_random(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Draw every case's class from the class frequencies of the training cases."""
-    drawn = np.random.default_rng(seed).choice(len(CLASSES), size=len(test), p=_frequencies(labels))
+    """Draw every case's class from the class frequencies of the training cases: (n_test, 4), 0 or 1."""
+    drawn = np.random.default_rng(seed).choice(
+        len(CLASSES), size=len(test), p=class_frequencies(labels)
+    )
     return np.eye(len(CLASSES))[drawn]
 
 
@@ -52,7 +55,7 @@ def demographics(
 ) -> NDArray[np.float64]:
     """Predict from age and sex alone: splines of age, logistic regression of L2 weight ``strength``.
 
-    Unknown values are set to the median of the training cases.
+    Unknown values are set to the median of the training cases. Returns (n_test, 4).
     """
 
     def columns(cases: Cases) -> NDArray[np.float64]:
@@ -63,17 +66,17 @@ def demographics(
         SplineTransformer(n_knots=5, degree=3),
         _logistic(strength, seed),
     )
-    return fitted(model, columns(train), labels, columns(test))
+    return fit_predict(model, columns(train), labels, columns(test))
 
 
 def location_size(
     train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, trees: int
 ) -> NDArray[np.float64]:
-    """Predict from where the prior lies and how large it is: extremely randomised trees."""
+    """Predict (n_test, 4) from where the prior lies and how large it is: extremely randomised trees."""
     model = ExtraTreesClassifier(
         n_estimators=trees, min_samples_leaf=3, class_weight="balanced", random_state=seed
     )
-    return fitted(Pipeline([("trees", model)]), location(train), labels, location(test))
+    return fit_predict(Pipeline([("trees", model)]), location(train), labels, location(test))
 
 
 def radiomics_linear(
@@ -84,15 +87,11 @@ def radiomics_linear(
     seed: int,
     strengths: Sequence[float],
 ) -> NDArray[np.float64]:
-    """Predict from intensity, texture and shape in the prior: logistic regression.
+    """Predict (n_test, 4) from intensity, texture and shape in the prior: logistic regression.
 
     The L2 weight is one of ``strengths``, taken by cross-validation over the training cases.
     """
-    return fitted(logistic(strengths, seed), radiomics(train), labels, radiomics(test))
-
-
-def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+    return fit_predict(logistic(strengths, seed), radiomics(train), labels, radiomics(test))
 
 
 def logistic(strengths: Sequence[float], seed: int) -> Pipeline:
@@ -138,15 +137,22 @@ def _logistic(strength: float, seed: int) -> LogisticRegression:
     )
 
 
-def fitted(
+def fit_predict(
     model: Pipeline,
     train: NDArray[np.float64],
     labels: NDArray[np.int64],
     test: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Fit a model and return its probabilities (n_test, 4); 0 for a class without training cases."""
+    """Fit a model and return its probabilities (n_test, 4); 0 for a class without training cases.
+
+    Args:
+        model: a classifier and what stands before it.
+        train: (n, k) features.
+        labels: (n,) classes.
+        test: (n_test, k) features.
+    """
     seen = np.unique(labels)
     if len(seen) == 1:
         return np.tile(np.eye(len(CLASSES))[seen[0]], (len(test), 1))
     model.fit(train, labels)
-    return spread(model.predict_proba(test), seen)
+    return expand_classes(model.predict_proba(test), seen)

@@ -1,12 +1,12 @@
-"""Masked channel attention: a feature map recalibrated by what it shows inside the prior [6 to 8].
+"""Masked channel attention, and the vector that is classified: one class a way of Table 2 [6 to 9].
 
-Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 8.
+Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 9 and Table 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ def masked_average(features: Tensor, mask: Tensor, *, rescale: bool = False) -> 
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32 where it is in half precision."""
+    """Return a tensor of any shape, in float32 where it is in half precision."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -101,3 +101,65 @@ class MaskedChannelAttention(nn.Module):
         """Return F_att: ``features`` (B, C, D, H, W) recalibrated by ``mask`` (B, 1, d, h, w)."""
         weights = self.channel_weights(features, resample_prior(mask, features.shape[2:]))
         return features * weights[:, :, None, None, None]
+
+
+class Fused(NamedTuple):
+    """What a fusion makes of a batch.
+
+    Attributes:
+        vector: (B, width of the fusion).
+        weights: (B, C) channel weights w of equation 8; None without attention.
+    """
+
+    vector: Tensor
+    weights: Tensor | None
+
+
+def global_average(features: Tensor) -> Tensor:
+    """Return GAP(F): (B, C) of (B, C, D, H, W), in float32 at least."""
+    return at_least_float32(features).mean(dim=(2, 3, 4))
+
+
+class GlobalFusion(nn.Module):
+    """GAP(F) alone: the prior is not used here (row 1 of Table 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.width = channels
+
+    def forward(self, features: Tensor, mask: Tensor | None) -> Fused:  # noqa: ARG002
+        """Return GAP(F), (B, C)."""
+        return Fused(global_average(features), None)
+
+
+class PooledFusion(nn.Module):
+    """GAP(F) || z, z the average inside the prior [7] (rows 2 and 4 of Table 2)."""
+
+    def __init__(self, channels: int, *, rescale: bool = False) -> None:
+        super().__init__()
+        self.width = 2 * channels
+        self.rescale = rescale
+
+    def forward(self, features: Tensor, mask: Tensor) -> Fused:
+        """Fuse F (B, C, D, H, W) and a mask (B, 1, D, H, W) on its grid."""
+        inside = masked_average(features, mask, rescale=self.rescale)
+        return Fused(torch.cat([global_average(features), inside], dim=1), None)
+
+
+class AttentionFusion(nn.Module):
+    """GAP(F) || GAP(F_att) [9] (rows 3 and 5 of Table 2).
+
+    Recalibration scales whole channels, so GAP(F_att) is w GAP(F), and is computed as that: the same
+    numbers up to rounding without a second feature map in memory.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = REDUCTION, rescale: bool = False) -> None:
+        super().__init__()
+        self.width = 2 * channels
+        self.attention = MaskedChannelAttention(channels, reduction=reduction, rescale=rescale)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Fused:
+        """Fuse F (B, C, D, H, W) and a mask (B, 1, D, H, W) on its grid."""
+        overall = global_average(features)
+        weights = self.attention.channel_weights(features, mask)
+        return Fused(torch.cat([overall, weights * overall], dim=1), weights)

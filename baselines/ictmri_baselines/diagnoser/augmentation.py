@@ -13,13 +13,12 @@ from typing import Annotated, Final
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-Probability = Annotated[float, Field(ge=0, le=1)]
+from ictmri_baselines.settings import CheckedSettings
 
-LEVELS: Final = 255
-"""Stored level of a prior of 1."""
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 _BANK: Final = 4
 """Volumes of noise that are held: 14 MB for cubes of 96 voxels."""
@@ -28,7 +27,7 @@ _SAGITTAL: Final = 0
 _AXIAL: Final = (0, 1)
 
 
-class Augmentation(BaseModel):
+class Augmentation(CheckedSettings):
     """What is changed at random about a training case, and how often (section 5 of the paper).
 
     The spatial changes are the same for volume and prior; noise and gamma change the volume alone.
@@ -44,8 +43,6 @@ class Augmentation(BaseModel):
         shift: largest shift along each axis in voxels, drawn uniformly. The paper has none; a region
             cut around a prior should not be learned at one place only.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     flip_probability: Probability = 0.5
     turn_probability: Probability = 0.5

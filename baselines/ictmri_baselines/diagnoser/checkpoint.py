@@ -1,12 +1,16 @@
-"""A trained network as one file that describes itself, and a card beside it for people."""
+"""A trained network as one file that describes itself, and a card beside it for people.
+
+Files of tensors may be anybody's: they are looked over before anything is taken into memory.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import torch
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -18,23 +22,95 @@ from typing_extensions import TypedDict
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import canonical_json, replacing, sha256_file, write_text
+from ictmri.pages.templating import document
 from ictmri.version import __version__
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.settings import read_settings
-from ictmri_baselines.diagnoser.stored import (
-    Kind,
-    differences,
-    kinds,
-    opened,
-    refusal,
-    shortened,
-)
 from ictmri_baselines.reproduction.recipe import Profile
+
+MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
+"""The largest network here, ViT3D, has a header of 20 kB."""
+_LENGTH_BYTES: Final = 8
+_SHOWN: Final = 10
+
+
+class Kind(NamedTuple):
+    """Shape and type of a tensor; the type as safetensors calls it, ``F32`` for float32."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        """Return both in words."""
+        return f"{self.dtype} {self.shape}"
+
+
+@contextmanager
+def opened(path: Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]:
+    """Open a safetensors file; nothing but its header is read yet.
+
+    Raises:
+        ValueError: it is none, or is damaged; also for what the block finds wrong on reading.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        _check_header(path)
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_header(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError("no such file" if not path.exists() else "not a regular file")
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes, at most {MAX_HEADER_BYTES} are read")
+
+
+def kinds(file: Any) -> dict[str, Kind]:
+    """Return shape and type of each tensor of an opened file, from its header alone."""
+    found = {}
+    for name in file.keys():  # noqa: SIM118
+        piece = file.get_slice(name)
+        found[name] = Kind(tuple(piece.get_shape()), piece.get_dtype())
+    return found
+
+
+def differences(expected: Mapping[str, Kind], found: Mapping[str, Kind]) -> list[str]:
+    """Return one line for each tensor that is missing, too much or of another kind; ten at most."""
+    lines = [
+        *(f"no tensor {name}" for name in expected if name not in found),
+        *(f"a tensor {name[:100]!r} too much" for name in found if name not in expected),
+        *(
+            f"{name} is {found[name]}, not {kind}"
+            for name, kind in expected.items()
+            if name in found and found[name] != kind
+        ),
+    ]
+    return shortened(lines)
+
+
+def shortened(lines: Iterable[str]) -> list[str]:
+    """Return the first ten lines, and how many more there are."""
+    lines = list(lines)
+    more = [f"... and {len(lines) - _SHOWN} tensors more"] if len(lines) > _SHOWN else []
+    return [*lines[:_SHOWN], *more]
+
+
+def refusal(path: Path, what: str, problems: Iterable[str], next_step: str) -> InputError:
+    """Return the error of a file that is not what it should be, one line a problem."""
+    return InputError(str(path), [f"{what}: {problem}" for problem in problems], next_step)
+
 
 SCHEMA: Final = "ictmri/model/1"
 MODEL: Final = "model.safetensors"
 CARD: Final = "card.md"
 _KEY: Final = "description"
+_CARD_TEMPLATE: Final = Path(__file__).parent / "templates" / "card.md.j2"
 _LIBRARIES: Final = ("torch", "monai", "pytorch-lightning", "numpy")
 _DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
 _LARGEST: Final = 100.0
@@ -67,8 +143,8 @@ Number = Annotated[int, Field(ge=0, le=2**53)]
 _CHECKED: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Origin(TypedDict, total=False):
-    """Where a model comes from, see :class:`~ictmri_baselines.workspace.Workspace`."""
+class ModelOrigin(TypedDict, total=False):
+    """Where a model comes from, see :class:`~ictmri_baselines.methods.Workspace`."""
 
     __pydantic_config__ = _CHECKED  # type: ignore[misc]
 
@@ -94,13 +170,13 @@ class Description:
     Attributes:
         identity: digest of everything that the training followed from, see
             :func:`~ictmri_baselines.diagnoser.fit.identity_of`.
-        settings: of :class:`~ictmri_baselines.diagnoser.settings.Settings`, all of them.
+        settings: of :class:`~ictmri_baselines.diagnoser.settings.DiagnoserSettings`, all of them.
         seed: of the training.
         n_train: cases that it learned from.
         n_inner: training cases that were held back for selection and temperature.
         epoch: after which the weights were taken, counted from 1.
         temperature: by which logarithms of probabilities are divided.
-        origin: see :class:`~ictmri_baselines.workspace.Workspace`.
+        origin: see :class:`~ictmri_baselines.methods.Workspace`.
         versions: of the libraries that made it.
         classes: in the order of the network's outputs.
         schema: version of this description.
@@ -113,7 +189,7 @@ class Description:
     n_inner: Number
     epoch: Number
     temperature: Annotated[float, Field(ge=1 / _LARGEST, le=_LARGEST)] = 1.0
-    origin: Origin = field(default_factory=Origin)
+    origin: ModelOrigin = field(default_factory=ModelOrigin)
     versions: Annotated[dict[Word, Word], Field(max_length=100)] = field(default_factory=dict)
     classes: Annotated[tuple[str, ...], AfterValidator(_ours)] = CLASSES
     schema: Literal["ictmri/model/1"] = SCHEMA
@@ -126,9 +202,9 @@ def check_origin(given: Mapping[str, Any]) -> None:
         InputError: with everything that is wrong.
     """
     try:
-        TypeAdapter(Origin).validate_python(dict(given))
+        TypeAdapter(ModelOrigin).validate_python(dict(given))
     except ValidationError as error:
-        known = ", ".join(Origin.__annotations__)
+        known = ", ".join(ModelOrigin.__annotations__)
         problems = validation_problems(error)
         raise InputError("origin of the model", problems, f"its parts are: {known}") from None
 
@@ -239,53 +315,6 @@ def _no_model(path: Path, problems: Iterable[str]) -> InputError:
 
 def card(description: Description, n_parameters: int, sha256: str) -> str:
     """Return the model's card in Markdown."""
-    settings, origin = description.settings, description.origin
-    network, view = settings["network"], settings["view"]
-    selection, optimisation = settings["selection"], settings["optimisation"]
-    prior = {
-        "none": "no prior",
-        "coarse": "the coarse prior",
-        "refined": "the refined prior",
-    }[network["localisation"]]
-    facts = {
-        "Network": f"{network['backbone']}, {n_parameters:,} parameters, "
-        f"{'masked channel attention' if network['attention'] else 'no attention'}, {prior}",
-        "Input": f"{view['of']}, {view['edge']}^3 voxels of {view['spacing_mm']} mm on the MNI152 grid",
-        "Cohort": f"{origin.get('cohort', 'not stated')}{_kind(origin)}",
-        "Recipe": f"{origin.get('recipe', 'not stated')}, profile {origin.get('profile', 'not stated')}",
-        "Fold and seed": f"{origin.get('fold', 'not stated')}, {origin.get('seed', description.seed)}",
-        "Trained on": f"{description.n_train} cases; {description.n_inner} more held back",
-        "Weights": f"after epoch {description.epoch} of {optimisation['epochs']}, {selection['by']}",
-        "Temperature": f"{description.temperature:.4f}",
-    }
-    digests = {
-        "model.safetensors": sha256,
-        "training": description.identity,
-        **{
-            name.removesuffix("_sha256"): value
-            for name, value in origin.items()
-            if name.endswith("_sha256")
-        },
-    }
-    rows = [f"| {name} | {value} |" for name, value in facts.items()]
-    rows += [f"| SHA-256 of {name} | `{value}` |" for name, value in digests.items()]
-    rows += [f"| {name} | {value} |" for name, value in description.versions.items()]
-    return "\n".join([_HEAD, "", "|  |  |", "| --- | --- |", *rows, ""])
-
-
-def _kind(origin: Mapping[str, Any]) -> str:
-    if "synthetic" not in origin:
-        return ""
-    return ", SYNTHETIC: images made by a program" if origin["synthetic"] else ", clinical"
-
-
-_HEAD: Final = """\
-# Adaptive-Diagnoser, one fold
-
-Probabilities of four classes of deep intracranial tumours (glioma, PCNSL, germinoma, rare) from one
-T1-weighted contrast-enhanced volume, brain-extracted and registered to MNI152. Method: Virtual Biopsy,
-arXiv:2602.21613.
-
-**Research use only. Not a medical device.** It was trained on a part of one cohort, to be scored on the
-rest of it, and says nothing about patients of other hospitals, other tumours, other sequences, or brains
-without a tumour. A model that was trained on a synthetic cohort says nothing about patients at all."""
+    return document(_CARD_TEMPLATE).render(
+        model=description, n_parameters=n_parameters, sha256=sha256
+    )

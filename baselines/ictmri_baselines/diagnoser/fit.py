@@ -26,40 +26,36 @@ from ictmri_baselines.diagnoser.checkpoint import (
     CARD,
     MODEL,
     Description,
-    Origin,
+    ModelOrigin,
     check_origin,
     load_model,
     save_model,
     versions,
 )
-from ictmri_baselines.diagnoser.inputs import Inputs, open_inputs
-from ictmri_baselines.diagnoser.module import (
-    Labelled,
-    Stream,
-    Training,
-    stream,
-    torch_seed,
-)
+from ictmri_baselines.diagnoser.inputs import NetworkInputs, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.out_of_distribution import (
     REFERENCE,
-    Reference,
-    reference,
     save_reference,
+    training_reference,
 )
-from ictmri_baselines.diagnoser.prediction import predict
-from ictmri_baselines.diagnoser.settings import Settings, read_settings
-from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
-from ictmri_baselines.diagnoser.trainer import (
+from ictmri_baselines.diagnoser.prediction import apply_temperature, fit_temperature, predict
+from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
+from ictmri_baselines.diagnoser.training import (
     BEST,
     LAST,
     LOGS,
+    Labelled,
+    Stream,
+    Training,
     WholeFiles,
     launched,
     make_trainer,
     quiet,
+    stream,
+    torch_seed,
 )
-from ictmri_baselines.workspace import Workspace
+from ictmri_baselines.methods import Workspace
 
 _IDENTITY: Final = "training.json"
 
@@ -83,7 +79,7 @@ def adaptive_diagnoser(
         test: the cases to predict.
         seed: of initialisation, order, augmentation, dropout and the inner split.
         workspace: where states and logs are kept; a temporary folder where None.
-        settings: see :class:`Settings`.
+        settings: see :class:`~ictmri_baselines.diagnoser.settings.DiagnoserSettings`.
 
     Raises:
         InputError: settings that are wrong.
@@ -94,11 +90,10 @@ def adaptive_diagnoser(
     torch.set_num_threads(chosen.compute.threads)
     with ExitStack() as stack:
         if workspace is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            workspace = Workspace(Path(folder))
+            workspace = Workspace(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         stack.enter_context(_state_restored())
         members = [
-            _member(train, labels, chosen, _own(workspace, member), _member_seed(seed, member))
+            _trained(train, labels, chosen, _own(workspace, member), _member_seed(seed, member))
             for member in range(chosen.prediction.members)
         ]
         inputs = open_inputs(test, chosen.view, chosen.network.localisation)
@@ -108,7 +103,11 @@ def adaptive_diagnoser(
 
 
 def identity_of(
-    train: Cases, labels: NDArray[np.int64], settings: Settings, workspace: Workspace, seed: int
+    train: Cases,
+    labels: NDArray[np.int64],
+    settings: DiagnoserSettings,
+    workspace: Workspace,
+    seed: int,
 ) -> str:
     """Return a digest of all that a trained network follows from: states of another are of no use."""
     everything = {
@@ -143,62 +142,71 @@ def held_back(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class _Trained:
     network: AdaptiveDiagnoser
     temperature: float
 
 
-def _member(
-    train: Cases, labels: NDArray[np.int64], settings: Settings, workspace: Workspace, seed: int
-) -> _Member:
+def _trained(
+    train: Cases,
+    labels: NDArray[np.int64],
+    settings: DiagnoserSettings,
+    workspace: Workspace,
+    seed: int,
+) -> _Trained:
     """Train one network, go on with it, or load it where it is there already."""
     identity = identity_of(train, labels, settings, workspace, seed)
     known = read_record(workspace.folder / _IDENTITY)
     if known is not None and known.get("identity") == identity and known.get("trained"):
         network, description = load_model(workspace.folder / MODEL, own=_own_backbone(settings))
         if description.settings == settings.model_dump(mode="json"):
-            return _Member(network, description.temperature)
+            return _Trained(network, description.temperature)
     _claim(workspace.folder, identity)
-    inputs = open_inputs(
-        train, settings.view, settings.network.localisation, shift=settings.augmentation.shift
-    )
-    select = settings.selection.by == "inner-validation"
-    inner = np.zeros(len(labels), dtype=bool)
-    if select:
-        inner = held_back(labels, settings.selection.inner_share, seed)
-    held = Labelled(inputs.subset(inner), labels[inner])
-    learned = Labelled(inputs.subset(~inner), labels[~inner])
-    training = Training(
-        _network(settings, seed),
-        settings.optimisation,
-        settings.augmentation,
-        learned,
-        inner=held if select else None,
-        seed=seed,
-        threads=settings.compute.threads,
-    )
+    training = _training(train, labels, settings, seed)
     epoch = _fit(training, settings, workspace.folder)
+    network, inner = training.network, training.inner_cases
     temperature = 1.0
-    if settings.selection.temperature:
-        found = _probabilities(_Member(training.network, 1.0), held.inputs, settings)
-        temperature = fit_temperature(found, held.labels)
+    if settings.selection.temperature and inner is not None:
+        found = _probabilities(_Trained(network, 1.0), inner.inputs, settings)
+        temperature = fit_temperature(found, inner.labels)
     description = Description(
         identity=identity,
         settings=settings.model_dump(mode="json"),
         seed=seed,
-        n_train=int((~inner).sum()),
-        n_inner=int(inner.sum()),
+        n_train=len(training.train_cases.labels),
+        n_inner=0 if inner is None else len(inner.labels),
         epoch=epoch,
         temperature=temperature,
-        origin=cast("Origin", dict(workspace.origin)),
+        origin=cast("ModelOrigin", dict(workspace.origin)),
         versions=versions(),
     )
-    like = reference(training.network.eval(), learned.inputs, batch=settings.optimisation.batch)
-    _keep(workspace.folder, training.network, description, like)
-    return _Member(training.network, temperature)
+    _keep(workspace.folder, training, description)
+    return _Trained(network, temperature)
 
 
-def _network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
+def _training(
+    train: Cases, labels: NDArray[np.int64], settings: DiagnoserSettings, seed: int
+) -> Training:
+    """Return a fresh network and the cases that it learns from, those held back apart."""
+    inputs = open_inputs(
+        train, settings.view, settings.network.localisation, shift=settings.augmentation.shift
+    )
+    inner, held = np.zeros(len(labels), dtype=bool), None
+    if settings.selection.by == "inner-validation":
+        inner = held_back(labels, settings.selection.inner_share, seed)
+        held = Labelled(inputs.subset(inner), labels[inner])
+    return Training(
+        _network(settings, seed),
+        settings.optimisation,
+        settings.augmentation,
+        Labelled(inputs.subset(~inner), labels[~inner]),
+        inner=held,
+        seed=seed,
+        threads=settings.compute.threads,
+    )
+
+
+def _network(settings: DiagnoserSettings, seed: int) -> AdaptiveDiagnoser:
     torch.manual_seed(torch_seed(seed, Stream.WEIGHTS))
     network = AdaptiveDiagnoser(settings.network, own=_own_backbone(settings))
     if settings.compute.channels_last:
@@ -208,12 +216,12 @@ def _network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
     return network
 
 
-def _own_backbone(settings: Settings) -> str | None:
+def _own_backbone(settings: DiagnoserSettings) -> str | None:
     """Return the class of one's own that settings name; they are of whoever started the training."""
     return settings.network.backbone if settings.network.is_own else None
 
 
-def _fit(training: Training, settings: Settings, folder: Path) -> int:
+def _fit(training: Training, settings: DiagnoserSettings, folder: Path) -> int:
     """Train from the last state that was kept; return the epoch whose weights the network has."""
     select = training.inner_cases is not None
     last = _whole_states(folder, select=select)
@@ -245,11 +253,13 @@ def _on_cpu(storage: Any, location: str) -> Any:  # noqa: ARG001 - as torch call
     return storage
 
 
-def _probabilities(member: _Member, inputs: Inputs, settings: Settings) -> NDArray[np.float64]:
+def _probabilities(
+    member: _Trained, inputs: NetworkInputs, settings: DiagnoserSettings
+) -> NDArray[np.float64]:
     """Return calibrated probabilities (n, 4)."""
     network = member.network.to("cuda" if settings.compute.on_gpu else "cpu")
     batch, tta = settings.optimisation.batch, settings.prediction.tta
-    return tempered(predict(network, inputs, batch=batch, tta=tta), member.temperature)
+    return apply_temperature(predict(network, inputs, batch=batch, tta=tta), member.temperature)
 
 
 def _own(workspace: Workspace, member: int) -> Workspace:
@@ -281,11 +291,10 @@ def _claim(folder: Path, identity: str) -> None:
 
 
 @rank_zero_only
-def _keep(
-    folder: Path, network: AdaptiveDiagnoser, description: Description, known: Reference
-) -> None:
+def _keep(folder: Path, training: Training, description: Description) -> None:
     """Write the model after what it learned from is like; the states that led to it are not needed then."""
-    save_reference(folder, known)
+    network, batch = training.network.eval(), training.optimisation.batch
+    save_reference(folder, training_reference(network, training.train_cases.inputs, batch=batch))
     model = save_model(folder, network, description)
     facts = {"identity": description.identity, "trained": True}
     write_record(folder / _IDENTITY, facts, [model, folder / REFERENCE])

@@ -16,14 +16,14 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from ictmri.atlas.template import SHAPE, SPACING_MM
-from ictmri_baselines.cases import Cases
-from ictmri_baselines.controls.features import region
-from ictmri_baselines.diagnoser.augmentation import LEVELS, Variant, place, recolour
+from ictmri_baselines.cases import LEVELS, Cases, region
+from ictmri_baselines.diagnoser.augmentation import Variant, place, recolour
 from ictmri_baselines.diagnoser.network import Localisation
+from ictmri_baselines.settings import CheckedSettings
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Volumes (B, 1, s, s, s) float32, priors (B, 1, s, s, s) float32 in [0, 1], classes (B,) int64."""
@@ -36,7 +36,7 @@ BUFFERS: Final = 2
 """Batches in memory: one may be fetched while the network is busy with the other."""
 
 
-class View(BaseModel):
+class InputView(CheckedSettings):
     """The part of a case that the network is shown: always a cube.
 
     The paper is silent about the size of its input. A cube of 96 voxels of 2 mm about the middle of the
@@ -49,8 +49,6 @@ class View(BaseModel):
         spacing_mm: edge of a voxel; above 2, voxels of 2 mm are averaged.
         edge: voxels along each edge of the cube.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     of: Literal["brain", "region"] = "brain"
     spacing_mm: Literal[2, 4, 6] = 2
@@ -83,7 +81,7 @@ class Stored:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
 
-class Inputs:
+class NetworkInputs:
     """What the network can be shown of some cases.
 
     Attributes:
@@ -123,7 +121,7 @@ class Inputs:
 
     def __reduce__(self) -> tuple[Any, ...]:
         images, priors = self._arrays
-        make = partial(Inputs, edge=self.edge, shift=self.shift)
+        make = partial(NetworkInputs, edge=self.edge, shift=self.shift)
         return make, (images, priors, self.rows, self.window)
 
     def __len__(self) -> int:
@@ -135,11 +133,17 @@ class Inputs:
         """The cube as it is, in the middle of its window."""
         return Variant(shift=(self.shift,) * 3)
 
-    def subset(self, chosen: NDArray[np.bool_]) -> Inputs:
+    def subset(self, chosen: NDArray[np.bool_]) -> NetworkInputs:
         """Return the chosen cases, in order."""
         images, priors = self._arrays
         rows = self.rows[chosen]
-        return Inputs(images, priors, rows, self.window, edge=self.edge, shift=self.shift)
+        return NetworkInputs(images, priors, rows, self.window, edge=self.edge, shift=self.shift)
+
+    def as_it_is(self, case: int) -> tuple[Tensor, Tensor]:
+        """Return volume and prior of a case, (s, s, s) float32 each; the prior 0 where none is shown."""
+        image, prior = (torch.zeros((self.edge,) * 3) for _ in range(2))
+        self.write(case, self.central, image, prior)
+        return image, prior
 
     def write(self, case: int, variant: Variant, image: Tensor, prior: Tensor) -> None:
         """Write a variant of a case, its intensities as they are, into (s, s, s) float32 buffers.
@@ -168,8 +172,8 @@ def _stored(array: NDArray[Any]) -> NDArray[Any] | Stored:
 
 
 def open_inputs(
-    cases: Cases, view: View, localisation: Localisation = "refined", *, shift: int = 0
-) -> Inputs:
+    cases: Cases, view: InputView, localisation: Localisation = "refined", *, shift: int = 0
+) -> NetworkInputs:
     """Prepare the cubes of some cases.
 
     Args:
@@ -188,7 +192,7 @@ def open_inputs(
         rows = np.arange(len(cases))
     first, second, third = (slice(low, low + edge) for low in start)
     window = (first, second, third)
-    return Inputs(images, priors, rows, window, edge=view.edge, shift=shift)
+    return NetworkInputs(images, priors, rows, window, edge=view.edge, shift=shift)
 
 
 def _mapped(
@@ -202,7 +206,7 @@ def _mapped(
 
 
 def _cut_all(
-    cases: Cases, view: View, localisation: Localisation, edge: int
+    cases: Cases, view: InputView, localisation: Localisation, edge: int
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None]:
     shape = (len(cases), edge, edge, edge)
     images = np.empty(shape, dtype=np.float16)
@@ -228,16 +232,26 @@ def _inside(start: tuple[int, int, int], edge: int) -> tuple[int, int, int] | No
 
 
 def _cut(
-    cases: Cases, index: int, view: View, localisation: Localisation, edge: int
+    cases: Cases, index: int, view: InputView, localisation: Localisation, edge: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return a case's cube of volume and prior, the prior as levels."""
     image, prior = cases.image(index), _prior(cases, index, localisation)
-    fine = edge * view.factor
-    start = _start(_centre(prior, view), fine)
-    if view.of == "brain":
-        start = _inside(start, fine) or start
+    start, fine = _view_start(prior, view, edge), edge * view.factor
     image, prior = (_averaged(_padded(v, start, fine), view.factor) for v in (image, prior))
     return image, np.round(prior * LEVELS)
+
+
+def view_start(
+    cases: Cases, index: int, view: InputView, localisation: Localisation
+) -> tuple[int, int, int]:
+    """Return the voxel of the 2 mm grid where a view of a case begins; it may lie outside the grid."""
+    return _view_start(_prior(cases, index, localisation), view, view.edge)
+
+
+def _view_start(prior: NDArray[np.float32], view: InputView, edge: int) -> tuple[int, int, int]:
+    fine = edge * view.factor
+    start = _start(_centre(prior, view), fine)
+    return (_inside(start, fine) or start) if view.of == "brain" else start
 
 
 def _prior(cases: Cases, index: int, localisation: Localisation) -> NDArray[np.float32]:
@@ -246,7 +260,7 @@ def _prior(cases: Cases, index: int, localisation: Localisation) -> NDArray[np.f
     return cases.prior(index) if localisation == "coarse" else cases.refined(index)
 
 
-def _centre(prior: NDArray[np.float32], view: View) -> tuple[float, ...]:
+def _centre(prior: NDArray[np.float32], view: InputView) -> tuple[float, ...]:
     places = np.argwhere(region(prior)) if view.of == "region" else np.empty((0, 3))
     return tuple(places.mean(axis=0).tolist()) if len(places) else BRAIN_CENTRE
 
@@ -292,7 +306,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: NetworkInputs,
         labels: NDArray[np.int64],
         order: list[NDArray[np.int64]],
         *,
@@ -337,14 +351,14 @@ class Batches:
 
 
 def in_turn(n: int, batch: int) -> list[NDArray[np.int64]]:
-    """Return the cases 0 .. n - 1 in order, in batches."""
+    """Return the cases 0 .. n - 1 in order, in batches: (batch,) each, the last maybe shorter."""
     return [np.arange(start, min(n, start + batch)) for start in range(0, n, batch)]
 
 
 def shuffled(
     n: int, batch: int, accumulate: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Return a random order of all cases in full batches, as many as fill whole steps.
+    """Return a random order of all cases in full batches (batch,), as many as fill whole steps.
 
     A step of the optimiser takes ``accumulate`` batches. Where the cases do not fill the last step, the
     first of the same order fill it up, so that every step weighs the same and no batch is a single case,

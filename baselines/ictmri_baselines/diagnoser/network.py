@@ -5,29 +5,31 @@ Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 9; the switches are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, validated
+from ictmri.errors import InputError
 from ictmri_baselines.backbones.base import VOLUME
-from ictmri_baselines.backbones.registry import checked_settings, is_own, make_backbone
+from ictmri_baselines.backbones.make import checked_settings, make_backbone
 from ictmri_baselines.backbones.settings import LAST
-from ictmri_baselines.diagnoser.attention import REDUCTION, resample_prior
-from ictmri_baselines.diagnoser.fusion import (
+from ictmri_baselines.diagnoser.attention import (
+    REDUCTION,
     AttentionFusion,
     Fused,
     GlobalFusion,
     PooledFusion,
+    resample_prior,
 )
+from ictmri_baselines.registry import is_own
+from ictmri_baselines.settings import CheckedSettings
 
 Localisation = Literal["none", "coarse", "refined"]
 
 
-class DiagnoserConfig(BaseModel):
+class DiagnoserConfig(CheckedSettings):
     """What a network is made of.
 
     Rows 2 and 4 of Table 2 have a prior but no attention, and the paper does not say how the prior enters
@@ -49,8 +51,6 @@ class DiagnoserConfig(BaseModel):
         dropout: before the linear layer. The paper prints 0.2 without its place; this one exists for
             every backbone.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     backbone: str = "densenet3d"
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -194,15 +194,6 @@ def _not_named(config: DiagnoserConfig, own: str | None) -> InputError:
         problem = f"is {config.backbone!r}, one of the registry, not {own!r}"
         step = "leave --backbone out"
     return InputError("the backbone", [problem], step)
-
-
-def read_config(given: Mapping[str, Any]) -> DiagnoserConfig:
-    """Check the settings of a recipe.
-
-    Raises:
-        InputError: with everything that is wrong.
-    """
-    return validated(DiagnoserConfig, given, "diagnoser")
 
 
 def _fusion(

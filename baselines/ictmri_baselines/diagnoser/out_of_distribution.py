@@ -27,10 +27,10 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ictmri.io.files import canonical_json, replacing
-from ictmri_baselines.diagnoser.fusion import global_average
-from ictmri_baselines.diagnoser.inputs import Batches, Inputs, in_turn
+from ictmri_baselines.diagnoser.attention import global_average
+from ictmri_baselines.diagnoser.checkpoint import Kind, differences, kinds, opened, refusal
+from ictmri_baselines.diagnoser.inputs import Batches, NetworkInputs, in_turn
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
-from ictmri_baselines.diagnoser.stored import Kind, differences, kinds, opened, refusal
 
 Floats = NDArray[np.float64]
 Verdict = Literal["usual", "unusual", "unlike"]
@@ -51,7 +51,7 @@ _ABOVE_ZERO: Final = ("variances", "floor")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class TrainingReference:
     """The training cases of one network, without any single one of them.
 
     Attributes:
@@ -78,7 +78,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusual:
+class OutOfDistribution:
     """How unusual one case is.
 
     Attributes:
@@ -110,7 +110,9 @@ def describe(network: AdaptiveDiagnoser, image: Tensor, prior: Tensor | None) ->
     return found
 
 
-def reference(network: AdaptiveDiagnoser, inputs: Inputs, *, batch: int = 2) -> Reference:
+def training_reference(
+    network: AdaptiveDiagnoser, inputs: NetworkInputs, *, batch: int = 2
+) -> TrainingReference:
     """Describe the training cases, each as it is, and keep what a new one is compared with.
 
     One pass of each case through the network. It is left in evaluation mode.
@@ -123,10 +125,12 @@ def reference(network: AdaptiveDiagnoser, inputs: Inputs, *, batch: int = 2) -> 
     network.eval()
     order = in_turn(len(inputs), batch)
     batches = Batches(inputs, np.zeros(len(inputs), dtype=np.int64), order)
-    return fitted(np.concatenate([describe(network, image, prior) for image, prior, _ in batches]))
+    return fit_reference(
+        np.concatenate([describe(network, image, prior) for image, prior, _ in batches])
+    )
 
 
-def fitted(descriptions: Floats) -> Reference:
+def fit_reference(descriptions: Floats) -> TrainingReference:
     """Return the reference of training cases described by (n, K) numbers, n at least 2."""
     from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -135,12 +139,12 @@ def fitted(descriptions: Floats) -> Reference:
     away = descriptions - mean
     _, singular, axes = np.linalg.svd(away, full_matrices=False)
     shrinkage = float(ledoit_wolf_shrinkage(away, assume_centered=True))
-    spread = float((singular**2).sum()) / n
+    total = float((singular**2).sum()) / n
     noise = _NOISE * float((descriptions**2).mean()) + np.finfo(np.float32).tiny
-    floor = shrinkage * spread / length + noise
+    floor = shrinkage * total / length + noise
     distances = _left_out(away, axes, singular**2, 1 - shrinkage, floor)
     variances = (1 - shrinkage) * singular**2 / n + floor
-    return Reference(mean, axes, variances, floor, np.sort(distances))
+    return TrainingReference(mean, axes, variances, floor, np.sort(distances))
 
 
 def _left_out(away: Floats, axes: Floats, squares: Floats, kept: float, floor: float) -> Floats:
@@ -161,11 +165,12 @@ def _left_out(away: Floats, axes: Floats, squares: Floats, kept: float, floor: f
     beside = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0)
     with_it: Floats = (along**2 / (kept * squares / (n - 1) + floor)).sum(axis=1) + beside / floor
     factor = n / (n - 1)
+    # Of a case that alone spans a direction the denominator is 0 but for rounding: it is very far away.
     squared: Floats = factor**2 * with_it / np.maximum(1 - kept * factor / (n - 1) * with_it, 1e-12)
     return np.sqrt(squared)
 
 
-def unusual(known: Reference, description: Floats) -> Unusual:
+def out_of_distribution(known: TrainingReference, description: Floats) -> OutOfDistribution:
     """Compare one case with the training cases.
 
     Args:
@@ -180,10 +185,10 @@ def unusual(known: Reference, description: Floats) -> Unusual:
     distance = float(known.distance(description)[0])
     beyond = float((known.distances >= distance).mean())
     verdict: Verdict = "unlike" if beyond == 0 else "unusual" if beyond < RARE else "usual"
-    return Unusual(distance, float(np.median(known.distances)), beyond, verdict)
+    return OutOfDistribution(distance, float(np.median(known.distances)), beyond, verdict)
 
 
-def save_reference(folder: Path, known: Reference) -> Path:
+def save_reference(folder: Path, known: TrainingReference) -> Path:
     """Write ``reference.safetensors``, float32, and return its path."""
     tensors = {name: np.asarray(getattr(known, name), dtype=np.float32) for name in _TENSORS}
     path = folder / REFERENCE
@@ -192,7 +197,7 @@ def save_reference(folder: Path, known: Reference) -> Path:
     return path
 
 
-def load_reference(folder: Path, length: int | None = None) -> Reference:
+def load_reference(folder: Path, length: int | None = None) -> TrainingReference:
     """Read what :func:`save_reference` wrote.
 
     Args:
@@ -219,7 +224,7 @@ def load_reference(folder: Path, length: int | None = None) -> Reference:
         step = "train the model again with ictmri reproduce"
         raise refusal(path, "no reference of training cases", problems, step)
     known: dict[str, Any] = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
-    return Reference(**{**known, "floor": float(known["floor"])})
+    return TrainingReference(**{**known, "floor": float(known["floor"])})
 
 
 def _expected(found: Mapping[str, Kind], length: int | None) -> dict[str, Kind]:

@@ -1,4 +1,7 @@
-"""Probabilities of a trained network, averaged over variants of a case where asked for."""
+"""Probabilities of a trained network: averaged over variants of a case, calibrated by one number.
+
+Source of the calibration: Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ from typing import Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import optimize
 
 from ictmri.classes import CLASSES
 from ictmri_baselines.diagnoser.augmentation import Variant
-from ictmri_baselines.diagnoser.inputs import Batches, Inputs, in_turn
+from ictmri_baselines.diagnoser.inputs import Batches, NetworkInputs, in_turn
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 
 Variants = Literal["none", "mirror", "turns"]
 _QUARTERS: Final = range(4)
 
 
-def variants(kind: Variants, inputs: Inputs) -> list[Variant]:
+def variants(kind: Variants, inputs: NetworkInputs) -> list[Variant]:
     """Return the variants of each case that are looked at.
 
     Args:
@@ -33,7 +37,7 @@ def variants(kind: Variants, inputs: Inputs) -> list[Variant]:
 
 @torch.inference_mode()
 def predict(
-    network: AdaptiveDiagnoser, inputs: Inputs, *, batch: int, tta: Variants = "none"
+    network: AdaptiveDiagnoser, inputs: NetworkInputs, *, batch: int, tta: Variants = "none"
 ) -> NDArray[np.float64]:
     """Return probabilities (n, 4) in float64; passes through the network are made in float32.
 
@@ -55,3 +59,40 @@ def predict(
             logits = network(image.to(device), prior.to(device))
             total[cases] += torch.softmax(logits.double(), dim=1).cpu().numpy()
     return total / len(chosen)
+
+
+LARGEST_LOG: Final = float(np.log(20))
+"""Of the temperature, to either side: beyond a factor of 20, a few dozen cases say nothing about it."""
+SMALLEST: Final = 1e-12
+"""A probability below this counts as this."""
+
+
+def apply_temperature(
+    probabilities: NDArray[np.float64], temperature: float
+) -> NDArray[np.float64]:
+    """Return probabilities (n, 4) whose logarithms were divided by a temperature; 1 changes nothing."""
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, SMALLEST)) / temperature
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scaled: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Return the temperature with the lowest log-loss on some cases.
+
+    Args:
+        probabilities: (n, 4).
+        labels: (n,) their classes.
+    """
+
+    def loss(log_temperature: float) -> float:
+        chosen = apply_temperature(probabilities, float(np.exp(log_temperature)))
+        right = chosen[np.arange(len(labels)), labels]
+        return -float(np.log(np.maximum(right, SMALLEST)).mean())
+
+    found = optimize.minimize_scalar(
+        loss, bounds=(-LARGEST_LOG, LARGEST_LOG), method="bounded", options={"xatol": 1e-4}
+    )
+    return float(np.exp(found.x))

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ictmri.errors import validated
 from ictmri_baselines.diagnoser.augmentation import Augmentation
-from ictmri_baselines.diagnoser.inputs import View
-from ictmri_baselines.diagnoser.module import Optimisation
+from ictmri_baselines.diagnoser.inputs import InputView
 from ictmri_baselines.diagnoser.network import DiagnoserConfig
 from ictmri_baselines.diagnoser.prediction import Variants
-from ictmri_baselines.diagnoser.trainer import Compute
+from ictmri_baselines.diagnoser.training import Compute, Optimisation
+from ictmri_baselines.settings import CheckedSettings
 
 
-class Selection(BaseModel):
+class Selection(CheckedSettings):
     """Which epoch's weights are kept. The paper is silent; the test fold is never asked.
 
     Attributes:
@@ -26,8 +25,6 @@ class Selection(BaseModel):
         inner_share: of each class, the part that is held back.
         temperature: calibrate by a temperature fitted on what was held back.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     by: Literal["fixed-epoch", "inner-validation"] = "fixed-epoch"
     inner_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -40,7 +37,7 @@ class Selection(BaseModel):
         return self
 
 
-class Prediction(BaseModel):
+class Prediction(CheckedSettings):
     """How cases are predicted; the paper's way is one network and the case as it is.
 
     Attributes:
@@ -49,13 +46,11 @@ class Prediction(BaseModel):
         members: networks whose probabilities are averaged, each with a seed of its own.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     tta: Variants = "none"
     members: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
-class Settings(BaseModel):
+class DiagnoserSettings(CheckedSettings):
     """Everything that a recipe can say about the method; the defaults are the paper's row 5.
 
     Attributes:
@@ -68,10 +63,8 @@ class Settings(BaseModel):
         compute: where it runs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     network: DiagnoserConfig = DiagnoserConfig()
-    view: View = View()
+    view: InputView = InputView()
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     selection: Selection = Selection()
@@ -85,11 +78,19 @@ class Settings(BaseModel):
         return self
 
 
-def read_settings(given: Mapping[str, Any]) -> Settings:
+def read_settings(given: Mapping[str, Any]) -> DiagnoserSettings:
     """Check the settings of a recipe.
 
     Raises:
         InputError: with everything that is wrong.
     """
-    step = f"its parts are: {', '.join(Settings.model_fields)}"
-    return validated(Settings, given, "settings of the diagnoser", step, nowhere="together")
+    return DiagnoserSettings.read(given, "settings of the diagnoser")
+
+
+def device_of(given: Mapping[str, Any]) -> str:
+    """Return where settings let the method run: ``cpu``, or the GPU's name.
+
+    Raises:
+        InputError: with everything that is wrong.
+    """
+    return read_settings(given).compute.device_name

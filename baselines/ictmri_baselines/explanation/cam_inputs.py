@@ -1,30 +1,214 @@
-"""What a model of a run is shown of the cases that it never saw, and where it looks in them."""
+"""What the models of a run are shown of cases that they never saw, and where they look in them.
+
+The true lesion is for tables, never on the way to a label; only phantoms have one.
+"""
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
+import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ictmri.atlas.template import SHAPE, SPACING_MM
+from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
-from ictmri_baselines.cases import load_cases
-from ictmri_baselines.diagnoser.checkpoint import load_model
-from ictmri_baselines.diagnoser.inputs import open_inputs
-from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri.errors import InputError
+from ictmri.io.states import needed
+from ictmri.io.volumes import unpack
+from ictmri_baselines.cases import Cases, load_cases
+from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
+from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, Localisation
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.explanation.gradcam import attention_map
-from ictmri_baselines.explanation.run import FoldModel
-from ictmri_baselines.explanation.truth import masks_of, on_input
+from ictmri_baselines.methods import RUN, read_run
+from ictmri_baselines.processor.mapping import Mapping
+from ictmri_baselines.reproduction.reproduce import data_digest
+
+_FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class FoldModel:
+    """The model of one fold and seed; of several members, the first.
+
+    Attributes:
+        path: ``model.safetensors``.
+        fold: its test cases have never been seen by it.
+        seed: of the run.
+        predictions: by test case (4,) probabilities, those of the entry.
+    """
+
+    path: Path
+    fold: int
+    seed: int
+    predictions: dict[str, NDArray[np.float64]]
+
+
+def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
+    """Return what the run says about itself.
+
+    Raises:
+        InputError: it is no run, or one of another cohort, other folds or other data.
+    """
+    path = run / RUN
+    if not path.is_file():
+        raise InputError(
+            str(run), ["no run: there is no run.json"], "give the --out of ictmri reproduce"
+        )
+    identity = needed(path, read_run, "make the run again: ictmri reproduce")
+    here = {
+        "cohort": cohort.name,
+        "folds_sha256": cohort.manifest.folds_sha256,
+        "data_sha256": _data_digest(cohort),
+    }
+    problems = [
+        f"made with another cohort: {key} is {identity.get(key)}, not {value}"
+        for key, value in here.items()
+        if identity.get(key) != value
+    ]
+    if problems:
+        raise InputError(str(run), problems, "give the cohort that it was made with: --cohort")
+    return identity
+
+
+def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
+    """Return the finished models of a run, by seed and fold.
+
+    Args:
+        run: the run's folder.
+        fold: only this one's; all where None.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [
+        FoldModel(
+            folder / MODEL,
+            int(match[2]),
+            int(match[1]),
+            needed(folder.with_suffix(".csv"), _predictions, "run ictmri reproduce again"),
+        )
+        for folder in (run / "folds").glob("seed*-fold*")
+        if (match := _FOLDER.fullmatch(folder.name)) and (folder / MODEL).is_file()
+        if folder.with_suffix(".csv").is_file()
+    ]
+    chosen = [model for model in found if fold in (None, model.fold)]
+    if not chosen:
+        which = "no finished model" if fold is None else f"no finished model of fold {fold}"
+        step = "run ictmri reproduce with a recipe that trains a network, e.g. table2/5"
+        raise InputError(str(run), [which], step)
+    return sorted(chosen, key=lambda model: (model.seed, model.fold))
+
+
+def _predictions(path: Path) -> dict[str, NDArray[np.float64]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {
+            row["case_id"]: np.array([float(row[f"p_{name}"]) for name in CLASSES])
+            for row in csv.DictReader(stream)
+        }
+
+
+def _data_digest(cohort: Cohort) -> str:
+    if "processed" not in cohort.manifest.configs:
+        step = f"ictmri localize {cohort.root}"
+        raise InputError(str(cohort.root), ["not processed and localized yet"], step)
+    return data_digest(cohort, processed=True)
+
 
 Volume = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """What is known of a case on the MNI152 grid of 2 mm.
+
+    Attributes:
+        case_id: the case.
+        brain: (X, Y, Z) float32, 1 in the brain.
+        lesion: (X, Y, Z) float32, 1 in the lesion: core, necrosis and oedema. None where nobody knows it.
+    """
+
+    case_id: str
+    brain: Volume
+    lesion: Volume | None
+
+
+def has_truth(cohort: Cohort) -> bool:
+    """Whether the cohort's true lesions are known."""
+    return "truth" in cohort.manifest.configs
+
+
+def masks_of(cohort: Cohort, fold: int) -> Iterator[Masks]:
+    """Yield the masks of the processed cases of a fold, in the order in which they are stored."""
+    truth: dict[str, Any] = {}
+    if has_truth(cohort):
+        rows = cohort.rows("truth", ["case_id", "fold", "lesion_mask"])
+        truth = {row["case_id"]: row["lesion_mask"] for row in rows if row["fold"] == fold}
+    columns = ["case_id", "fold", "brain_mask", "scan_from_mni", "warp"]
+    for row in cohort.rows("processed", columns):
+        if row["fold"] == fold:
+            stored = truth.get(row["case_id"])
+            lesion = None if stored is None else _in_mni(unpack(stored), row)
+            yield Masks(row["case_id"], _brain(unpack(row["brain_mask"])), lesion)
+
+
+def on_input(
+    volume: Volume, cases: Cases, index: int, view: InputView, localisation: Localisation
+) -> Volume:
+    """Return a volume on the grid of a case's input: the cube that the network is shown of the case.
+
+    Args:
+        volume: (X, Y, Z) on the MNI152 grid of 2 mm.
+        cases: processed cases.
+        index: the case among them.
+        view: what is shown.
+        localisation: the prior that a region is cut around.
+
+    Returns:
+        (s, s, s) float32; where the input's voxels are larger, averages.
+    """
+    if cases.volumes is None:
+        raise ValueError("cases without volumes")
+    row = cases.rows[index]
+    volumes = replace(
+        cases.volumes,
+        image=volume[None].astype(np.float16),
+        prior=cases.volumes.prior[row][None],
+        refined=cases.volumes.refined[row][None],
+    )
+    unknown = np.full(1, np.nan)
+    one = Cases([cases.case_ids[index]], unknown, unknown, np.zeros(1, dtype=np.int64), volumes)
+    return open_inputs(one, view, localisation).as_it_is(0)[0].numpy()
+
+
+def _in_mni(mask: nib.Nifti1Image, row: dict[str, Any]) -> Volume:
+    warp = None if row["warp"] is None else unpack(row["warp"])
+    mapping = Mapping(np.reshape(row["scan_from_mni"], (4, 4)), warp)
+    whole = nib.Nifti1Image((np.asarray(mask.dataobj) > 0).astype(np.float32), mask.affine)
+    return (mapping.to_mni(whole, int(SPACING_MM)) > 0.5).astype(np.float32)
+
+
+def _brain(mask: nib.Nifti1Image) -> Volume:
+    voxels = np.asarray(mask.dataobj) > 0
+    step = 1 if voxels.shape == SHAPE else 2
+    return voxels[::step, ::step, ::step].astype(np.float32)
+
+
 Size = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class CamInputs:
     """What a network was shown of a case, and where it looked, all on the grid of its input.
 
     Attributes:
@@ -49,13 +233,13 @@ class Looking:
     extent: Size
 
 
-def looked_at(
+def cam_inputs(
     cohort: Cohort,
     model: FoldModel,
     wanted: frozenset[str] | None = None,
     *,
     own: str | None = None,
-) -> Iterator[Looking]:
+) -> Iterator[CamInputs]:
     """Yield where a model looks in its test cases, one in memory at a time.
 
     Args:
@@ -74,20 +258,18 @@ def looked_at(
     grid = _grid(network, inputs.edge)
     places = {case_id: place for place, case_id in enumerate(cases.case_ids)}
     for masks in masks_of(cohort, model.fold):
-        if masks.case_id not in places:
+        place = places.get(masks.case_id)
+        if place is None:
             continue
-        place = places[masks.case_id]
-        image, prior = (torch.zeros((inputs.edge,) * 3) for _ in range(2))
-        inputs.write(place, inputs.central, image, prior)
+        image, prior = inputs.as_it_is(place)
         label = int(model.predictions[masks.case_id].argmax())
-        yield Looking(
+        cut = partial(on_input, cases=cases, index=place, view=view, localisation=localisation)
+        yield CamInputs(
             case_id=masks.case_id,
             image=image.numpy(),
             prior=prior.numpy() if network.config.needs_prior else None,
-            brain=on_input(masks.brain, cases, place, view, localisation),
-            lesion=None
-            if masks.lesion is None
-            else on_input(masks.lesion, cases, place, view, localisation),
+            brain=cut(masks.brain),
+            lesion=None if masks.lesion is None else cut(masks.lesion),
             found=attention_map(network, image[None, None], prior[None, None], label),
             grid=grid,
             extent=network.backbone.extent(image.shape),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -23,11 +23,16 @@ from ictmri_baselines.explanation.attention_share import (
     share_in,
     summarised,
 )
-from ictmri_baselines.explanation.cam_inputs import Looking, looked_at
+from ictmri_baselines.explanation.cam_inputs import (
+    CamInputs,
+    FoldModel,
+    cam_inputs,
+    has_truth,
+    identity_of_run,
+    models_of,
+)
 from ictmri_baselines.explanation.figure import figure
 from ictmri_baselines.explanation.page import explanation_page
-from ictmri_baselines.explanation.run import FoldModel, identity_of_run, models_of
-from ictmri_baselines.explanation.truth import has_truth
 
 SCHEMA: Final = "ictmri/explanation/1"
 JSON: Final = "explanation.json"
@@ -35,6 +40,7 @@ PAGE: Final = "explanation.html"
 SHOWN: Final = 8
 
 Case = dict[str, Any]
+T = TypeVar("T")
 
 
 def explain(
@@ -65,20 +71,12 @@ def explain(
     """
     identity = identity_of_run(run, cohort)
     models = models_of(run, fold)
-    found = run_all(
-        partial(_measured, cohort.root, own),
-        models,
-        total=len(models),
-        title="explain",
-        unit="model",
-        jobs=jobs,
-    )
-    cases = [case for one in found for case in one]
+    cases = _of_each(partial(_measured, cohort.root, own), models, "explain", jobs)
     content = _content(identity, cohort, models, cases)
     first = [model for model in models if model.seed == models[0].seed]
     chosen = _spread([case for case in cases if case["seed"] == first[0].seed], shown)
     drawn = partial(_drawn, cohort.root, own, frozenset(case["case_id"] for case in chosen))
-    pictures = _pictures(drawn, first, jobs)
+    pictures = dict(_of_each(drawn, first, "pictures", jobs))
     explanation_page(run / PAGE, content, [(case, pictures[case["case_id"]]) for case in chosen])
     write_json(run / JSON, content)
     return content
@@ -89,10 +87,10 @@ def _measured(root: Path, own: str | None, model: FoldModel) -> list[Case]:
     cohort = open_cohort(root)
     table = cohort.folds()
     labels = dict(zip(table.case_ids, table.labels, strict=True))
-    return [_case(seen, model, labels[seen.case_id]) for seen in looked_at(cohort, model, own=own)]
+    return [_case(seen, model, labels[seen.case_id]) for seen in cam_inputs(cohort, model, own=own)]
 
 
-def _case(seen: Looking, model: FoldModel, label: int) -> Case:
+def _case(seen: CamInputs, model: FoldModel, label: int) -> Case:
     probabilities = model.predictions[seen.case_id]
     predicted = int(probabilities.argmax())
     known: Case = {
@@ -159,20 +157,15 @@ def _rank(case: Case) -> tuple[float, str]:
     return (-1.0 if share is None else share, case["case_id"])
 
 
-def _pictures(
-    drawn: Callable[[FoldModel], list[tuple[str, bytes]]],
+def _of_each(
+    function: Callable[[FoldModel], list[T]],
     models: Sequence[FoldModel],
+    title: str,
     jobs: int | None,
-) -> dict[str, bytes]:
-    found = run_all(
-        drawn,
-        models,
-        total=len(models),
-        title="pictures",
-        unit="model",
-        jobs=jobs,
-    )
-    return {case_id: picture for one in found for case_id, picture in one}
+) -> list[T]:
+    """Return what a function finds of all models, in their order."""
+    each = run_all(function, models, total=len(models), title=title, unit="model", jobs=jobs)
+    return [one for found in each for one in found]
 
 
 def _drawn(
@@ -181,5 +174,5 @@ def _drawn(
     """Return the pictures of the wanted test cases of one model."""
     return [
         (seen.case_id, figure(seen.image, seen.brain, seen.found, seen.prior, seen.lesion))
-        for seen in looked_at(open_cohort(root), model, wanted, own=own)
+        for seen in cam_inputs(open_cohort(root), model, wanted, own=own)
     ]

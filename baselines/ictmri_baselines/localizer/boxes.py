@@ -14,7 +14,7 @@ from ictmri_baselines.localizer.boxes_lines import BoxLine, SliceLine, TokensLin
 from ictmri_baselines.localizer.grid import Grid
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 
 DETECTOR_NAMES: Final = ("saliency", "qwen3-vl", "openai", "boxes")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import sha256_file
+from ictmri_baselines import registry
 from ictmri_baselines.localizer import replay
 from ictmri_baselines.localizer.boxes import Detector
 from ictmri_baselines.localizer.options import (
@@ -26,6 +27,7 @@ from ictmri_baselines.localizer.vlm.journal import Journal
 from ictmri_baselines.localizer.vlm.openai_server import OpenAIServer
 from ictmri_baselines.localizer.vlm.prompts import read_prompt
 from ictmri_baselines.localizer.vlm.qwen3_vl import QwenModel, published_name
+from ictmri_baselines.registry import imported
 
 __all__ = [
     "DETECTORS",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 DETECTORS: Final[Mapping[str, type[DetectorSettings]]] = {
-    kind.name: kind for kind in (Saliency, QwenVL, OpenAIChat, Replay)
+    name: imported(path) for name, path in registry.DETECTORS.items()
 }
 _WITHOUT_EFFECT: Final = {
     "model",  # recorded by a name that holds no path

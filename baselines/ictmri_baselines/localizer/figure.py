@@ -14,7 +14,7 @@ from ictmri.pages.letters import PLANES
 from ictmri.pages.tiles import EDGE, Plane, sheet, tile, windowed
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
     from ictmri_baselines.localizer.localize import Localization
 
 COARSE_INK: Final = (90, 200, 255)

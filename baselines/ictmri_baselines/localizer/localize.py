@@ -16,7 +16,7 @@ from ictmri_baselines.localizer.classical.refine import INSIDE, Samples, VoxelMo
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
     from ictmri_baselines.localizer.boxes import Detector, SliceBoxes
     from ictmri_baselines.processor.mapping import Mapping
 

@@ -13,7 +13,7 @@ from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.grid import Grid
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 VERSION: Final = "1"
 

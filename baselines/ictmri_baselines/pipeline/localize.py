@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,17 +12,16 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.build.write import add_config
-from ictmri.cohort import Cohort, open_cohort
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow
 from ictmri.io.files import replacing, write_bytes
 from ictmri.io.volumes import pack, unpack
-from ictmri.transaction import alone_with, close_work
 from ictmri.version import __version__
-from ictmri_baselines.brain import Brain
-from ictmri_baselines.localizer import localize
+from ictmri_baselines.cases import Brain
+from ictmri_baselines.localizer import localize, voxels_of
 from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
-from ictmri_baselines.localizer.classical.refine import VERSION, VoxelModel
+from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
 from ictmri_baselines.localizer.detectors import (
     DetectorSettings,
     Saliency,
@@ -39,12 +38,10 @@ from ictmri_baselines.pipeline.resumable import (
     each_case,
     facts_of,
     finish_case,
-    is_done,
+    resumed,
     volume,
-    work_of,
 )
-from ictmri_baselines.pipeline.voxel_model import cohort_model
-from ictmri_baselines.processor import Mapping, Settings, preset
+from ictmri_baselines.processor import Mapping, ProcessorSettings, preset
 
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
@@ -78,37 +75,43 @@ def localize_cohort(
     settings = recorded(detector) | {"refine_version": VERSION, "ictmri": __version__}
     if voxel_model == "cohort":
         settings["voxel_model"] = voxel_model
-    with alone_with(cohort.root):
-        cohort = open_cohort(cohort.root)
-        if is_done(cohort, "localize", settings):
-            return cohort
-        cases = _processed(cohort)
-        prepare(detector, [row.case_id for row in cases])
-        work = work_of(cohort, "localize", "processed", settings)
-        able = workers if detector.parallel else Workers(1)
-        model = None
-        if voxel_model == "cohort":
-            ids = [row.case_id for row in cases]
-            model = cohort_model(cohort, ids, detector, work=work, workers=able)
-        each_case(
-            partial(_localize, work, detector, model),
-            cohort.rows("processed", ["case_id", "image", "brain_mask", "scan_from_mni", "warp"]),
-            total=len(cases),
-            work=work,
-            title="localize",
-            workers=able,
-        )
-        # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
-        localization_page(
-            beside(cohort.root, PAGE),
-            _page_cases(cases, work),
-            title=cohort.name,
-            synthetic=cohort.synthetic,
-        )
-        _keep_replies(replies_of(cohort.root, detector.name), cases, work)
-        done = _added(cohort, cases, work, settings)
-        close_work(cohort.root, "localize")
-        return done
+    able = workers if detector.parallel else Workers(1)
+    return resumed(
+        cohort,
+        "localize",
+        settings,
+        partial(_localized, detector, settings, able, shared=voxel_model == "cohort"),
+        source="processed",
+        prepare=lambda cohort: prepare(detector, _ids(cohort)),
+    )
+
+
+def _localized(
+    detector: DetectorSettings,
+    settings: dict[str, Any],
+    workers: Workers,
+    cohort: Cohort,
+    work: Path,
+    *,
+    shared: bool,
+) -> Cohort:
+    """Localise what is not done yet; ``shared``: by one voxel model for all cases."""
+    cases, model = _processed(cohort), None
+    if shared:
+        model = cohort_model(cohort, _ids(cohort), detector, work=work, workers=workers)
+    each_case(
+        partial(_localize, work, detector, model),
+        cohort.rows("processed", ["case_id", "image", "brain_mask", "scan_from_mni", "warp"]),
+        total=len(cases),
+        work=work,
+        title="localize",
+        workers=workers,
+    )
+    page = beside(cohort.root, PAGE)
+    # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
+    localization_page(page, _page_cases(cases, work), title=cohort.name, synthetic=cohort.synthetic)
+    _keep_replies(replies_of(cohort.root, detector.name), cases, work)
+    return _added(cohort, cases, work, settings)
 
 
 def replies_of(root: Path, detector: str) -> Path:
@@ -133,7 +136,7 @@ def ensure_priors(
     cohort: Cohort,
     workers: Workers = Workers(),  # noqa: B008
     *,
-    settings: Settings | None = None,
+    settings: ProcessorSettings | None = None,
 ) -> Cohort:
     """Return the cohort with priors; what is there already is taken as it is.
 
@@ -164,6 +167,10 @@ def ensure_priors(
 def _processed(cohort: Cohort) -> list[FoldRow]:
     left_out = cohort.manifest.left_out
     return [row for row in cohort.folds().rows if row.case_id not in left_out]
+
+
+def _ids(cohort: Cohort) -> list[str]:
+    return [row.case_id for row in _processed(cohort)]
 
 
 def _localize(
@@ -238,3 +245,62 @@ def _page_cases(cases: list[FoldRow], work: Path) -> Iterator[PageCase]:
             flags=facts["flags"],
             picture=work / f"{row.case_id}.webp",
         )
+
+
+MAX_VOXELS: Final = 200_000
+"""Learnt from at most, each case giving as many: with more, training takes longer and learns no more."""
+
+
+def cohort_model(
+    cohort: Cohort,
+    case_ids: Sequence[str],
+    detector: DetectorSettings,
+    *,
+    work: Path,
+    workers: Workers,
+) -> VoxelModel:
+    """Draw voxels of every case and train on all of them; finished cases are kept in ``work``.
+
+    Raises:
+        InputError: no case's boxes hold enough voxels.
+    """
+    folder = work / "voxels"
+    folder.mkdir(exist_ok=True)
+    each_case(
+        partial(_drawn, folder, work / "answers.journal", detector),
+        cohort.rows("processed", ["case_id", "image", "brain_mask"]),
+        total=len(case_ids),
+        work=folder,
+        title="voxels",
+        workers=workers,
+    )
+    found = [part for case_id in case_ids if (part := _kept(folder / f"{case_id}.npz"))]
+    if not found:
+        problem = "no case's boxes hold enough voxels to learn from"
+        raise InputError(str(cohort.root), [problem], "look at the page of --voxel-model case")
+    each = MAX_VOXELS // len(found)
+    return fit([_some(part, each, place) for place, part in enumerate(found)])
+
+
+def _drawn(folder: Path, journal: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
+    case_id = row["case_id"]
+    brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
+    found = voxels_of(brain, make_detector(detector, case_id=case_id, journal=journal))
+    if found is not None:
+        with replacing(folder / f"{case_id}.npz") as part, part.open("wb") as file:
+            np.savez(file, features=found.features, tumour=found.tumour)
+    finish_case(folder, case_id, {"voxels": 0 if found is None else len(found.tumour)})
+
+
+def _kept(path: Path) -> Samples | None:
+    if not path.is_file():
+        return None
+    with np.load(path) as stored:
+        return Samples(stored["features"], stored["tumour"])
+
+
+def _some(part: Samples, most: int, place: int) -> Samples:
+    if len(part.tumour) <= most:
+        return part
+    chosen = np.sort(np.random.default_rng(place).permutation(len(part.tumour))[:most])
+    return Samples(part.features[chosen], part.tumour[chosen])

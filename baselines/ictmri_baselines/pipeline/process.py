@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,13 @@ import nibabel as nib
 
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.build.write import add_config
-from ictmri.cohort import Cohort, open_cohort
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
-from ictmri.io.files import write_bytes
+from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.read import read_scan
-from ictmri.transaction import alone_with, close_work
 from ictmri.version import __version__
 from ictmri_baselines.pipeline.resumable import (
     Workers,
@@ -26,11 +25,10 @@ from ictmri_baselines.pipeline.resumable import (
     each_case,
     facts_of,
     finish_case,
-    is_done,
+    resumed,
     volume,
-    work_of,
 )
-from ictmri_baselines.processor import PRESETS, Settings, process
+from ictmri_baselines.processor import PRESETS, ProcessorSettings, process
 from ictmri_baselines.processor.extraction.mask import ExtractionError
 from ictmri_baselines.processor.process import Processed, used_steps
 from ictmri_baselines.processor.qc.apply_rules import (
@@ -51,7 +49,7 @@ TABLE = "qc/process.csv"
 
 def process_cohort(
     cohort: Cohort,
-    settings: Settings = PRESETS["paper"],
+    settings: ProcessorSettings = PRESETS["paper"],
     *,
     masks: Path | None = None,
     workers: Workers = Workers(),  # noqa: B008
@@ -76,34 +74,34 @@ def process_cohort(
         "own_masks": _digests(masks),
         "ictmri": __version__,
     }
-    with alone_with(cohort.root):
-        cohort = open_cohort(cohort.root)
-        if is_done(cohort, "process", recorded):
-            return cohort
-        work = work_of(cohort, "process", "default", recorded)
-        each_case(
-            partial(_process, work, settings, masks and masks.resolve(), cohort.synthetic),
-            cohort.rows("default", ["case_id", "image"]),
-            total=cohort.manifest.n_cases,
-            work=work,
-            title="process",
-            workers=workers,
-        )
-        # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
-        processing_page(
-            beside(cohort.root, PAGE),
-            _page_cases(cohort, work),
-            title=cohort.name,
-            synthetic=cohort.synthetic,
-        )
-        done = _added(cohort, work, recorded)
-        close_work(cohort.root, "process")
-        return done
+    case = partial(_process, settings, masks and masks.resolve())
+    make = partial(_processed, case, recorded, workers)
+    return resumed(cohort, "process", recorded, make, source="default")
+
+
+def _processed(
+    case: Callable[..., None],
+    recorded: dict[str, Any],
+    workers: Workers,
+    cohort: Cohort,
+    work: Path,
+) -> Cohort:
+    """Process what is not done yet, and add what came of it."""
+    each_case(
+        partial(case, work, cohort.synthetic),
+        cohort.rows("default", ["case_id", "image"]),
+        total=cohort.manifest.n_cases,
+        work=work,
+        title="process",
+        workers=workers,
+    )
+    page, cases = beside(cohort.root, PAGE), _page_cases(cohort, work)
+    # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
+    processing_page(page, cases, title=cohort.name, synthetic=cohort.synthetic)
+    return _added(cohort, work, recorded)
 
 
 def _digests(masks: Path | None) -> dict[str, str]:
-    from ictmri.io.files import sha256_file
-
     if masks is None:
         return {}
     found = {path.name: sha256_file(path) for path in sorted(masks.glob("*.nii.gz"))}
@@ -117,7 +115,11 @@ def _digests(masks: Path | None) -> dict[str, str]:
 
 
 def _process(
-    work: Path, settings: Settings, masks: Path | None, synthetic: bool, row: dict[str, Any]
+    settings: ProcessorSettings,
+    masks: Path | None,
+    work: Path,
+    synthetic: bool,
+    row: dict[str, Any],
 ) -> None:
     """Process one case; what was wrong with it is recorded, not raised."""
     case_id = row["case_id"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ictmri.cohort import Cohort
+from ictmri.cohort import Cohort, open_cohort
 from ictmri.io.cluster import Cluster
 from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, DAMAGED, facts_in, needed, read_record, write_record
-from ictmri.transaction import close_work, opened_work
+from ictmri.transaction import alone_with, close_work, opened_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,36 @@ class Workers:
     scheduler: str | None = None
 
 
-def is_done(cohort: Cohort, step: str, settings: dict[str, Any]) -> bool:
-    """Return whether a step was done with these settings, and clean up behind it."""
-    if cohort.manifest.steps.get(step, {}).get("settings") != settings:
-        return False
-    cohort.check(prefix="data/processed/", quick=True)
-    close_work(cohort.root, step)
-    return True
+def resumed(
+    cohort: Cohort,
+    step: str,
+    settings: dict[str, Any],
+    make: Callable[[Cohort, Path], Cohort],
+    *,
+    source: str,
+    prepare: Callable[[Cohort], Any] = lambda cohort: cohort,
+) -> Cohort:
+    """Do a step over a cohort, going on where it stopped; nothing where it was done with these settings.
 
-
-def work_of(cohort: Cohort, step: str, source: str, settings: dict[str, Any]) -> Path:
-    """Return a step's work folder, emptied where it belongs to other data or settings."""
-    key = settings | {"data_sha256": cohort.manifest.digest_of(source)}
-    return opened_work(cohort.root, step, key).resolve()
+    Args:
+        cohort: nobody else changes it meanwhile.
+        step: its name in the manifest.
+        settings: all that the result follows from.
+        make: does it, given the cohort as it is and a work folder, and returns the changed cohort.
+        source: config that it reads; finished work on other data or settings is of no use.
+        prepare: what must succeed before finished work of other settings is given up.
+    """
+    with alone_with(cohort.root):
+        cohort = open_cohort(cohort.root)
+        done = cohort.manifest.steps.get(step, {}).get("settings") == settings
+        if done:
+            cohort.check(prefix="data/processed/", quick=True)
+        else:
+            prepare(cohort)
+            key = settings | {"data_sha256": cohort.manifest.digest_of(source)}
+            cohort = make(cohort, opened_work(cohort.root, step, key).resolve())
+        close_work(cohort.root, step)
+        return cohort
 
 
 def each_case(

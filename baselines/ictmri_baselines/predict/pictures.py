@@ -22,7 +22,7 @@ from ictmri_baselines.processor.qc.figure import CENTRE_MM, Point, plane_points
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
     from ictmri_baselines.localizer import Localization
 
 COLD: Final = (120, 40, 140)

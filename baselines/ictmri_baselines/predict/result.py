@@ -16,10 +16,10 @@ from ictmri.scans.scan import Scan
 from ictmri.version import __version__
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer import Localization
+from ictmri_baselines.predict.decision import Decision
 from ictmri_baselines.predict.diagnosis import Diagnosis
-from ictmri_baselines.predict.judgement import Outcome
 from ictmri_baselines.predict.run import Models
-from ictmri_baselines.processor import Processed, Settings
+from ictmri_baselines.processor import Processed, ProcessorSettings
 from ictmri_baselines.processor.qc.apply_rules import Finding, excluded
 
 SCHEMA: Final = "ictmri/prediction/2"
@@ -72,10 +72,10 @@ class Biopsy:
     title: str
     scan: Scan
     models: Models
-    settings: Settings
+    settings: ProcessorSettings
     findings: tuple[Finding, ...]
     numbers: Mapping[str, float]
-    outcome: Outcome
+    outcome: Decision
     processed: Processed | None = None
     found: Localization | None = None
     marked: Marked | None = None
@@ -104,7 +104,7 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
         },
         "diagnosis": None if biopsy.diagnosis is None else _diagnosis(biopsy.diagnosis, biopsy),
         "calibration": biopsy.models.calibration(),
-        "unusual": None if biopsy.diagnosis is None else _unusual(biopsy.diagnosis),
+        "unusual": None if biopsy.diagnosis is None else _out_of_distribution(biopsy.diagnosis),
         "localization": _localization(biopsy),
         "scan": {
             "shape": list(map(int, image.shape[:3])),
@@ -125,7 +125,7 @@ def _ml(image: nib.Nifti1Image) -> float:
     return float(np.count_nonzero(np.asarray(image.dataobj))) * voxel_ml
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: Decision) -> dict[str, Any]:
     return {
         "state": outcome.state,
         "meaning": outcome.sentence,
@@ -184,11 +184,11 @@ def _by_class(values: Any) -> dict[str, float]:
     return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
 
 
-def _unusual(made: Diagnosis) -> dict[str, Any] | None:
+def _out_of_distribution(made: Diagnosis) -> dict[str, Any] | None:
     middle = made.middle
     if middle is None:
         return None
-    verdicts = Counter(found.verdict for found in made.unusual)
+    verdicts = Counter(found.verdict for found in made.out_of_distribution)
     return {
         **asdict(middle),
         "meaning": VERDICTS[middle.verdict],

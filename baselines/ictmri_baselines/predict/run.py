@@ -15,14 +15,13 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
-from ictmri_baselines.diagnoser.settings import Settings as Training
-from ictmri_baselines.diagnoser.settings import read_settings
-from ictmri_baselines.processor import PRESETS, Settings
+from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
+from ictmri_baselines.methods import RUN
+from ictmri_baselines.processor import PRESETS, ProcessorSettings
+from ictmri_baselines.registry import METHODS
 from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
-from ictmri_baselines.workspace import RUN
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
-_METHOD: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
 _PLACE: Final = ("seed", "fold", "member")
 
 
@@ -41,7 +40,7 @@ class Model:
     path: Path
     name: str
     description: Description
-    settings: Training
+    settings: DiagnoserSettings
     own: str | None = None
 
 
@@ -76,7 +75,7 @@ class Models:
         return str(self.each[0].description.origin.get("cohort", ""))
 
     @property
-    def processing(self) -> Settings:
+    def processing(self) -> ProcessorSettings:
         """How the brains that they learned from were processed, as far as it is said.
 
         Raises:
@@ -92,11 +91,15 @@ class Models:
             raise self._not_usable([f"{given!r} is none of {', '.join(PRESETS)}"])
         return PRESETS[given or "light"]
 
-    def _stated(self, given: Mapping[str, Any]) -> Settings:
+    def _stated(self, given: Mapping[str, Any]) -> ProcessorSettings:
         # Not hd_bet_2_weights: a file from elsewhere chooses no other file to load.
-        names = [name for name, field in Settings.model_fields.items() if not field.exclude]
+        names = [
+            name for name, field in ProcessorSettings.model_fields.items() if not field.exclude
+        ]
         try:
-            return Settings.model_validate({key: given[key] for key in names if key in given})
+            return ProcessorSettings.model_validate(
+                {key: given[key] for key in names if key in given}
+            )
         except ValidationError as error:
             raise self._not_usable(validation_problems(error)) from None
 
@@ -173,7 +176,8 @@ def _why_none(run: Path) -> str:
 
 
 def _which_save_models() -> str:
-    able = [name for name in recipe_ids() if load_recipe(name).method == _METHOD]
+    keeping = {name for name, method in METHODS.items() if method.keeps_models}
+    able = [name for name in recipe_ids() if load_recipe(name).method in keeping]
     shown = f" ({', '.join(able)})" if able else ""
     return f"run a recipe of the Adaptive-Diagnoser, which keeps its models{shown}"
 

@@ -41,7 +41,7 @@ def volumes_of(biopsy: Biopsy) -> dict[str, str]:
 
 
 def packed(volume: NDArray[np.float32], affine: NDArray[np.float64]) -> str:
-    """Return a volume in [0, 1] as 0..255, cut to what is not 0."""
+    """Return a volume (X, Y, Z) in [0, 1], affine in mm, as NIfTI in 0..255, cut to what is not 0."""
     levels = np.round(volume * 255).astype(np.uint8)
     places = np.argwhere(levels)
     low, high = (places.min(axis=0), places.max(axis=0) + 1) if len(places) else ([0] * 3, [1] * 3)

@@ -87,7 +87,7 @@ def _out_of_fold(scores: Mapping[str, Any] | None) -> str:
     )
 
 
-def unusual(content: Mapping[str, Any]) -> str:
+def out_of_distribution(content: Mapping[str, Any]) -> str:
     """Return how like the training cases the brain is, to the models."""
     found = content["unusual"]
     if found is None:

@@ -2,6 +2,14 @@
 
 from ictmri_baselines.processor.mapping import Mapping
 from ictmri_baselines.processor.process import Processed, process, used_steps
-from ictmri_baselines.processor.settings import PRESETS, Settings, preset
+from ictmri_baselines.processor.settings import PRESETS, ProcessorSettings, preset
 
-__all__ = ["PRESETS", "Mapping", "Processed", "Settings", "preset", "process", "used_steps"]
+__all__ = [
+    "PRESETS",
+    "Mapping",
+    "Processed",
+    "ProcessorSettings",
+    "preset",
+    "process",
+    "used_steps",
+]

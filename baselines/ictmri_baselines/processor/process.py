@@ -13,7 +13,7 @@ import numpy as np
 
 from ictmri.atlas.alignment import Aligned, align
 from ictmri.atlas.template import grid_affine, template
-from ictmri_baselines.brain import Brain
+from ictmri_baselines.cases import Brain
 from ictmri_baselines.processor.bias import N4, NoBias
 from ictmri_baselines.processor.extraction.deepbet import DeepBet
 from ictmri_baselines.processor.extraction.hd_bet import HdBet
@@ -23,7 +23,7 @@ from ictmri_baselines.processor.extraction.template_mask import TemplateMask
 from ictmri_baselines.processor.intensity import kept_image, on_mni, robust_image
 from ictmri_baselines.processor.mapping import Mapping, stored_warp
 from ictmri_baselines.processor.registration.register import AffineOnly, Syn
-from ictmri_baselines.processor.settings import PRESETS, Settings
+from ictmri_baselines.processor.settings import PRESETS, ProcessorSettings
 from ictmri_baselines.processor.step import RegistrationStep, Step, VolumeStep
 from ictmri_baselines.processor.step_cache import Keep, step_key
 from ictmri_baselines.processor.volume import (
@@ -65,7 +65,7 @@ class Processed:
 
 def process(
     image: nib.Nifti1Image,
-    settings: Settings = PRESETS["paper"],
+    settings: ProcessorSettings = PRESETS["paper"],
     *,
     own_mask: nib.Nifti1Image | None = None,
     keep: Keep | None = None,
@@ -110,7 +110,7 @@ def process(
     return Processed(brain, mapping, scan_mask, extracted, case.records)
 
 
-def steps_of(settings: Settings) -> dict[str, Step]:
+def steps_of(settings: ProcessorSettings) -> dict[str, Step]:
     """Return the steps that settings ask for, by what they do; nothing heavy is imported."""
     brain: dict[str, Callable[[], VolumeStep]] = {
         "hd-bet": HdBet,
@@ -127,7 +127,7 @@ def steps_of(settings: Settings) -> dict[str, Step]:
     }
 
 
-def used_steps(settings: Settings) -> dict[str, dict[str, Any]]:
+def used_steps(settings: ProcessorSettings) -> dict[str, dict[str, Any]]:
     """Return name, version and parameters of every step, without importing its packages.
 
     Raises:
@@ -137,7 +137,7 @@ def used_steps(settings: Settings) -> dict[str, dict[str, Any]]:
     return {key: step.describe() for key, step in steps_of(settings).items()}
 
 
-def _registration(settings: Settings) -> RegistrationStep:
+def _registration(settings: ProcessorSettings) -> RegistrationStep:
     again = settings.brain != "template"
     if settings.registration == "syn":
         return Syn(again=again, masked=settings.mask_in_syn)
@@ -148,7 +148,7 @@ def _registration(settings: Settings) -> RegistrationStep:
 class _Case:
     """One case on its way: what was done, and under which key the next step is kept."""
 
-    settings: Settings
+    settings: ProcessorSettings
     keep: Keep | None
     key: str = ""
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -231,7 +231,7 @@ class _Alignment:
 
 @dataclass(frozen=True, slots=True)
 class _Resampling:
-    settings: Settings
+    settings: ProcessorSettings
 
     def describe(self) -> dict[str, Any]:
         import scipy
@@ -248,7 +248,7 @@ class _Resampling:
 
 
 def _resampled(
-    volume: Volume, mapping: Mapping, settings: Settings, steps: dict[str, Any]
+    volume: Volume, mapping: Mapping, settings: ProcessorSettings, steps: dict[str, Any]
 ) -> Brain:
     spacing = settings.spacing_mm
     affine = grid_affine(float(spacing))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ictmri_baselines.settings import CheckedSettings
 
 BrainName = Literal["hd-bet", "hd-bet-2", "deepbet", "template"]
 BiasName = Literal["n4", "none"]
 RegistrationName = Literal["syn", "affine"]
 
 
-class Settings(BaseModel):
+class ProcessorSettings(CheckedSettings):
     """Settings of one run.
 
     Attributes:
@@ -34,8 +36,6 @@ class Settings(BaseModel):
             where None. No part of what is recorded: the weights are known by their checksum.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     brain: BrainName = "hd-bet"
     bias: BiasName = "n4"
     registration: RegistrationName = "syn"
@@ -47,15 +47,15 @@ class Settings(BaseModel):
     hd_bet_2_weights: Path | None = Field(default=None, exclude=True)
 
 
-PRESETS: Final[dict[str, Settings]] = {
-    "paper": Settings(),
-    "light": Settings(brain="template", bias="none", registration="affine", spacing_mm=2),
+PRESETS: Final[dict[str, ProcessorSettings]] = {
+    "paper": ProcessorSettings(),
+    "light": ProcessorSettings(brain="template", bias="none", registration="affine", spacing_mm=2),
 }
 """``paper`` is equation 1 as printed: HD-BET, N4, SyN to MNI152 at 1 mm. ``light`` is for phantoms, whose
 brains have the template's shape, and takes about a second; on patients see :func:`preset`."""
 
 
-def preset(name: str, *, synthetic: bool) -> Settings:
+def preset(name: str, *, synthetic: bool) -> ProcessorSettings:
     """Return the settings of a name for phantoms, or for patients.
 
     ``light`` puts the template's mask on a phantom. On a patient's head with its skull that mask cuts off

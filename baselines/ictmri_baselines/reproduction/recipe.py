@@ -7,13 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 
 from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import canonical_json, sha256_bytes
 from ictmri.io.resources import at_home, shipped
 from ictmri.io.yamlfile import read_yaml
 from ictmri.manifest import FILE_NAME as MANIFEST
+from ictmri_baselines.methods import check_method_name
+from ictmri_baselines.registry import is_own
 from ictmri_benchmark.board.entry import MAX_SLUG, SLUG
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -25,7 +35,7 @@ _CARRIERS: Final = ("run.json", "entry.yaml", "model.safetensors", MANIFEST)
 _NEAR: Final = 3
 
 
-class Inputs(BaseModel):
+class RecipeInputs(BaseModel):
     """What a method looks at."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +52,7 @@ class Recipe(BaseModel):
         id: path below ``recipes/`` without the ending, e.g. ``controls/majority``.
         name: as the leaderboard shows it.
         summary: one sentence.
-        method: import path ``module:function`` of a :class:`~ictmri_baselines.methods.Method`.
+        method: a name of :data:`~ictmri_baselines.registry.METHODS`, or ``module:function`` of one's own.
         needs: ``table`` (labels, sex, age) or ``priors`` (the processed and localized cohort).
         processing: settings of the processor for a cohort that is not processed yet; where the recipe and
             all that it extends are silent, ``light``, and ``paper`` under the profile of that name.
@@ -62,10 +72,10 @@ class Recipe(BaseModel):
     id: str
     name: str
     summary: str
-    method: str = Field(pattern=r"^[\w.]+:\w+$")
+    method: Annotated[str, AfterValidator(check_method_name)]
     needs: Needs
     processing: Processing | None = None
-    inputs: Inputs
+    inputs: RecipeInputs
     external: tuple[str, ...] = ()
     shuffle_labels: bool = False
     reported: str = ""
@@ -76,11 +86,10 @@ class Recipe(BaseModel):
     _overruled: dict[Profile, list[str]] = PrivateAttr(default_factory=dict)
 
     def imports(self, profile: Profile) -> list[str]:
-        """Return the import paths in it that are not this package's: code that a run of it executes."""
+        """Return the import paths in it: code that a run of it executes and that is not registered."""
         network = self.settings_for(profile).get("network")
-        backbone = network.get("backbone", "") if isinstance(network, Mapping) else ""
-        named = [self.method, *([str(backbone)] if ":" in str(backbone) else [])]
-        return [path for path in named if not path.startswith("ictmri_baselines.")]
+        backbone = str(network.get("backbone", "")) if isinstance(network, Mapping) else ""
+        return [name for name in (self.method, backbone) if is_own(name)]
 
     @field_validator("seeds")
     @classmethod
@@ -154,11 +163,10 @@ def load_recipe(name: str) -> Recipe:
     own, below = _read(path)
     try:
         recipe = Recipe(id=path.stem if is_file else name, **_extended(below, own))
-    except (ValidationError, TypeError) as error:
-        problems = [str(error)]
-        if isinstance(error, ValidationError):
-            problems = validation_problems(error)
-        raise InputError(str(path), problems, "correct the file") from None
+    except ValidationError as error:
+        raise InputError(str(path), validation_problems(error), "correct the file") from None
+    except TypeError as error:  # a key that is no text
+        raise InputError(str(path), [str(error)], "correct the file") from None
     if is_file:
         if not re.fullmatch(SLUG, recipe.slug) or len(recipe.slug) > MAX_SLUG:
             problem = f"its name becomes the entry's, and {path.stem!r} is none: a-z, 0-9 and -"

@@ -33,9 +33,17 @@ from ictmri.io.resources import user_cache
 from ictmri.io.states import kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
-from ictmri_baselines.methods import find_method
+from ictmri_baselines.methods import (
+    RUN,
+    Workspace,
+    class_frequencies,
+    device_of,
+    find_method,
+    read_run,
+)
 from ictmri_baselines.pipeline import Workers, ensure_priors
-from ictmri_baselines.processor import Settings, preset
+from ictmri_baselines.processor import ProcessorSettings, preset
+from ictmri_baselines.registry import METHODS
 from ictmri_baselines.reproduction.recipe import (
     Profile,
     Recipe,
@@ -43,11 +51,9 @@ from ictmri_baselines.reproduction.recipe import (
     load_recipe,
     recipe_ids,
 )
-from ictmri_baselines.workspace import RUN, Workspace, read_run
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
-DIAGNOSER: Final = "ictmri_baselines.diagnoser.fit:adaptive_diagnoser"
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 
 
@@ -140,25 +146,14 @@ def reproduce(
         InputError: unknown recipe, fold or profile, or ``out`` holds another run.
     """
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    device = _device(recipe, profile)
+    device = device_of(recipe.method, recipe.settings_for(profile))
     table = cohort.scored_folds()
     chosen = _chosen(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
     check_writable(out)
     if recipe.needs == "priors":
-        user_cache()  # asked for before the long work
-        settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
-        cohort = ensure_priors(cohort, Workers(jobs, scheduler), settings=settings)
-        open_volumes(cohort, checked=True)
-    identity = _identity(recipe, profile, cohort)
-    _claim(out, identity, recipe, profile)
-    origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
-    root, folder = cohort.root.resolve(), out.resolve()
-    tasks = [
-        _Task(recipe, profile, root, folder, origin, fold, seed)
-        for seed in seeds
-        for fold in chosen
-    ]
+        cohort = _with_volumes(recipe, profile, cohort, Workers(jobs, scheduler))
+    tasks = _tasks(recipe, profile, cohort, out, seeds, chosen)
     waiting = [task for task in tasks if not task.done]
     run_all(
         _run_fold,
@@ -167,13 +162,38 @@ def reproduce(
         title=recipe.id,
         unit="fold",
         jobs=jobs or (None if device == "cpu" else 1),
-        scheduler=None if scheduler is None else Cluster(scheduler, folder),
+        scheduler=None if scheduler is None else Cluster(scheduler, out.resolve()),
         name=lambda task: task.path.stem,
     )
     if len(chosen) < table.n_folds:
         return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
     report = _finish(tasks, table, cohort)
     return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
+
+
+def _with_volumes(recipe: Recipe, profile: Profile, cohort: Cohort, workers: Workers) -> Cohort:
+    """Return the cohort with priors, its volumes decoded: workers only map them."""
+    user_cache()  # asked for before the long work
+    settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
+    cohort = ensure_priors(cohort, workers, settings=settings)
+    open_volumes(cohort, checked=True)
+    return cohort
+
+
+def _tasks(
+    recipe: Recipe,
+    profile: Profile,
+    cohort: Cohort,
+    out: Path,
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> list[_Task]:
+    """Claim the run's folder, and return what is to be done in it."""
+    identity = _identity(recipe, profile, cohort)
+    _claim(out, identity, recipe, profile)
+    origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
+    place = (cohort.root.resolve(), out.resolve(), origin)
+    return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in folds]
 
 
 def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
@@ -210,7 +230,9 @@ def _made_by(cohort: Cohort) -> dict[str, Any]:
     steps = cohort.manifest.steps
     processing = steps.get("process", {}).get("settings", {})
     return {
-        "processing": {key: processing[key] for key in Settings.model_fields if key in processing},
+        "processing": {
+            key: processing[key] for key in ProcessorSettings.model_fields if key in processing
+        },
         "detector": steps.get("localize", {}).get("settings", {}).get("detector"),
     }
 
@@ -218,16 +240,6 @@ def _made_by(cohort: Cohort) -> dict[str, Any]:
 def takes_workspace(recipe: Recipe) -> bool:
     """Whether a recipe's method trains for long: it keeps states, logs and a model in a folder."""
     return "workspace" in inspect.signature(find_method(recipe.method)).parameters
-
-
-def _device(recipe: Recipe, profile: Profile) -> str:
-    """Return where the method runs: ``cpu``, or the name of the GPU; its settings are checked."""
-    find_method(recipe.method, recipe.settings_for(profile))
-    if recipe.method != DIAGNOSER:
-        return "cpu"
-    from ictmri_baselines.diagnoser.settings import read_settings
-
-    return read_settings(recipe.settings_for(profile)).compute.device_name
 
 
 def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> None:
@@ -240,8 +252,12 @@ def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile
     known = kept(path, read_run)
     if known is None:
         more = {"settings": settings, "overruled": recipe.overruled(profile)}
-        write_json(path, identity | more)
+        write_json(path, {**identity, "method": recipe.method, **more})
         return
+    if "method" not in known:
+        # Its digests hold the place of the method's module instead of its name: none can be equal.
+        problem = "holds a run of an older ictmri: what it made can be used, but not gone on with"
+        raise InputError(str(out), [problem], "choose another --out, or remove that folder first")
     changed = [key for key, value in identity.items() if known[key] != value]
     if changed:
         there, here = (leaves(one) for one in (known.get("settings", {}), settings))
@@ -273,7 +289,8 @@ def _run_fold(task: _Task) -> None:
         labels = np.random.default_rng([task.seed, task.fold]).permutation(labels)
     test = cases.subset(tested)
     seen = cases.processed if task.recipe.needs == "priors" else np.ones(len(cases), dtype=bool)
-    probabilities = np.tile(_frequencies(labels), (len(test), 1))
+    # What is said of a case that could not be processed.
+    probabilities = np.tile(class_frequencies(labels), (len(test), 1))
     probabilities[seen[tested]] = find_method(task.recipe.method)(
         cases.subset(~tested & seen),
         labels[seen[~tested]],
@@ -291,11 +308,6 @@ def _run_fold(task: _Task) -> None:
         "n_test_without_volume": int((tested & ~seen).sum()),
     }
     write_record(task.record, log, [task.path])
-
-
-def _frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the class frequencies: what is said of a case that could not be processed."""
-    return np.bincount(labels, minlength=len(CLASSES)) / len(labels)
 
 
 def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
@@ -358,7 +370,7 @@ def _ensemble(prediction: Mapping[str, Any]) -> Literal["none", "models", "test-
 def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
     """Return device, profile, versions and digests; no times, so that two runs give the same bytes."""
     compute: dict[str, str | int | float] = {
-        "device": _device(task.recipe, task.profile),
+        "device": device_of(task.recipe.method, task.recipe.settings_for(task.profile)),
         "profile": task.profile,
         **{name: task.origin[name] for name in ("recipe_sha256", "data_sha256")},
         **_versions(task.recipe),
@@ -369,8 +381,8 @@ def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
 
 
 def _versions(recipe: Recipe) -> dict[str, str]:
-    libraries = ["numpy", "scikit-learn"]
-    libraries += ["torch", "monai", "pytorch-lightning"] if recipe.method == DIAGNOSER else []
+    more = METHODS[recipe.method].libraries if recipe.method in METHODS else ()
+    libraries = ("numpy", "scikit-learn", *more)
     return {
         "ictmri": __version__,
         **{name: importlib.metadata.version(name) for name in libraries},

@@ -5,9 +5,9 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from ictmri.errors import InputError
-from ictmri_baselines.cases import Cases, Volumes
+from ictmri_baselines.cases import Cases, Volumes, region
 from ictmri_baselines.controls import rules as controls
-from ictmri_baselines.controls.features import location, radiomics, region
+from ictmri_baselines.controls.features import location, radiomics
 from ictmri_baselines.methods import find_method
 from ictmri_baselines.reproduction.recipe import PROFILES, load_recipe, recipe_ids
 

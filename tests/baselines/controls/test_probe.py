@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.controls import probe
+from ictmri_baselines.methods import Workspace
 from ictmri_baselines.processor.extraction.hd_bet import hd_bet_network
-from ictmri_baselines.workspace import Workspace
 
 EDGE = 32
 

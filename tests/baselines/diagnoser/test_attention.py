@@ -7,12 +7,14 @@ from pydantic import ValidationError
 from ictmri.errors import InputError
 from ictmri_baselines.diagnoser.attention import (
     EPS,
+    AttentionFusion,
     MaskedChannelAttention,
+    PooledFusion,
+    global_average,
     masked_average,
     resample_prior,
 )
-from ictmri_baselines.diagnoser.fusion import AttentionFusion, PooledFusion, global_average
-from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig, read_config
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 
 Array = NDArray[np.float64]
 SMALL = {"width": 4, "depth": (1, 1)}
@@ -26,7 +28,7 @@ ROWS = {
 
 
 def small(**changes: object) -> DiagnoserConfig:
-    return read_config({"settings": SMALL, **changes})
+    return DiagnoserConfig.read({"settings": SMALL, **changes})
 
 
 def block_means(volume: Array, stride: int) -> Array:
@@ -168,7 +170,7 @@ def test_a_network_that_fills_up_gets_the_prior_where_it_has_it() -> None:
 def test_the_network_s_mask_lies_on_what_f_spans() -> None:
     torch.manual_seed(0)
     settings = {"width": 4, "depth": (1, 1), "kernel": 3}
-    config = read_config({"backbone": "convnext3d", "settings": settings, "reduction": 1})
+    config = DiagnoserConfig.read({"backbone": "convnext3d", "settings": settings, "reduction": 1})
     model = AdaptiveDiagnoser(config).eval()
     image, prior = torch.randn(2, 1, 20, 16, 11), torch.rand(2, 1, 20, 16, 11)
     details = model(image, prior, details=True)
@@ -272,9 +274,11 @@ def test_ae_flow_s_own_loss_comes_with_the_details() -> None:
     torch.manual_seed(0)
     settings = {"width": 2, "depth": 2, "blocks": 1}
     image = torch.randn(2, 1, 16, 16, 16)
-    plain = AdaptiveDiagnoser(read_config({"backbone": "ae_flow", "settings": settings}))
+    plain = AdaptiveDiagnoser(DiagnoserConfig.read({"backbone": "ae_flow", "settings": settings}))
     assert plain(image, image.abs(), details=True).own_loss is None
-    config = read_config({"backbone": "ae_flow", "settings": {**settings, "own_loss": 0.1}})
+    config = DiagnoserConfig.read(
+        {"backbone": "ae_flow", "settings": {**settings, "own_loss": 0.1}}
+    )
     details = AdaptiveDiagnoser(config)(image, image.abs(), details=True)
     assert details.own_loss is not None
     assert details.own_loss.ndim == 0
@@ -282,12 +286,12 @@ def test_ae_flow_s_own_loss_comes_with_the_details() -> None:
 
 def test_everything_wrong_with_a_configuration_is_said_at_once() -> None:
     with pytest.raises(InputError) as caught:
-        read_config({"dropout": 1.0, "localisation": "fine", "atention": True})
+        DiagnoserConfig.read({"dropout": 1.0, "localisation": "fine", "atention": True})
     assert len(caught.value.problems) == 3
     with pytest.raises(InputError, match="attention needs a prior"):
-        read_config({"localisation": "none"})
+        DiagnoserConfig.read({"localisation": "none"})
     with pytest.raises(InputError, match="tap stands beside"):
-        read_config({"settings": {"tap": "block1"}})
+        DiagnoserConfig.read({"settings": {"tap": "block1"}})
     with pytest.raises(InputError, match="no tap 'block3'"):
         AdaptiveDiagnoser(small(tap="block3"))
     with pytest.raises(ValidationError, match="frozen"):

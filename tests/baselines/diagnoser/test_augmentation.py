@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 
 from ictmri_baselines.diagnoser.augmentation import Augmentation, Variant, draw, place, recolour
-from ictmri_baselines.diagnoser.inputs import Batches, Inputs
-from ictmri_baselines.diagnoser.module import Stream, stream
+from ictmri_baselines.diagnoser.inputs import Batches, NetworkInputs
+from ictmri_baselines.diagnoser.training import Stream, stream
 
 PAPER = Augmentation()
 N_DRAWS = 6000
@@ -98,7 +98,7 @@ def test_volume_and_prior_stay_aligned_through_a_batch(seed: int) -> None:
         priors[case, x : x + 3, y : y + 2, z] = 255
     images = (priors > 0).astype(np.float16)
     window = (slice(0, 14),) * 3
-    inputs = Inputs(images, priors, np.arange(6), window, edge=10, shift=2)
+    inputs = NetworkInputs(images, priors, np.arange(6), window, edge=10, shift=2)
     settings = Augmentation(shift=2, noise_probability=1, gamma_probability=1)
     batches = Batches(
         inputs,

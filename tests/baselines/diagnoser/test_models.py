@@ -28,12 +28,12 @@ from ictmri_baselines.diagnoser.checkpoint import (
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.out_of_distribution import (
     REFERENCE,
-    Reference,
+    TrainingReference,
     load_reference,
     save_reference,
 )
 from ictmri_baselines.diagnoser.settings import read_settings
-from ictmri_baselines.diagnoser.trainer import WholeFiles
+from ictmri_baselines.diagnoser.training import WholeFiles
 from ictmri_baselines.predict.run import open_models
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
@@ -359,11 +359,11 @@ def test_each_kind_of_reference_that_is_none(tmp_path: Path, kind: str) -> None:
         **{"mean": np.zeros(8), "axes": np.zeros((2, 8)), "variances": np.ones(2)},
         **{"floor": 1.0, "distances": np.ones(3)},
     }
-    save_reference(tmp_path, Reference(**good))
+    save_reference(tmp_path, TrainingReference(**good))
     load_reference(tmp_path, length=8)
     with pytest.raises(InputError, match="no reference of training cases"):
         load_reference(tmp_path, length=9)
-    save_reference(tmp_path, Reference(**(good | REFERENCES[kind])))
+    save_reference(tmp_path, TrainingReference(**(good | REFERENCES[kind])))
     with pytest.raises(InputError, match="no reference of training cases"):
         load_reference(tmp_path, length=8)
     (tmp_path / REFERENCE).write_bytes(struct.pack("<Q", 2**40))

@@ -24,24 +24,29 @@ from ictmri.errors import InputError
 from ictmri_baselines.cases import Cases
 from ictmri_baselines.diagnoser.checkpoint import CARD, MODEL, load_model, read_description
 from ictmri_baselines.diagnoser.fit import (
-    Settings,
+    DiagnoserSettings,
     adaptive_diagnoser,
     held_back,
     read_settings,
 )
-from ictmri_baselines.diagnoser.inputs import Inputs, View, in_turn, open_inputs, shuffled
-from ictmri_baselines.diagnoser.module import (
+from ictmri_baselines.diagnoser.inputs import (
+    InputView,
+    NetworkInputs,
+    in_turn,
+    open_inputs,
+    shuffled,
+)
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE
+from ictmri_baselines.diagnoser.prediction import apply_temperature, fit_temperature, predict
+from ictmri_baselines.diagnoser.training import (
     Stream,
     Training,
     class_weights,
     stream,
     torch_seed,
 )
-from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
-from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE
-from ictmri_baselines.diagnoser.prediction import predict
-from ictmri_baselines.diagnoser.temperature import fit_temperature, tempered
-from ictmri_baselines.workspace import Workspace
+from ictmri_baselines.methods import Workspace
 
 N = 14
 TRAINED = np.arange(N) < 11
@@ -79,7 +84,7 @@ def fitted(
     )
 
 
-def shown(inputs: Inputs, case: int) -> tuple[np.ndarray, np.ndarray]:
+def shown(inputs: NetworkInputs, case: int) -> tuple[np.ndarray, np.ndarray]:
     image, prior = (torch.zeros((inputs.edge,) * 3) for _ in range(2))
     inputs.write(case, inputs.central, image, prior)
     return image.numpy(), prior.numpy()
@@ -89,7 +94,7 @@ def shown(inputs: Inputs, case: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_default_view_holds_every_voxel_of_the_brain(made: tuple[Cases, np.ndarray]) -> None:
-    window = open_inputs(made[0], View()).window
+    window = open_inputs(made[0], InputView()).window
     outside = template(2).mask.copy()
     outside[window] = False
     assert not outside.any()
@@ -98,14 +103,14 @@ def test_the_default_view_holds_every_voxel_of_the_brain(made: tuple[Cases, np.n
 
 def test_a_whole_brain_is_a_window_on_the_volume(made: tuple[Cases, np.ndarray]) -> None:
     cases = made[0]
-    image, prior = shown(open_inputs(cases, View(), "coarse"), 5)
+    image, prior = shown(open_inputs(cases, InputView(), "coarse"), 5)
     np.testing.assert_array_equal(image, cases.image(5)[:96, 10:106, :96])
     np.testing.assert_allclose(prior, cases.prior(5)[:96, 10:106, :96], atol=1e-6)
 
 
 def test_coarser_voxels_are_averages(made: tuple[Cases, np.ndarray]) -> None:
     cases = made[0]
-    image, prior = shown(open_inputs(cases, View(spacing_mm=4, edge=48), "refined"), 2)
+    image, prior = shown(open_inputs(cases, InputView(spacing_mm=4, edge=48), "refined"), 2)
     for found, fine, within in (
         (image, cases.image(2), 2e-3),  # half precision
         (prior, cases.refined(2), 0.5 / 255 + 1e-6),
@@ -118,12 +123,12 @@ def test_coarser_voxels_are_averages(made: tuple[Cases, np.ndarray]) -> None:
 def test_a_region_is_cut_around_the_chosen_prior(made: tuple[Cases, np.ndarray]) -> None:
     cases = made[0]
     for localisation in ("coarse", "refined"):
-        inputs = open_inputs(cases, View(of="region", edge=24), localisation, shift=2)
+        inputs = open_inputs(cases, InputView(of="region", edge=24), localisation, shift=2)
         for case in range(3):
             _, prior = shown(inputs, case)
             middle = np.argwhere(prior > 0.5).mean(axis=0) + 0.5
             np.testing.assert_allclose(middle, 12, atol=0.5)
-    none = open_inputs(cases, View(), "none")
+    none = open_inputs(cases, InputView(), "none")
     assert shown(none, 0)[1].max() == 0
 
 
@@ -133,7 +138,7 @@ def test_a_region_at_the_edge_of_the_grid_is_filled_with_background() -> None:
     assert volumes is not None
     volumes.prior[:] = 0
     volumes.prior[0, :2, :2, :2] = 255
-    image, prior = shown(open_inputs(cases, View(of="region", edge=16), "coarse"), 0)
+    image, prior = shown(open_inputs(cases, InputView(of="region", edge=16), "coarse"), 0)
     assert (prior[7:9, 7:9, 7:9] == 1).all()
     assert prior.sum() == 8
     assert not image[:7].any()
@@ -144,19 +149,19 @@ def test_without_a_prior_a_region_is_the_middle_of_the_brain() -> None:
     cases, _ = made_cases(1)
     assert cases.volumes is not None
     cases.volumes.prior[:] = 0
-    image, _ = shown(open_inputs(cases, View(of="region", edge=16), "coarse"), 0)
+    image, _ = shown(open_inputs(cases, InputView(of="region", edge=16), "coarse"), 0)
     np.testing.assert_array_equal(image, cases.image(0)[40:56, 50:66, 34:50])
 
 
 def test_mapped_volumes_are_shared_by_name(tmp_path: Path, made: tuple[Cases, np.ndarray]) -> None:
     cases, _ = made_cases(N, on_disk=str(tmp_path))
-    inputs = open_inputs(cases.subset(TRAINED), View())
+    inputs = open_inputs(cases.subset(TRAINED), InputView())
     sent = pickle.dumps(inputs)
     assert len(sent) < 5000
     for case in (0, 7):
         np.testing.assert_array_equal(shown(pickle.loads(sent), case), shown(inputs, case))
         np.testing.assert_array_equal(
-            shown(open_inputs(made[0], View()), case), shown(inputs, case)
+            shown(open_inputs(made[0], InputView()), case), shown(inputs, case)
         )
 
 
@@ -187,9 +192,11 @@ def test_class_weights() -> None:
         assert weights[2] == 0
 
 
-def bare_training(made: tuple[Cases, np.ndarray], settings: Settings, seed: int) -> dict[str, Any]:
+def bare_training(
+    made: tuple[Cases, np.ndarray], settings: DiagnoserSettings, seed: int
+) -> dict[str, Any]:
     """The recipe as a plain loop: PyTorch's parts, the package's batches, no Lightning."""
-    from ictmri_baselines.diagnoser.module import Labelled
+    from ictmri_baselines.diagnoser.training import Labelled
 
     cases, labels = made
     inputs = open_inputs(cases.subset(TRAINED), settings.view)
@@ -220,7 +227,7 @@ def bare_training(made: tuple[Cases, np.ndarray], settings: Settings, seed: int)
     return network.state_dict()
 
 
-def bare_network(settings: Settings, seed: int) -> AdaptiveDiagnoser:
+def bare_network(settings: DiagnoserSettings, seed: int) -> AdaptiveDiagnoser:
     torch.manual_seed(torch_seed(seed, Stream.WEIGHTS))
     return AdaptiveDiagnoser(settings.network).train()
 
@@ -383,7 +390,7 @@ def test_inner_validation_keeps_the_epoch_with_the_lowest_loss(
     network, _ = load_model(tmp_path / MODEL)
     cases, labels = made[0].subset(TRAINED), made[1][TRAINED]
     inner = held_back(labels, 0.2, 3)
-    inputs = open_inputs(cases.subset(inner), View(of="region", edge=12))
+    inputs = open_inputs(cases.subset(inner), InputView(of="region", edge=12))
     found = predict(network, inputs, batch=2)
     loss = -np.log(found[np.arange(4), labels[inner]]).mean()
     assert loss == pytest.approx(min(losses.values()), rel=1e-5)
@@ -395,12 +402,14 @@ def test_temperature_is_the_best_one() -> None:
     logits = rng.normal(0, 2, (4000, 4))
     right = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([rng.choice(4, p=p) for p in right])
-    sharp = tempered(right, 1 / 2.5)
+    sharp = apply_temperature(right, 1 / 2.5)
     assert fit_temperature(sharp, labels) == pytest.approx(2.5, rel=0.05)
-    np.testing.assert_allclose(tempered(sharp, 2.5), right, atol=2e-5)  # 1e-12 is the least
+    np.testing.assert_allclose(
+        apply_temperature(sharp, 2.5), right, atol=2e-5
+    )  # 1e-12 is the least
 
     def loss(temperature: float) -> float:
-        return -np.log(tempered(sharp, temperature)[np.arange(4000), labels]).mean()
+        return -np.log(apply_temperature(sharp, temperature)[np.arange(4000), labels]).mean()
 
     grid = optimize.brute(loss, [slice(0.5, 6, 0.01)], finish=None)
     assert fit_temperature(sharp, labels) == pytest.approx(float(grid), abs=0.011)
@@ -409,13 +418,13 @@ def test_temperature_is_the_best_one() -> None:
 def test_temperature_of_cases_that_are_all_right_stays_finite() -> None:
     certain = np.eye(4)[[0, 1, 2, 3]]
     assert 0.04 < fit_temperature(certain, np.arange(4)) < 1
-    assert np.isfinite(tempered(certain, 0.05)).all()
+    assert np.isfinite(apply_temperature(certain, 0.05)).all()
 
 
 def test_variants_and_members_are_averaged(made: tuple[Cases, np.ndarray], tmp_path: Path) -> None:
     fitted(made, tmp_path / "one")
     network, _ = load_model(tmp_path / "one" / MODEL)
-    inputs = open_inputs(made[0].subset(~TRAINED), View(of="region", edge=12))
+    inputs = open_inputs(made[0].subset(~TRAINED), InputView(of="region", edge=12))
     image, prior = (
         np.stack(x)[:, None] for x in zip(*(shown(inputs, i) for i in range(3)), strict=True)
     )
@@ -447,9 +456,9 @@ def test_a_model_describes_itself(tmp_path: Path, made: tuple[Cases, np.ndarray]
     }  # fmt: skip
     expected = fitted(made, tmp_path, origin=origin, **TINY)
     network, description = load_model(tmp_path / MODEL)
-    inputs = open_inputs(made[0].subset(~TRAINED), View(of="region", edge=12))
+    inputs = open_inputs(made[0].subset(~TRAINED), InputView(of="region", edge=12))
     np.testing.assert_array_equal(predict(network, inputs, batch=2), expected)
-    assert Settings(**description.settings).model_dump(mode="json") == description.settings
+    assert DiagnoserSettings(**description.settings).model_dump(mode="json") == description.settings
     assert description.settings == read_settings(TINY).model_dump(mode="json")
     assert description.origin == origin
     text = (tmp_path / CARD).read_text()

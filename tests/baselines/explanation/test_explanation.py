@@ -23,16 +23,16 @@ from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.diagnoser.attention import EPS, resample_prior
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
-from ictmri_baselines.diagnoser.inputs import View, open_inputs
+from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, DiagnoserConfig
 from ictmri_baselines.diagnoser.out_of_distribution import (
     REFERENCE,
     describe,
-    fitted,
+    fit_reference,
     load_reference,
-    reference,
+    out_of_distribution,
     save_reference,
-    unusual,
+    training_reference,
 )
 from ictmri_baselines.explanation import attention_map
 from ictmri_baselines.explanation.attention_share import (
@@ -42,10 +42,10 @@ from ictmri_baselines.explanation.attention_share import (
     share_in,
     summarised,
 )
+from ictmri_baselines.explanation.cam_inputs import masks_of, on_input
 from ictmri_baselines.explanation.explain import JSON, PAGE, explain
 from ictmri_baselines.explanation.figure import HEAT, LESION_INK, figure
 from ictmri_baselines.explanation.gradcam import upsampled
-from ictmri_baselines.explanation.truth import masks_of, on_input
 from ictmri_baselines.reproduction.reproduce import reproduce
 
 Array = NDArray[np.float64]
@@ -335,10 +335,10 @@ def test_the_lesion_lies_where_the_scan_has_it(phantom: Cohort) -> None:
 
 @pytest.mark.parametrize(
     "view",
-    [View(), View(spacing_mm=4, edge=48), View(of="region", edge=24)],
+    [InputView(), InputView(spacing_mm=4, edge=48), InputView(of="region", edge=24)],
     ids=["brain", "coarser", "region"],
 )
-def test_masks_are_cut_as_the_volume_is(view: View) -> None:
+def test_masks_are_cut_as_the_volume_is(view: InputView) -> None:
     cases, _ = made_cases(3)
     inputs = open_inputs(cases, view, "refined")
     for index in range(3):
@@ -371,7 +371,7 @@ def brute_force(descriptions: Array) -> Array:
 def test_distances_are_those_of_the_shrunken_covariance(length: int) -> None:
     rng = np.random.default_rng(0)
     training = rng.normal(size=(30, length)) @ rng.normal(size=(length, length)) + 3
-    known = fitted(training)
+    known = fit_reference(training)
     np.testing.assert_allclose(known.distances, brute_force(training), rtol=1e-5)
     others = rng.normal(size=(7, length)) * 4
     peer = LedoitWolf().fit(training)
@@ -384,15 +384,15 @@ def test_a_case_like_the_training_cases_is_seldom_flagged() -> None:
     mixing = rng.normal(size=(40, 40))
     flagged = total = beyond_all = 0
     for _ in range(20):
-        known = fitted(rng.normal(size=(100, 40)) @ mixing)
+        known = fit_reference(rng.normal(size=(100, 40)) @ mixing)
         for case in rng.normal(size=(50, 1, 40)) @ mixing:
-            verdict = unusual(known, case).verdict
+            verdict = out_of_distribution(known, case).verdict
             flagged += verdict != "usual"
             beyond_all += verdict == "unlike"
             total += 1
     assert 0.03 < flagged / total < 0.075
     assert beyond_all / total < 0.025
-    far = unusual(known, 4 * rng.normal(size=(1, 40)) @ mixing)
+    far = out_of_distribution(known, 4 * rng.normal(size=(1, 40)) @ mixing)
     assert far.verdict == "unlike"
     assert far.share_of_training_beyond == 0
     assert far.distance > 2 * far.typical
@@ -400,7 +400,7 @@ def test_a_case_like_the_training_cases_is_seldom_flagged() -> None:
 
 def test_a_reference_is_kept(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    known = fitted(rng.normal(size=(12, 20)))
+    known = fit_reference(rng.normal(size=(12, 20)))
     assert save_reference(tmp_path, known) == tmp_path / REFERENCE
     first = (tmp_path / REFERENCE).read_bytes()
     again = load_reference(tmp_path)
@@ -409,12 +409,12 @@ def test_a_reference_is_kept(tmp_path: Path) -> None:
     save_reference(tmp_path, known)
     assert (tmp_path / REFERENCE).read_bytes() == first
     with pytest.raises(ValueError, match=r"\(1, 20\)"):
-        unusual(again, cases)
+        out_of_distribution(again, cases)
 
 
 @pytest.mark.parametrize("how", ["missing", "torn", "foreign"])
 def test_what_is_no_reference_is_refused(tmp_path: Path, how: str) -> None:
-    path = save_reference(tmp_path, fitted(np.random.default_rng(0).normal(size=(5, 3))))
+    path = save_reference(tmp_path, fit_reference(np.random.default_rng(0).normal(size=(5, 3))))
     if how == "missing":
         path.unlink()
     elif how == "torn":
@@ -428,9 +428,9 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, how: str) -> None:
 
 
 def test_training_cases_that_are_all_the_same() -> None:
-    known = fitted(np.full((6, 3), 2.0))
-    assert unusual(known, np.full((1, 3), 2.0)).verdict == "usual"
-    assert unusual(known, np.full((1, 3), 2.1)).verdict == "unlike"
+    known = fit_reference(np.full((6, 3), 2.0))
+    assert out_of_distribution(known, np.full((1, 3), 2.0)).verdict == "usual"
+    assert out_of_distribution(known, np.full((1, 3), 2.1)).verdict == "unlike"
 
 
 # A trained network, and the command
@@ -461,10 +461,10 @@ def a_run(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_strange_volumes_are_unlike_the_training_cases(a_run: Path, phantom: Cohort) -> None:
     network, description = load_model(a_run / "folds" / "seed0-fold0" / MODEL)
-    view = View(**description.settings["view"])
+    view = InputView(**description.settings["view"])
     cases = load_cases(phantom, with_volumes=True)
     tested = np.array(phantom.folds().folds) == 0
-    known = reference(network, open_inputs(cases.subset(~tested), view))
+    known = training_reference(network, open_inputs(cases.subset(~tested), view))
     assert len(known.distances) == 16
     edge = view.edge
     brain = template(2).brain
@@ -483,7 +483,7 @@ def test_strange_volumes_are_unlike_the_training_cases(a_run: Path, phantom: Coh
         ),
     }
     for name, (image, prior) in strange.items():
-        found = unusual(known, describe(network, image, prior))
+        found = out_of_distribution(known, describe(network, image, prior))
         assert found.verdict == "unlike", name
 
 

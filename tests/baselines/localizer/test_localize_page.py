@@ -11,7 +11,7 @@ from PIL import Image
 from ictmri.atlas.template import template
 from ictmri.pages.letters import PLANES, letter
 from ictmri.pages.tiles import EDGE, GAP, SIZE, windowed
-from ictmri_baselines.brain import Brain
+from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
 from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS, Localization

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.stats import norm
 
 from ictmri.atlas.template import template
-from ictmri_baselines.brain import Brain
+from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import coarse_prior, localize
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.saliency import SaliencyDetector

@@ -21,7 +21,7 @@ from ictmri.errors import InputError
 from ictmri.io.volumes import pack, unpack
 from ictmri.verify.cohort import check_rows
 from ictmri_baselines.cases import load_cases
-from ictmri_baselines.cli.volumes import Preset, _settings
+from ictmri_baselines.cli.volumes import _settings
 from ictmri_baselines.localizer.boxes import read_boxes
 from ictmri_baselines.localizer.detectors import OpenAIChat, Replay
 from ictmri_baselines.pipeline import (
@@ -156,17 +156,15 @@ def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Coho
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_a_patients_head_under_the_templates_mask_is_told(synthetic: bool, tmp_path: Path) -> None:
     row = {"case_id": "one", "image": pack(scan_of(moved(), (4.0, 4.0, 4.0)), "one")}
-    _process(tmp_path, LIGHT, None, synthetic, row)
+    _process(LIGHT, None, tmp_path, synthetic, row)
     facts = facts_of(tmp_path, "one")
     assert (BORROWED in facts["findings"]) == (not synthetic)
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_the_command_takes_deepbet_for_patients(synthetic: bool) -> None:
-    assert _settings(Preset.LIGHT, synthetic=synthetic).brain == (
-        "template" if synthetic else "deepbet"
-    )
-    assert _settings(Preset.LIGHT, synthetic=synthetic, brain="template") == LIGHT
+    assert _settings("light", synthetic=synthetic).brain == ("template" if synthetic else "deepbet")
+    assert _settings("light", synthetic=synthetic, brain="template") == LIGHT
 
 
 @pytest.mark.long

@@ -16,7 +16,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 import typer
 from scipy import ndimage
 from support.made_cases import made_cases
@@ -34,24 +33,26 @@ from ictmri_baselines.cli.predict import _tell as tell
 from ictmri_baselines.cli.predict import predict as command
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
 from ictmri_baselines.diagnoser.fit import adaptive_diagnoser, read_settings
-from ictmri_baselines.diagnoser.inputs import View, open_inputs
-from ictmri_baselines.diagnoser.out_of_distribution import Unusual, reference, save_reference
-from ictmri_baselines.diagnoser.prediction import predict
-from ictmri_baselines.diagnoser.temperature import tempered
+from ictmri_baselines.diagnoser.inputs import InputView, open_inputs, view_start
+from ictmri_baselines.diagnoser.out_of_distribution import (
+    OutOfDistribution,
+    save_reference,
+    training_reference,
+)
+from ictmri_baselines.diagnoser.prediction import apply_temperature, predict
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
+from ictmri_baselines.methods import Workspace
 from ictmri_baselines.predict import words
+from ictmri_baselines.predict.biopsy import Request, _write_prior, prior_in_scan, read_request
 from ictmri_baselines.predict.biopsy import _in_scan as in_scan
-from ictmri_baselines.predict.biopsy import _write_prior, prior_in_scan
-from ictmri_baselines.predict.diagnosis import Diagnosis, diagnose, on_2mm, view_start
-from ictmri_baselines.predict.judgement import decide
+from ictmri_baselines.predict.decision import decide
+from ictmri_baselines.predict.diagnosis import Diagnosis, diagnose, on_2mm
 from ictmri_baselines.predict.page import write_page
-from ictmri_baselines.predict.request import Request, read_request
 from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, Biopsy, content_of
 from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.processor import PRESETS, Mapping, Processed, process
 from ictmri_baselines.processor.qc.apply_rules import Finding
-from ictmri_baselines.workspace import Workspace
 from ictmri_benchmark import evaluate
 
 NAMES = ("Quillfeather", "19310203", "Sanatorium")
@@ -81,8 +82,8 @@ def trained(folder: Path, *, seed: int, **origin: Any) -> None:
         **TINY,
     )
     network, _ = load_model(folder / MODEL)
-    inputs = open_inputs(cases.subset(learned), View(**TINY["view"]), "refined")
-    save_reference(folder, reference(network, inputs))
+    inputs = open_inputs(cases.subset(learned), InputView(**TINY["view"]), "refined")
+    save_reference(folder, training_reference(network, inputs))
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,9 @@ def test_probabilities_are_those_that_the_recipe_would_give(
         key=lambda path: (path.parts[-2] != "seed0-fold0", len(path.parts)),
     ):
         network, description = load_model(path)
-        expected.append(tempered(predict(network, inputs, batch=1), description.temperature)[0])
+        expected.append(
+            apply_temperature(predict(network, inputs, batch=1), description.temperature)[0]
+        )
     told = made.numbers["diagnosis"]
     by_model = [[row[name] for name in CLASSES] for row in told["by_model"]]
     np.testing.assert_allclose(by_model, expected, atol=1e-7)
@@ -262,9 +265,8 @@ def test_a_view_goes_back_to_where_it_was_cut(
     sloped = replace(case, volumes=replace(held, image=ramp[None]))
     settings = read_settings({"view": {"of": of, "spacing_mm": spacing, "edge": edge}})
     inputs = open_inputs(sloped, settings.view, "refined")
-    image, prior = (torch.zeros((edge,) * 3) for _ in range(2))
-    inputs.write(0, inputs.central, image, prior)
-    start, factor = view_start(case, settings), spacing // 2
+    image, _ = inputs.as_it_is(0)
+    start, factor = view_start(case, 0, settings.view, "refined"), spacing // 2
     back = on_2mm(image.numpy(), start, factor)
     # A slope survives averaging and linear interpolation, but for the rim of the cube and of the grid.
     inner = tuple(
@@ -373,7 +375,7 @@ def test_the_page_says_what_its_numbers_are_worth(made: SimpleNamespace) -> None
         assert sentence in seen
     assert "No temperature was fitted" in seen
     assert f"{scores['log_loss']:.2f}" in words.calibration(made.numbers)[1]
-    assert words.unusual(made.numbers) in seen
+    assert words.out_of_distribution(made.numbers) in seen
     assert made.numbers["unusual"]["models"].keys() == {"usual", "unusual", "unlike"}
     assert "warning: " + SYNTHETIC_NOTICE in made.said.output
 
@@ -512,7 +514,7 @@ def test_without_a_reference_no_check_is_claimed(
     shutil.copy(run / "folds" / "seed0-fold0" / MODEL, tmp_path / MODEL)
     said = diagnose(processed.brain, found, open_models(tmp_path))
     assert said.middle is None
-    assert "could not be checked" in words.unusual({"unusual": None})
+    assert "could not be checked" in words.out_of_distribution({"unusual": None})
     assert said.attention.shape == SHAPE
     assert said.attention.max() <= 1
 
@@ -520,9 +522,9 @@ def test_without_a_reference_no_check_is_claimed(
 EMPTY = ("empty",)
 LOOK = Finding("bitten", "look", "a lump is missing", "look at it")
 OUT = Finding("half-a-head", "exclude", "half is missing", "take the whole")
-UNLIKE = Unusual(9.0, 2.0, 0.0, "unlike")
-RARE = Unusual(4.0, 2.0, 0.02, "unusual")
-USUAL = Unusual(2.0, 2.0, 0.5, "usual")
+UNLIKE = OutOfDistribution(9.0, 2.0, 0.0, "unlike")
+RARE = OutOfDistribution(4.0, 2.0, 0.02, "unusual")
+USUAL = OutOfDistribution(2.0, 2.0, 0.5, "usual")
 NONE = np.full((3, 4), np.nan)
 CASES = {
     # what is found, flags, unusual, models' answer, forced: state, shown, valid

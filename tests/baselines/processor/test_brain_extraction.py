@@ -10,7 +10,7 @@ from support.moved_heads import brain_mask_of, moved, reordered, scan_of
 
 from ictmri.atlas.alignment import align
 from ictmri.errors import InputError
-from ictmri_baselines.processor import PRESETS, Settings, preset, process
+from ictmri_baselines.processor import PRESETS, ProcessorSettings, preset, process
 from ictmri_baselines.processor.extraction.deepbet import DeepBet
 from ictmri_baselines.processor.extraction.grid import network_grid, on_scan
 from ictmri_baselines.processor.extraction.hd_bet import HdBet
@@ -142,8 +142,8 @@ def test_hd_bet_2_says_where_its_weights_must_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match=r"checkpoint_final\.pth is not there") as raised:
-        used_steps(Settings(brain="hd-bet-2", hd_bet_2_weights=tmp_path))
+        used_steps(ProcessorSettings(brain="hd-bet-2", hd_bet_2_weights=tmp_path))
     assert str(tmp_path) in str(raised.value)
     monkeypatch.setenv("ICTMRI_HD_BET_2", str(tmp_path / "elsewhere"))
     with pytest.raises(InputError, match="elsewhere"):
-        used_steps(Settings(brain="hd-bet-2"))
+        used_steps(ProcessorSettings(brain="hd-bet-2"))

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +13,9 @@ from ictmri.manifest import FILE_NAME
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.backbones.settings import DenseNet3D
 from ictmri_baselines.diagnoser.checkpoint import load_model
-from ictmri_baselines.diagnoser.fit import Settings, read_settings
+from ictmri_baselines.diagnoser.fit import DiagnoserSettings, read_settings
 from ictmri_baselines.methods import find_method
+from ictmri_baselines.registry import METHODS, RegisteredMethod
 from ictmri_baselines.reproduction.recipe import (
     PROFILES,
     Profile,
@@ -30,7 +32,7 @@ TABLES = ["table2/1", "table2/2", "table2/3", "table2/4", "table2/5", "convnext3
 TABLES += [f"table3/{name}" for name in BACKBONES if name != "convnext3d"]
 
 
-def settings(name: str, profile: str) -> Settings:
+def settings(name: str, profile: str) -> DiagnoserSettings:
     return read_settings(load_recipe(name).settings_for(profile))
 
 
@@ -50,7 +52,7 @@ def test_the_paper_profile_is_the_printed_training() -> None:
     written_out = got.network.settings
     assert DenseNet3D(**written_out) == DenseNet3D()
     silent = got.network.model_copy(update={"settings": {}})
-    assert got.model_copy(update={"network": silent}) == Settings()
+    assert got.model_copy(update={"network": silent}) == DiagnoserSettings()
     assert (got.optimisation.learning_rate, got.optimisation.weight_decay) == (5e-5, 1e-4)
     assert (got.optimisation.batch, got.optimisation.accumulate) == (2, 2)
     assert (got.optimisation.epochs, got.optimisation.period) == (250, 10)
@@ -149,7 +151,7 @@ def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
     assert mine.id == "mine"
     got = read_settings(mine.settings_for("paper"))
     assert got.network.tap == "block3"
-    assert got.optimisation == Settings().optimisation
+    assert got.optimisation == DiagnoserSettings().optimisation
 
 
 @pytest.mark.parametrize(
@@ -272,9 +274,15 @@ def test_the_processing_that_a_recipe_names_is_that_of_every_profile(tmp_path: P
 
 
 PAYLOAD = """
+import json
 from pathlib import Path
 Path(__file__).with_name("ran").touch()
 def method(train, labels, test, *, seed, **settings): ...
+"""
+MADE_UP = """
+import numpy as np
+def method(train, labels, test, *, seed, share):
+    return np.full((len(test), 4), [share, 1 - share, 0, 0])
 """
 CODE = {
     "a method": "extends: controls/majority\nmethod: somebodys:method\n",
@@ -304,6 +312,45 @@ def test_a_recipe_says_what_it_imports_and_reading_it_imports_nothing(
 
 def test_shipped_recipes_import_nothing_else() -> None:
     assert not [name for name in recipe_ids() if load_recipe(name).imports("paper")]
+    assert {load_recipe(name).method for name in recipe_ids()} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("majorty", r"did you mean 'majority'.* take one of majority, .*, or module:function"),
+        ("ictmri_baselines.controls.rules:majority", "no name of a method; .* as majority"),
+        ("ictmri_baselines.cases:region", "no name of a method; take one of majority, "),
+        ("a b:c", "no method 'a b:c'"),
+        ("os:", "no method 'os:'"),
+    ],
+)
+def test_a_method_that_no_registry_has_is_refused_by_name(
+    method: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"method: .*{told}"):
+        load_recipe(write(tmp_path, f"extends: controls/majority\nmethod: '{method}'\n"))
+
+
+def test_a_registered_method_is_one_row(
+    tmp_path: Path, raw_phantom: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_up.py").write_text(MADE_UP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = write(tmp_path, "extends: controls/majority\nmethod: made_up\nsettings: {share: 0.5}\n")
+    with pytest.raises(InputError, match="no method 'made_up'"):
+        load_recipe(path)
+    monkeypatch.setitem(METHODS, "made_up", RegisteredMethod("made_up:method", ("torch",)))
+    recipe = load_recipe(path)
+    assert not recipe.imports("cpu")
+    done = reproduce(recipe, raw_phantom, tmp_path / "run", jobs=1)
+    assert done.report is not None
+    assert "torch" in load_entry(done.out / "entry.yaml").compute
+    assert json.loads((done.out / "run.json").read_text())["method"] == "made_up"
+    monkeypatch.setitem(METHODS, "made_up", RegisteredMethod("elsewhere:method"))
+    assert load_recipe(path).digest("cpu") == recipe.digest("cpu"), "a module may move"
+    with pytest.raises(InputError, match=r"take one of .*, made_up, or"):
+        load_recipe(write(tmp_path, "extends: controls/majority\nmethod: other\n"))
 
 
 @pytest.mark.parametrize("path", ["somebodys:no", "no_such:x", "os:system", "os:sep", "broken:x"])
@@ -318,4 +365,4 @@ def test_a_method_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("settings", [{"strenght": 1.0}, {}])
 def test_settings_that_a_method_does_not_take(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"argument.*strength"):
-        find_method("ictmri_baselines.controls.rules:demographics", settings)
+        find_method("demographics", settings)

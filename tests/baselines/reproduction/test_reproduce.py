@@ -130,6 +130,17 @@ def test_a_fold_is_taken_under_the_settings_that_it_ran_with_alone(
     assert "seed0-fold0.csv is not of this run: this fold is done again" in capsys.readouterr().err
 
 
+def test_a_run_of_before_the_registry_gets_a_clear_answer(
+    raw_phantom: Cohort, tmp_path: Path
+) -> None:
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+    made = json.loads((out / "run.json").read_text())
+    del made["method"]
+    (out / "run.json").write_text(json.dumps(made | {"recipe_sha256": "0" * 64}))
+    with pytest.raises(InputError, match=r"run of an older ictmri.*\n?.*choose another --out"):
+        reproduce("controls/majority", raw_phantom, out, jobs=1)
+
+
 @pytest.fixture(scope="module")
 def runs(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows of the ablation and a control, finished."""

@@ -30,7 +30,7 @@ from ictmri_baselines.localizer.classical.grid_2mm import (
 )
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 TOLERANCE_MM: Final = 6.0
 """Radius within which a structure may lie off its place, or off its mirror image's."""

@@ -17,7 +17,7 @@ from ictmri.atlas.template import ORIGIN_MM, SHAPE, SPACING_MM
 from ictmri.errors import InputError
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -41,7 +41,7 @@ from ictmri_baselines.localizer.classical.vessel_atlas import (
 )
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 VERY_BRIGHT: Final = (2.5, 4.5)
 """Spreads between which brightness comes to make up for a lack of asymmetry, away from normal vessels."""

@@ -17,7 +17,7 @@ from ictmri_baselines.localizer.vlm.replies import read_reply
 from ictmri_baselines.localizer.vlm.slices import Picture, Slice, pictures
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
     from ictmri_baselines.localizer.options import Prompted
 
 VERSION: Final = "1"

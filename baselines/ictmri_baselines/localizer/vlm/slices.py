@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ictmri_baselines.localizer.grid import Grid
 
 if TYPE_CHECKING:
-    from ictmri_baselines.brain import Brain
+    from ictmri_baselines.cases import Brain
 
 WINDOW: Final = (-4.0, 6.0)
 """Standardised intensities shown as black and white.

@@ -23,7 +23,7 @@ State = Literal["not-processed", "refused", "no-lesion", "no-answer", "unlike", 
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class StateMeaning:
     """What a state allows.
 
     Attributes:
@@ -37,14 +37,14 @@ class Meaning:
     forceable: bool = False
 
 
-STATES: Final[dict[State, Meaning]] = {
-    "not-processed": Meaning("No step could make anything of this scan", False),
-    "refused": Meaning("This scan did not pass the quality control", False, forceable=True),
-    "no-lesion": Meaning("No lesion was found in this scan", False, forceable=True),
-    "no-answer": Meaning("The models give no probabilities for this scan", False),
-    "unlike": Meaning("This scan is unlike those that the models learned from", True),
-    "doubtful": Meaning("There is something to be doubted about this scan", True),
-    "ok": Meaning("Nothing speaks against the probabilities", True),
+STATES: Final[dict[State, StateMeaning]] = {
+    "not-processed": StateMeaning("No step could make anything of this scan", False),
+    "refused": StateMeaning("This scan did not pass the quality control", False, forceable=True),
+    "no-lesion": StateMeaning("No lesion was found in this scan", False, forceable=True),
+    "no-answer": StateMeaning("The models give no probabilities for this scan", False),
+    "unlike": StateMeaning("This scan is unlike those that the models learned from", True),
+    "doubtful": StateMeaning("There is something to be doubted about this scan", True),
+    "ok": StateMeaning("Nothing speaks against the probabilities", True),
 }
 """The states, worst first: the first one that holds counts."""
 NO_LESION: Final = {"empty", "outside-brain"}
@@ -55,7 +55,7 @@ _OTHERWISE: Final = "the models learned from brains that were processed with oth
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Decision:
     """What may be said of a scan.
 
     Attributes:
@@ -102,7 +102,7 @@ def decide(
     found: Localization | None = None,
     diagnosis: Diagnosis | None = None,
     force: bool = False,
-) -> Outcome:
+) -> Decision:
     """Decide what is known so far: without a localisation or a diagnosis they are no reason to doubt."""
     flags = () if found is None else found.flags
     strange = None if diagnosis is None else diagnosis.middle
@@ -124,7 +124,7 @@ def decide(
         state, looks = "no-answer", ["not-finite: what the models give is no number"]
     elif strange is not None and strange.verdict == "unlike":
         state = "unlike"
-    return Outcome(state, force, tuple(looks))
+    return Decision(state, force, tuple(looks))
 
 
 def _said(finding: Finding) -> str:

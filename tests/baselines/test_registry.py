@@ -1,0 +1,73 @@
+"""What recipes and commands may name is one table: a row there is all that a new one needs."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ictmri_baselines import registry
+from ictmri_baselines.backbones.base import Backbone
+from ictmri_baselines.backbones.settings import BackboneSettings
+from ictmri_baselines.cli import methods, volumes
+from ictmri_baselines.localizer.options import DetectorSettings
+from ictmri_baselines.methods import find_method
+
+
+@pytest.fixture
+def commands_again() -> Iterator[Callable[[], None]]:
+    """Make the commands anew, as a start of the program does; afterwards without what a test added."""
+
+    def again() -> None:
+        for module in (volumes, methods):
+            importlib.reload(module)
+
+    yield again
+    again()
+
+
+def shown(command: Any, *words: str) -> str:
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(command)
+    done = CliRunner().invoke(app, list(words), terminal_width=200)
+    return done.output
+
+
+def test_every_path_leads_to_what_it_should() -> None:
+    assert all(callable(find_method(name)) for name in registry.METHODS)
+    for backbone in registry.BACKBONES.values():
+        assert issubclass(registry.imported(backbone.network), Backbone)
+        assert issubclass(registry.imported(backbone.settings), BackboneSettings)
+    for name, path in registry.DETECTORS.items():
+        detector = registry.imported(path)
+        assert issubclass(detector, DetectorSettings)
+        assert detector.name == name
+
+
+def test_what_is_registered_is_a_choice_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, commands_again: Callable[[], None]
+) -> None:
+    assert "made-up" not in shown(volumes.localize, "--help")
+    monkeypatch.setitem(registry.DETECTORS, "made-up", registry.DETECTORS["saliency"])
+    made = registry.RegisteredMethod("made_up:method")
+    monkeypatch.setitem(registry.METHODS, "made_up", made)
+    commands_again()
+    assert "made-up" in shown(volumes.localize, "--help")
+    assert "made-up" in shown(volumes.localize, "out/mine", "--detector", "no-such")
+    assert "made_up" in shown(methods.reproduce, "--help")
+    monkeypatch.undo()
+
+
+def test_the_registry_is_read_without_anything_heavy() -> None:
+    code = (
+        "import sys, ictmri_baselines.registry, ictmri_baselines.cli.volumes; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path.cwd()
+    )
+    assert not {"torch", "pydantic", "scipy", "sklearn"} & set(done.stdout.split())
