@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import nibabel as nib
 import numpy as np
@@ -35,10 +35,6 @@ from ictmri_baselines.processor import Mapping, Processed, ProcessorSettings, pr
 from ictmri_baselines.processor.extraction.mask import ExtractionError
 from ictmri_baselines.processor.extraction.own_mask import own_mask_step
 from ictmri_baselines.processor.qc.apply_rules import Finding, borrowed, failed, judge, measure
-
-if TYPE_CHECKING:
-    pass
-
 
 Preset = Literal["light", "paper"]
 DEFAULT_TITLE: Final = "Scan"

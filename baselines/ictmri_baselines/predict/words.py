@@ -31,9 +31,8 @@ def headline(content: Mapping[str, Any]) -> str:
         return f"{CLASS_TITLES[name]} is the most probable of the four: {mean}, by one model."
     low, high = percent(made["lowest"][name]), percent(made["highest"][name])
     return (
-        f"{CLASS_TITLES[name]} is the most probable of the four: {mean} on average. The "
-        f"{count} models give "
-        f"{low} to {high}; {made['models_agreeing']} of {count} put it first."
+        f"{CLASS_TITLES[name]} is the most probable of the four: {mean} on average. The {count} models "
+        f"give {low} to {high}; {made['models_agreeing']} of {count} put it first."
     )
 
 
@@ -60,9 +59,8 @@ def _temperature(known: Mapping[str, Any]) -> str:
     shown = f"{min(values):.2f}" + (f" to {max(values):.2f}" if len(values) > 1 else "")
     which = "Each" if known["temperature"] == "fitted" else "Some"
     return (
-        f"{which} model’s probabilities were calibrated by a temperature ({shown}), fitted on "
-        "training cases "
-        "that were held back."
+        f"{which} model’s probabilities were calibrated by a temperature ({shown}), fitted on training "
+        "cases that were held back."
     )
 
 
@@ -72,10 +70,9 @@ def _out_of_fold(scores: Mapping[str, Any] | None) -> str:
     kind = ", SYNTHETIC" if scores["synthetic"] else ""
     accuracy = scores["accuracy"]
     text = (
-        f"On the {scores['n_cases']} cases of {scores['cohort']}{kind}, each predicted by "
-        "models that had not "
-        f"seen it: accuracy {accuracy['value']:.2f} (95 % interval {accuracy['low']:.2f} to "
-        f"{accuracy['high']:.2f})"
+        f"On the {scores['n_cases']} cases of {scores['cohort']}{kind}, each predicted by models that had "
+        f"not seen it: accuracy {accuracy['value']:.2f} "
+        f"(95 % interval {accuracy['low']:.2f} to {accuracy['high']:.2f})"
     )
     if scores["log_loss"] is None:
         return text + "; its probabilities were not scored."
@@ -92,23 +89,15 @@ def out_of_distribution(content: Mapping[str, Any]) -> str:
     found = content["unusual"]
     if found is None:
         return (
-            "Whether this scan is like those that the models learned from could not be checked: "
-            "they keep no "
-            "reference of their training cases."
+            "Whether this scan is like those that the models learned from could not be checked: they keep "
+            "no reference of their training cases."
         )
-    counts = found["models"]
+    counts, beyond = found["models"], found["share_of_training_beyond"]
     total = sum(counts.values())
+    which = f"To the middle one of the {total} models" if total > 1 else "To the model"
     text = (
-        f"To the middle one of the {total} models, " if total > 1 else "To the model, "
-    ) + f"this brain is {found['meaning']}"
-    share = (
-        percent(found["share_of_training_beyond"]) if found["share_of_training_beyond"] else "none"
+        f"{which}, this brain is {found['meaning']} (distance {found['distance']:.1f}, typical "
+        f"{found['typical']:.1f}; {percent(beyond) if beyond else 'none'} of the training cases lie as far "
+        "out)."
     )
-    text += (
-        f" (distance {found['distance']:.1f}, typical {found['typical']:.1f}; {share} of the "
-        "training cases "
-        "lie as far out)."
-    )
-    if total > 1:
-        text += f" {counts['usual']} of {total} call it usual."
-    return text
+    return f"{text} {counts['usual']} of {total} call it usual." if total > 1 else text
