@@ -438,7 +438,7 @@ def test_training_cases_that_are_all_the_same() -> None:
 RECIPE = """\
 name: Tiny
 summary: Tests.
-method: ictmri_baselines.diagnoser.fit:adaptive_diagnoser
+method: adaptive_diagnoser
 needs: priors
 inputs: {image: true, prior: true}
 settings:
