@@ -105,21 +105,17 @@ def silent_about(classes: list[str]) -> dict[str, list[str]]:
     Whoever adds a class says here who has it in the phantom and what its tumours look like there, and by
     which words the source of the clinical cohort calls it.
     """
-    from ictmri.phantom.roster import SUBTYPES
+    from ictmri.phantom.phenotypes import SUBTYPES
     from ictmri.tumours import tumour_name
 
-    looks = set(yaml.safe_load((REPOSITORY / "ictmri/phantom/tumours.yaml").read_text())["habits"])
-    folder = REPOSITORY / "ictmri/build/clinical"
-    words = "\n".join(p.read_text() for p in folder.iterdir() if p.suffix in (".py", ".yaml"))
+    words = yaml.safe_load((REPOSITORY / "ictmri/build/clinical/vocabulary.yaml").read_text())
     subtypes = {
-        name: [subtype for subtype, who in SUBTYPES.items() if who.label == name]
-        for name in classes
+        name: [subtype for subtype, who in SUBTYPES.items() if who.label == name] for name in classes
     }
     knows = {
-        "ictmri/phantom/roster.py": lambda name: bool(subtypes[name]),
-        "ictmri/phantom/tumours.yaml": lambda name: looks.issuperset(subtypes[name] or [name]),
+        "ictmri/phantom/phenotypes.yaml": lambda name: bool(subtypes[name]),
         "ictmri/tumours.yaml": lambda name: all(map(tumour_name, subtypes[name] or [name])),
-        "ictmri/build/clinical": lambda name: re.search(rf'^\s*"?{name}"?:', words, re.MULTILINE),
+        "ictmri/build/clinical/vocabulary.yaml": lambda name: name in words["classes"],
     }
     return {
         place: unknown
@@ -132,9 +128,8 @@ def test_what_must_know_a_further_class_is_named() -> None:
     assert silent_about([*CLASSES]) == {}
     unknown = silent_about([*CLASSES, "madeup"])
     assert set(unknown) == {
-        "ictmri/phantom/roster.py",
-        "ictmri/phantom/tumours.yaml",
+        "ictmri/phantom/phenotypes.yaml",
         "ictmri/tumours.yaml",
-        "ictmri/build/clinical",
+        "ictmri/build/clinical/vocabulary.yaml",
     }
     assert all(names == ["madeup"] for names in unknown.values())
