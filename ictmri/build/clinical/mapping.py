@@ -44,10 +44,7 @@ class _Strict(BaseModel):
 
 
 class ColumnMapping(_Strict):
-    """Names of a table's columns; null where the table has none that is to be read.
-
-    ``age_unit`` may also be the unit of all ages itself: years, months, weeks or days.
-    """
+    """Names of a table's columns; ``age_unit`` may also be the unit of all ages itself."""
 
     id: str | None = None
     file: str | None = None
@@ -60,14 +57,7 @@ class ColumnMapping(_Strict):
 
 
 class TableMapping(_Strict):
-    """One table that is to be read.
-
-    Attributes:
-        path: its file, as a path in the source.
-        sheet: name of the sheet in a workbook.
-        header_row: number of the row with the column names, from 1; found out where null.
-        columns: what its columns are.
-    """
+    """One table that is to be read: its file and sheet, the number of its header's row, its columns."""
 
     path: str
     sheet: str | None = None
@@ -76,25 +66,9 @@ class TableMapping(_Strict):
 
 
 class ClinicalMapping(_Strict):
-    """What a person says about a source; what is null is proposed by the program.
+    """What a person says about a source; null where the program finds it out.
 
-    Attributes:
-        images: globs of the T1-CE volumes; ``*`` stands for anything, folders included.
-        exclude: globs of images that are none.
-        id_pattern: regular expression; its group in an image's path is the patient's id.
-        class_patterns: the same for words that tell the class, a class's or a subtype's name.
-        tables: the tables that are read, and no others.
-        classes: class of each word of the label column or class folder.
-        sexes: sex of each word of the sex column.
-        labels_from: which is believed where table and folders differ.
-        folds: ``rule`` to deal folds anew, else the name of the source's folds.
-        rows_without_image: what becomes of patients without an image.
-        images_without_row: what becomes of images without a label; ``fill-down`` gives the rows of a table
-            without one the label of the row above.
-        alike_ids: what becomes of patients whose ids a person would take for one: ``Pat1`` and ``pat1``.
-        hidden: what becomes of sheets, rows and columns that a workbook hides.
-        odd_cells: ``as-read`` takes formulas without a stored value and errors of a spreadsheet program as
-            empty cells, dates and rounded numbers as they stand there.
+    What each key means stands in ``mapping.yaml.j2``, from which the file is made that a person edits.
     """
 
     images: Annotated[list[str], Field(min_length=1)] | None = None

@@ -33,7 +33,7 @@ def propose_columns(
     named = given or {}
     roles = {name: read_header(name) for name in table.columns if not passed_over(name)}
     table.fields = {key: name for key, name in named.items() if name in table.columns}
-    for name in {*roles, *table.fields.values()}:
+    for name in dict.fromkeys([*roles, *table.fields.values()]):
         words, codes = sorted({word for word in table.columns[name] if word}), read_codes(name)
         numbers = {str(int(word)) if word.isdecimal() else "" for word in words}
         own = codes if codes.keys() >= numbers else None

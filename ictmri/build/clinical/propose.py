@@ -347,8 +347,13 @@ def _ask_table(out: Proposal, table: ClinicalTable, place: str, classes_in_paths
     for key, what, choices in table.open:
         out.ask(what, choices, place + key, told)
     if not found and not classes_in_paths:
-        people = any(map(vocabulary.names_people, table.columns))
-        out.ask("no image of people" if people else "no image", (), "id_pattern", told)
+        unread = any(map(vocabulary.names_people, table.columns))
+        told["unread"] = "; columns that name people were not read" if unread else ""
+        read = [name for name in table.words if name not in table.fields.values()]
+        if table.able["id"] or not read:
+            out.ask("no image", (), "id_pattern", told)
+        else:
+            out.ask("no id", read, f"{place}id", told)
     odd = [table.cells("age")[row] for row in table.joined if table.age(row) is None]
     if odd and out.given.tables is None:
         told |= {"n": len(odd), "example": shown(odd[0]), "forms": ages.FORMS}
@@ -459,7 +464,7 @@ def _finish(out: Proposal, every: list[images.SourceImage]) -> None:
         label = out.facts[patient.key].label or OPEN
         each = filter(None, dict.fromkeys([*texts, *patient.images[0].words]))
         out.told["words"].update(f"{text!r} -> {label}" for text in each)
-    left = Counter(image.kind for image in every if image not in chosen)
+    left = Counter(image.kind for image in {*every} - {*chosen})
     out.aside += [f"{n} images: {kind} by name, not chosen" for kind, n in sorted(left.items())]
     known = [
         word

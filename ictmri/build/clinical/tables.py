@@ -49,8 +49,7 @@ class ClinicalTable:
     """A table of the source, and what it is proposed to tell.
 
     Attributes:
-        path: name of its file in the source.
-        sheet: name of the sheet in a workbook; empty elsewhere.
+        path: name of its file in the source; with the ``sheet`` of a workbook.
         header_row: number of the header's row, counted from 1; 0 where the table has none.
         numbers: number of each row in the file.
         columns: cells by header.

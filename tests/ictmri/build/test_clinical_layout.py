@@ -454,7 +454,8 @@ def answered(root: Path, tmp_path: Path, answers: dict[str, str]) -> Proposal:
     text = read(root).mapping_text()
     lines = text.splitlines()
     for key, answer in answers.items():
-        place = next(i for i, line in enumerate(lines) if key in line.split(":")[0])
+        keys = [line.partition(":")[0] for line in lines]
+        place = next(i for i, k in enumerate(keys) if key in k and not k.startswith("#"))
         if '"?"' not in lines[place]:
             place += 1
         assert '"?"' in lines[place], text
@@ -547,6 +548,19 @@ def test_ids_that_fit_nothing_need_a_pattern(tmp_path: Path) -> None:
     assert asked(root).keys() == {"id_pattern"}
     table(root / "t.csv", ["id", "label"], [[i + 1, LABELS[i]] for i in range(N)])
     done = read(root, ClinicalMapping(id_pattern=r"of-(\d+)x"))
+    assert not done.questions
+    assert labels_by_patient(done) == dict(enumerate(LABELS))
+
+
+def test_an_id_column_under_an_unknown_header_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for i in range(N):
+        volume(root / f"{IDS[i]}.nii.gz", i)
+    rows = [[IDS[i], i % 2, LABELS[i]] for i in range(N)]
+    table(root / "t.csv", ["chart", "site", "label"], rows)
+    (question,) = read(root).questions
+    assert (question.place, question.choices) == ("tables[0].columns.id", ("chart", "site"))
+    done = answered(root, tmp_path, {" id": '"chart"'})
     assert not done.questions
     assert labels_by_patient(done) == dict(enumerate(LABELS))
 
