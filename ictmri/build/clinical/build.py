@@ -179,9 +179,6 @@ def _clean(out: Path) -> None:
         shutil.rmtree(work_folder(out, stage), ignore_errors=True)
 
 
-# A source that is a cohort already -----------------------------------------------------------------------
-
-
 def _cohort_in(root: Path) -> Path | None:
     """Return the folder of the source that is a cohort of this package's own format."""
     for manifest in (root / FILE_NAME, *sorted(root.glob(f"*/{FILE_NAME}"))):
@@ -224,9 +221,6 @@ def _adopt(root: Path, out: Path, *, dry_run: bool, tell: Tell) -> FolderBuild |
     made.check()
     _clean(out)
     return _as_build(made)
-
-
-# What is open --------------------------------------------------------------------------------------------
 
 
 def _stopped(out: Path, proposal: Proposal, subject: str, mapping: Path | None) -> InputError:

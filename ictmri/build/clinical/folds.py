@@ -7,8 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ictmri.build.clinical.match import SourcePatient
 from ictmri.build.clinical.source import Inventory, SourceFile, without_ending
@@ -20,16 +19,8 @@ _Told = Iterator[tuple[str, int, str]]
 """Where a fold stands, its number, and an id or the key of a patient that is tested in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFolds:
-    """Folds out of the source.
-
-    Attributes:
-        name: where they stand: ``folders``, a file, or ``table: column``.
-        folds: fold from 0 by patient's key.
-        problem: why they cannot be used; empty where they can.
-        splits_patients: True where a patient is tested in two folds.
-    """
+class SourceFolds(NamedTuple):
+    """Folds out of the source: where they stand, fold from 0 by patient, and why they cannot be used."""
 
     name: str
     folds: dict[str, int]

@@ -83,9 +83,6 @@ def _propose_label(table: ClinicalTable, roles: dict[str, str | None]) -> None:
         table.open.append(("label", "several labels", tuple(able)))
 
 
-# Rows and images ------------------------------------------------------------------------------------------
-
-
 def find_named_images(table: ClinicalTable, images: Sequence[SourceImage]) -> None:
     """Note the image that each row names: a path below the table or the source, or the end of one."""
     ends: dict[str, set[SourceImage]] = defaultdict(set)
@@ -180,9 +177,6 @@ def name_by_tables(
     return [best, *differ]
 
 
-# Patients -------------------------------------------------------------------------------------------------
-
-
 @dataclass(eq=False, slots=True)
 class SourcePatient:
     """A patient of the source.
@@ -244,7 +238,8 @@ def choose_images(patients: Sequence[SourcePatient]) -> None:
     """
     for patient in patients:
         named = [t.files[row] for t, row in patient.rows if row in t.files]
-        pool = [image for kind in KINDS for image in named or patient.images if image.kind == kind]
+        order = (*KINDS, "sequence", "mask")
+        pool = sorted(named or patient.images, key=lambda image: order.index(image.kind))
         likely = {image.name: image for image in pool if image.kind == pool[0].kind}
         patient.chosen = list(likely.values())
         series = {image.path.parent for image in patient.chosen if image.path.is_dir()}

@@ -203,9 +203,6 @@ def _codes(found: Inventory, legends: list[ClinicalTable]) -> dict[str, str]:
     return {code: min(names.values()) for code, names in named.items() if len(names) == 1}
 
 
-# Tables ---------------------------------------------------------------------------------------------------
-
-
 def _read_columns(
     given: ClinicalMapping,
     sheets: list[ClinicalTable],
@@ -251,9 +248,6 @@ def _keep_tables(out: Proposal, every: list[ClinicalTable]) -> None:
                 "tells no class, age, sex or fold" if table.joined else "about none of the images"
             )
             out.aside.append(f"table {table.title}: {what}")
-
-
-# Facts ----------------------------------------------------------------------------------------------------
 
 
 def _read_facts(out: Proposal) -> None:
@@ -318,9 +312,6 @@ def _sex(out: Proposal, table: ClinicalTable, row: int) -> str:
         told = {"table": table.title, "word": cell, "count": count}
         out.ask("sex", SEXES, f"sexes.{cell}", told)
     return "" if known == "unknown" else known or ""
-
-
-# Questions ------------------------------------------------------------------------------------------------
 
 
 def _ask_images(out: Proposal) -> None:
@@ -424,11 +415,9 @@ def _ask_patients(out: Proposal, sheets: list[ClinicalTable]) -> None:
         return
     example = ", ".join(patient.images[0].name for patient in bare[:_EXAMPLES])
     choices = ("fill-down", LEAVE_OUT) if gaps else (LEAVE_OUT,)
-    told = {"n": len(bare), "all": len(out.patients), "example": example}
+    more = "; fill-down takes the class of the row above" if gaps else ""
+    told = {"n": len(bare), "all": len(out.patients), "example": example, "more": more}
     out.ask("images_without_row", choices, told=told)
-
-
-# What comes out -------------------------------------------------------------------------------------------
 
 
 def _choose_folds(out: Proposal, inventory: Inventory, n_folds: int) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ictmri.build.clinical.archives import ENDINGS as ARCHIVES
 from ictmri.build.clinical.archives import unpack
@@ -20,14 +20,8 @@ _DEPTH: Final = 3
 _LFS: Final = b"version https://git-lfs"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file of the source.
-
-    Attributes:
-        name: its path in the source, ``/`` between folders; archives and parquet files are folders.
-        path: where it lies now.
-    """
+class SourceFile(NamedTuple):
+    """A file: its path in the source, in which archives and parquet files are folders, and its place."""
 
     name: str
     path: Path

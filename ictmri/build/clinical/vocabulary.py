@@ -20,13 +20,7 @@ Kind = Literal["t1ce", "plain", "processed", "sequence", "mask"]
 
 
 class ClassWord(NamedTuple):
-    """What a word says about a case's class.
-
-    Attributes:
-        label: the class; empty where the word does not settle it.
-        subtype: Table 1's abbreviation; empty where it names none.
-        is_class: True for the name of a class itself, False for one of its subtypes.
-    """
+    """What a word says: the class and Table 1's subtype, empty where open; a class's own name or not."""
 
     label: str
     subtype: str
@@ -92,9 +86,6 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-# Headers --------------------------------------------------------------------------------------------------
-
-
 def read_header(text: str) -> str | None:
     """Return the meaning of a column by its header, None where it has none for a cohort."""
     age = read_age_header(text)
@@ -123,9 +114,6 @@ def passed_over(text: str) -> bool:
 def names_people(text: str) -> bool:
     """Return True for a column of names, addresses, dates of birth."""
     return bool(_pattern("people").search(spaced(text)))
-
-
-# Classes, sexes, codes ------------------------------------------------------------------------------------
 
 
 @cache
@@ -192,9 +180,6 @@ def read_codes(text: str) -> dict[str, str]:
         if meaning := (known.label or known.subtype) if known else read_sex(name):
             named.setdefault(str(int(number)), {}).setdefault(meaning, name)
     return {code: next(iter(names.values())) for code, names in named.items() if len(names) == 1}
-
-
-# Files and folders ----------------------------------------------------------------------------------------
 
 
 def image_kind(stem: str, folders: Iterable[str]) -> Kind:

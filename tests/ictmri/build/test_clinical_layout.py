@@ -694,6 +694,24 @@ def test_masks_without_a_name_are_told_by_what_they_hold(tmp_path: Path) -> None
     assert labels_by_patient(done) == dict(enumerate(LABELS))
 
 
+def test_images_that_are_all_named_as_something_else_are_taken(tmp_path: Path) -> None:
+    for i in range(N):
+        volume(tmp_path / "source" / NAMES[LABELS[i]] / f"{IDS[i]}_flair.nii.gz", i)
+    assert labels_by_patient(read(tmp_path / "source")) == dict(enumerate(LABELS))
+
+
+def test_a_table_names_an_image_of_any_kind(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for i in range(N):
+        other(root / f"{IDS[i]}.nii.gz", i)
+        volume(root / f"{IDS[i]}_flair.nii.gz", i)
+    rows = [[f"{IDS[i]}_flair.nii.gz", LABELS[i]] for i in range(N)]
+    table(root / "t.csv", ["file", "label"], rows)
+    proposal = read(root)
+    assert not proposal.questions
+    assert labels_by_patient(proposal) == dict(enumerate(LABELS))
+
+
 def test_nothing_that_tells_classes(tmp_path: Path) -> None:
     root = tmp_path / "source"
     for i in range(N):
