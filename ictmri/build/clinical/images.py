@@ -29,7 +29,7 @@ from ictmri.scans.read import read_scan
 
 KINDS: Final[tuple[Kind, ...]] = ("t1ce", "plain", "processed")
 """Kinds that can be the T1-CE, the likeliest first."""
-_FOLDERS: Final = tuple(rf"([^/]+)/(?:[^/]+/){{{up}}}[^/]+$" for up in range(5))
+_FOLDERS: Final = tuple(rf"([^/]+)/{'[^/]+/' * up}[^/]+$" for up in range(5))
 """Patterns for the folder that an image lies in, the one above, and so on."""
 _NUMBER: Final = r"(\d+)[^/\d]*$"
 _WORD: Final = r"(?:^|/)([^\W\d_]+)[^/]*$"

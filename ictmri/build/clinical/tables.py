@@ -159,7 +159,8 @@ def _table(path: str, sheet: str, cells: _Cells, header_row: int | None) -> Clin
             rows[number][place] = text
     if header_row is None:
         first = list(rows)[:_HEADER_WITHIN]
-        header_row = max(first, key=lambda number: _like_header(rows[number].values()), default=0)
+        known = {n: sum(read_header(cell) is not None for cell in rows[n].values()) for n in first}
+        header_row = max(first, key=lambda n: 2 * known[n] + (len(rows[n]) > 1), default=0)
     head = rows.get(header_row, {})
     if not any(map(read_header, head.values())) and any(map(read_class, head.values())):
         # A table without a header: its first row is about a patient.
@@ -183,11 +184,6 @@ def _table(path: str, sheet: str, cells: _Cells, header_row: int | None) -> Clin
     if len(classes) > 2 and all(row.count("1") == 1 and {*row} == {"0", "1"} for row in marks):
         columns["class of the columns"] = [classes[row.index("1")] for row in marks]
     return ClinicalTable(path, sheet, header_row, numbers, columns, odd)
-
-
-def _like_header(row: Iterable[str]) -> int:
-    cells = list(row)
-    return 2 * sum(read_header(cell) is not None for cell in cells) + (len(cells) > 1)
 
 
 def _grids(file: SourceFile, embedded: dict[str, list[str]]) -> Iterator[tuple[str, _Cells]]:
