@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, nearest
+from ictmri.errors import InputError, nearest, validated
 from ictmri.io.yamlfile import read_yaml
 
 OPEN: Final = "?"
@@ -41,6 +41,15 @@ Pattern = Annotated[str, AfterValidator(_one_group)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        keys = value if isinstance(value, dict) else {}
+        if unknown := [key for key in keys if key not in cls.model_fields]:
+            names = (f"{key}: unknown{nearest(str(key), cls.model_fields)}" for key in unknown)
+            raise ValueError("; ".join(names))
+        return value
 
 
 class ColumnMapping(_Strict):
@@ -99,10 +108,7 @@ def read_mapping(path: Path) -> ClinicalMapping:
     still_open = [f"{place} is still open" for place in _open_places(content, "")]
     if still_open:
         raise InputError(str(path), still_open, 'replace each "?" by one of the choices beside it')
-    try:
-        return ClinicalMapping.model_validate(content)
-    except ValidationError as error:
-        raise InputError(str(path), map(_told, error.errors()), "correct it") from None
+    return validated(ClinicalMapping, content, str(path), "correct it")
 
 
 def _open_places(value: Any, place: str) -> list[str]:
@@ -111,11 +117,3 @@ def _open_places(value: Any, place: str) -> list[str]:
     if isinstance(value, list):
         return [p for i, v in enumerate(value) for p in _open_places(v, f"{place}[{i}]")]
     return [place] if value == OPEN else []
-
-
-def _told(item: Any) -> str:
-    place = ".".join(map(str, item["loc"]))
-    known = {*ClinicalMapping.model_fields, *TableMapping.model_fields, *ColumnMapping.model_fields}
-    if item["type"] == "extra_forbidden":
-        return f"{place}: unknown{nearest(str(item['loc'][-1]), known)}"
-    return f"{place}: {item['msg'].removeprefix('Value error, ')}"
