@@ -21,7 +21,7 @@ from ictmri.build.pseudonyms import (
     write_link,
 )
 from ictmri.build.table import TableRow, read_table
-from ictmri.build.write import CASES, Plan, assemble, case_row, finished
+from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import FIRST_VERSION, Part, changes_text, revised
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
@@ -229,7 +229,11 @@ class _Build:
             synthetic=False,
             generator=self.generator,
             folds=checked.folds,
-            configs={"default": lambda row: _case_row(work, row, kept[row.case_id])},
+            configs={
+                "default": (
+                    _case_row(work, row, kept[row.case_id]) for row in in_order(checked.folds)
+                )
+            },
             extra_files=files,
         )
         return assemble(self.out, plan), checked.details

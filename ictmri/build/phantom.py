@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ictmri.build.place import check_place
-from ictmri.build.write import CASES, Plan, assemble, case_row, finished, stored
+from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order, stored
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
 from ictmri.io.files import write_bytes
@@ -72,15 +72,16 @@ def build_phantom(
             return done
         work = opened_work(out, CASES, generator)
         cases = _rendered(roster(seed, n_cases), work, spacing, jobs)
+        folds = phantom_folds(list(cases.values()), n_folds)
         plan = Plan(
             name=phantom_name(seed, n_cases, n_folds),
             version=VERSION,
             synthetic=True,
             generator=generator,
-            folds=phantom_folds(list(cases.values()), n_folds),
+            folds=folds,
             configs={
-                "default": lambda row: _default_row(work, row, cases[row.case_id]),
-                "truth": lambda row: _truth_row(work, row),
+                "default": (_default_row(work, row, cases[row.case_id]) for row in in_order(folds)),
+                "truth": (_truth_row(work, row) for row in in_order(folds)),
             },
         )
         return assemble(out, plan)

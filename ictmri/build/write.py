@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,6 @@ from ictmri.transaction import changing, close_work, work_folder
 if TYPE_CHECKING:
     from ictmri.documents.facts import Facts
 
-RowOf = Callable[[FoldRow], dict[str, Any]]
 CASES: Final = "cases"
 """Stage of a build in which the scans are converted one by one."""
 CASES_A_FILE: Final = 64
@@ -39,7 +39,7 @@ class Plan:
         synthetic: True for a phantom.
         generator: what makes it; equal generators give equal folders.
         folds: the fold table.
-        configs: by config, the function that gives a case's row.
+        configs: the rows of each config, :func:`in_order`; taken as they are written.
         extra_files: further files of the folder, relative path -> text.
         history: versions before this one.
     """
@@ -49,7 +49,7 @@ class Plan:
     synthetic: bool
     generator: dict[str, Any]
     folds: Sequence[FoldRow]
-    configs: dict[Config, RowOf]
+    configs: dict[Config, Iterable[dict[str, Any]]]
     extra_files: dict[str, str] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -96,8 +96,8 @@ def assemble(out: Path, plan: Plan) -> Cohort:
 def _write(part: Path, plan: Plan) -> None:
     part.mkdir(parents=True)
     digest = write_folds(part / "folds.csv", plan.folds)
-    for config, row_of in plan.configs.items():
-        write_config(part, config, plan.folds, row_of)
+    for config, rows in plan.configs.items():
+        write_config(part, config, plan.folds, rows)
     for name, text in plan.extra_files.items():
         write_text(part / name, text)
     manifest = Manifest(
@@ -153,7 +153,7 @@ def stored(path: Path) -> dict[str, Any]:
 def add_config(
     cohort: Cohort,
     config: Config,
-    row_of: RowOf,
+    rows: Iterable[dict[str, Any]],
     *,
     steps: dict[str, Any],
     leave_out: Collection[str] = (),
@@ -164,15 +164,15 @@ def add_config(
     Args:
         cohort: the cohort.
         config: the config's name.
-        row_of: gives a case's row.
+        rows: its cases, :func:`in_order`; taken as they are written.
         steps: what was done to the cohort after its build, all of it.
         leave_out: ids of cases that the config does not hold; ``steps`` should say why.
         extra_files: further files of the folder, relative path -> content.
     """
     with changing(cohort.root) as draft:
         shutil.rmtree(draft / "data" / config, ignore_errors=True)
-        rows = [row for row in cohort.folds().rows if row.case_id not in leave_out]
-        write_config(draft, config, rows, row_of)
+        cases = [row for row in cohort.folds().rows if row.case_id not in leave_out]
+        write_config(draft, config, cases, rows)
         for name, content in (extra_files or {}).items():
             write_bytes(draft / name, content)
         publish_documents(draft, replace(cohort.manifest, steps=steps))
@@ -204,21 +204,44 @@ def publish_documents(root: Path, manifest: Manifest, facts: Facts | None = None
     write_manifest(root, replace(recorded, files=dict(sorted(files.items()))))
 
 
-def write_config(root: Path, config: Config, folds: Iterable[FoldRow], row_of: RowOf) -> None:
+def in_order(folds: Iterable[FoldRow]) -> list[FoldRow]:
+    """Return the rows of a fold table in the order in which a cohort's files give the cases."""
+    # By the names of the files, as they are read: fold10 before fold2.
+    return sorted(folds, key=lambda row: str(row.fold))
+
+
+def write_config(
+    root: Path, config: Config, folds: Iterable[FoldRow], rows: Iterable[dict[str, Any]]
+) -> None:
     """Write a config's parquet files, a few cases in memory at a time.
 
     A fold is one file, or several equal ones where it is large: readers may take a whole file into
     memory. Their number depends on the folds alone, so that it never changes for a cohort.
+
+    Args:
+        root: the cohort folder.
+        config: the config's name.
+        folds: of the cases that it holds.
+        rows: those cases, :func:`in_order`.
+
+    Raises:
+        ValueError: the rows are not of these cases in this order.
     """
-    by_fold: dict[int, list[FoldRow]] = {}
-    for row in folds:
-        by_fold.setdefault(row.fold, []).append(row)
-    for fold, rows in sorted(by_fold.items()):
-        n = -(-len(rows) // CASES_A_FILE)
+    cases = in_order(folds)
+    checked = _of_these(cases, rows)
+    for fold, count in Counter(row.fold for row in cases).items():
+        n = -(-count // CASES_A_FILE)
         for k in range(n):
             path = root / "data" / config / f"fold{fold}-{k:05d}-of-{n:05d}.parquet"
-            part = rows[k * len(rows) // n : (k + 1) * len(rows) // n]
-            _write_parquet(path, config, map(row_of, part))
+            size = (k + 1) * count // n - k * count // n
+            _write_parquet(path, config, islice(checked, size))
+
+
+def _of_these(cases: Iterable[FoldRow], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for case, row in zip(cases, rows, strict=True):
+        if row["case_id"] != case.case_id:
+            raise ValueError(f"the row of {row['case_id']} stands where {case.case_id} is due")
+        yield row
 
 
 def _write_parquet(path: Path, config: Config, rows: Iterable[dict[str, Any]]) -> None:

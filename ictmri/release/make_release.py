@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -16,7 +16,6 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.documents.public_table import PublicTable, public_rows, public_table
 from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.errors import InputError
-from ictmri.folds import FoldRow
 from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
@@ -227,14 +226,6 @@ def _released_manifest(cohort: Cohort, subtypes: Subtypes, step: dict[str, Any])
 
 
 def _released_rows(
-    cohort: Cohort, order: Order, public: PublicTable, subtypes: Subtypes
-) -> Callable[[FoldRow], dict[str, Any]]:
-    """Return a function that gives each case's row, in the order of the stored ones."""
-    stored = _changed_rows(cohort, order, public, subtypes)
-    return lambda row: next(found for found in stored if found["case_id"] == row.case_id)
-
-
-def _changed_rows(
     cohort: Cohort, order: Order, public: PublicTable, subtypes: Subtypes
 ) -> Iterator[dict[str, Any]]:
     work = work_folder(release_path(cohort.root), FACES)

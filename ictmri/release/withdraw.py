@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ictmri.build.pseudonyms import copy_link_file, link_path
 from ictmri.build.write import publish_documents, write_config
@@ -54,7 +53,10 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
         part.mkdir(parents=True)
         digest = write_folds(part / "folds.csv", kept)
         for config in cohort.manifest.configs:
-            write_config(part, config, kept, _in_order(cohort.rows(config)))  # type: ignore[arg-type]
+            left_out = cohort.manifest.left_out if config == "processed" else {}
+            cases = {row.case_id: row for row in kept if row.case_id not in left_out}
+            stored = (row for row in cohort.rows(config) if row["case_id"] in cases)
+            write_config(part, config, cases.values(), stored)  # type: ignore[arg-type]
         _copy_the_rest(cohort, part, {row.case_id for row in kept})
         manifest = replace(
             revised(cohort.manifest, "major", change, cases=case_ids),
@@ -121,15 +123,6 @@ def _unknown(known: list[str], case_ids: list[str]) -> list[str]:
         for case_id in case_ids
         if case_id not in set(known)
     ]
-
-
-def _in_order(stored: Iterator[dict[str, Any]]) -> Callable[[FoldRow], dict[str, Any]]:
-    """Return a function that finds rows in a stream that has them in the same order, and more."""
-
-    def row_of(row: FoldRow) -> dict[str, Any]:
-        return next(found for found in stored if found["case_id"] == row.case_id)
-
-    return row_of
 
 
 def _copy_the_rest(cohort: Cohort, part: Path, kept: set[str]) -> None:

@@ -84,22 +84,24 @@ def test_the_literal_call_gets_the_default_config(
     from ictmri.cohort import open_cohort
 
     opened = open_cohort(cohort)
-    stored = {row["case_id"]: row for row in opened.rows("default")}
     with_processed = add_config(
         opened,
         "processed",
-        lambda row: {
-            "case_id": row.case_id,
-            "image": stored[row.case_id]["image"],
-            "brain_mask": stored[row.case_id]["image"],
-            "prior_coarse": None,
-            "prior_refined": None,
-            "warp": None,
-            "scan_from_mni": [0.0] * 16,
-            "label": row.label,
-            "fold": row.fold,
-            "synthetic": False,
-        },
+        [
+            {
+                "case_id": row["case_id"],
+                "image": row["image"],
+                "brain_mask": row["image"],
+                "prior_coarse": None,
+                "prior_refined": None,
+                "warp": None,
+                "scan_from_mni": [0.0] * 16,
+                "label": row["label"],
+                "fold": row["fold"],
+                "synthetic": False,
+            }
+            for row in opened.rows("default")
+        ],
         steps={"process": {"settings": "test"}},
     )
     load_dataset(with_processed.root)

@@ -216,20 +216,21 @@ def _keep_replies(path: Path, cases: list[FoldRow], work: Path) -> None:
 
 
 def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str, Any]) -> Cohort:
-    stored = cohort.rows("processed")  # in the order in which they are written again
-
-    def with_priors(row: FoldRow) -> dict[str, Any]:
-        known = next(found for found in stored if found["case_id"] == row.case_id)
-        return known | {
-            name: volume(work / f"{row.case_id}_{name.removeprefix('prior_')}.nii.gz", row.case_id)
+    rows = (
+        row
+        | {
+            name: volume(
+                work / f"{row['case_id']}_{name.removeprefix('prior_')}.nii.gz", row["case_id"]
+            )
             for name in ("prior_coarse", "prior_refined")
         }
-
+        for row in cohort.rows("processed")
+    )
     boxes = b"".join((work / f"{row.case_id}.jsonl").read_bytes() for row in cases)
     return add_config(
         cohort,
         "processed",
-        with_priors,
+        rows,
         leave_out=cohort.manifest.left_out,
         steps=cohort.manifest.steps | {"localize": {"settings": settings}},
         extra_files={f"boxes/{settings['detector']}.jsonl": boxes},

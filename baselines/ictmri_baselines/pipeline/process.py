@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 
 from ictmri.atlas.alignment import AlignmentError
-from ictmri.build.write import add_config
+from ictmri.build.write import add_config, in_order
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
@@ -171,7 +171,8 @@ def _facts(
 
 
 def _added(cohort: Cohort, work: Path, recorded: dict[str, Any]) -> Cohort:
-    facts = {row.case_id: facts_of(work, row.case_id) for row in cohort.folds().rows}
+    cases = cohort.folds().rows
+    facts = {row.case_id: facts_of(work, row.case_id) for row in cases}
     out = {case_id: _why(found) for case_id, found in facts.items() if not found["included"]}
     if len(out) == len(facts):
         raise InputError(
@@ -182,7 +183,7 @@ def _added(cohort: Cohort, work: Path, recorded: dict[str, Any]) -> Cohort:
     return add_config(
         cohort,
         "processed",
-        partial(_row, cohort, work, facts),
+        (_row(cohort, work, facts, row) for row in in_order(cases) if row.case_id not in out),
         leave_out=set(out),
         steps={"process": {"settings": recorded, "left_out": out}},
         extra_files={TABLE: _table(facts).encode()},

@@ -228,7 +228,7 @@ def spoiled(cohort: Cohort, folder: Path, n: int) -> tuple[Cohort, list[str]]:
         scan = unpack(stored[case_id]["image"])
         image = nib.Nifti1Image(np.full(scan.shape, 7, dtype=np.int16), scan.affine)
         stored[case_id]["image"] = pack(image, case_id)
-    changed = add_config(copy, "default", lambda row: stored[row.case_id], steps={})
+    changed = add_config(copy, "default", stored.values(), steps={})
     return changed, flat
 
 

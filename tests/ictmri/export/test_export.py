@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from ictmri.build.folder import build_folder
 from ictmri.build.phantom import build_phantom
-from ictmri.build.write import add_config
+from ictmri.build.write import add_config, in_order
 from ictmri.classes import CLASSES
 from ictmri.cli.app import app
 from ictmri.cohort import Cohort, open_cohort
@@ -62,7 +62,7 @@ def processed(mini: Cohort) -> Cohort:
     """The made-up cohort with a processed config, priors, and one scan that tells how it was made."""
     stored = {row["case_id"]: row for row in mini.rows("default")}
 
-    def row_of(row: FoldRow) -> dict[str, Any]:
+    def processed_row(row: FoldRow) -> dict[str, Any]:
         scan = unpack(stored[row.case_id]["image"])
         levels = np.clip(np.asarray(scan.dataobj), 0, 255).astype(np.uint8)
         levels[0, 0, :2] = (127, 128)
@@ -83,7 +83,7 @@ def processed(mini: Cohort) -> Cohort:
     return add_config(
         mini,
         "processed",
-        row_of,
+        map(processed_row, in_order(mini.folds().rows)),
         steps={"process": {"settings": {"spacing_mm": 2}, "left_out": {}}},
         extra_files={
             "acquisition.csv": ACQUISITION.format(case_id=mini.folds().case_ids[0]).encode()

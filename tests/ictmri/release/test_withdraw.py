@@ -8,6 +8,7 @@ from support.made_volumes import write_volume
 
 from ictmri.build.folder import build_folder
 from ictmri.build.pseudonyms import link_path, read_link
+from ictmri.build.write import add_config
 from ictmri.changes import changes_text, next_version
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
@@ -42,6 +43,29 @@ def test_the_folds_of_the_others_stay(cohort: Cohort, tmp_path: Path) -> None:
     rows = {row["case_id"]: row for row in cohort.rows("default")}
     assert all(rows[row["case_id"]] == row for row in done.rows("default"))
     assert read_link(link_path(done.root)) == read_link(link_path(cohort.root))
+
+
+def test_cases_that_were_not_processed_take_no_other_with_them(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    rows = [
+        {
+            **{name: row[name] for name in ("case_id", "image", "label", "fold", "synthetic")},
+            **dict.fromkeys(("prior_coarse", "prior_refined", "warp")),
+            "brain_mask": row["image"],
+            "scan_from_mni": [0.0] * 16,
+        }
+        for row in cohort.rows("default")
+    ]
+    out = {rows[1]["case_id"]: "no brain", rows[7]["case_id"]: "no brain"}
+    kept = [row for row in rows if row["case_id"] not in out]
+    steps = {"process": {"settings": {}, "left_out": out}}
+    processed = add_config(cohort, "processed", kept, leave_out=out, steps=steps)
+    done = withdraw(processed, [rows[3]["case_id"]], "consent", tmp_path / "second")
+    check_rows(done, "processed")
+    assert [row["case_id"] for row in done.rows("processed")] == [
+        row["case_id"] for row in kept if row is not rows[3]
+    ]
 
 
 def test_nothing_of_the_case_is_left(cohort: Cohort, tmp_path: Path) -> None:
