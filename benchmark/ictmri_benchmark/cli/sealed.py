@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from ictmri_benchmark.score.metrics import METRICS, RANK_KEY
 
 if TYPE_CHECKING:
     from ictmri_benchmark.sealed.documents import Challenge
+    from ictmri_benchmark.sealed.store import ChallengeStore
 
 ABOUT = "Sealed mode: the organiser keeps the labels, anyone can verify."
 sealed_app = Commands(help=ABOUT, no_args_is_help=True)
@@ -115,19 +117,16 @@ def admit(
     public_key: Annotated[Path, typer.Argument(help="The participant's .pub file.")],
     *,
     name: Annotated[str, typer.Option(help="Who this is; published in the log.")],
-    new_key: Annotated[
-        bool, typer.Option("--new-key", help="A lost key is replaced; the quota stays.")
-    ] = False,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Lost key; the quota stays.")] = False,
 ) -> None:
     """Admit a participant: one name, one key, one quota.
 
     Example: ictmri sealed admit out/sealed participant.pub --name "Team A"
     """
     from ictmri_benchmark.sealed.keys import load_public_hex
-    from ictmri_benchmark.sealed.store import ChallengeStore
 
     public = load_public_hex(public_key)
-    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+    with _store(folder) as store:
         store.admit(public, name, replaces=new_key)
     echo(f"{name} is admitted")
 
@@ -137,18 +136,15 @@ def score(
     folder: Folder,
     submission: Annotated[Path, typer.Argument(help="submission.zip of an admitted participant.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the result there too.", dir_okay=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Copy of the result.", dir_okay=False)] = None,
 ) -> None:
     """Score a submission: one released number, signed and logged; nothing by case.
 
     Example: ictmri sealed score out/sealed submission.zip --out result.json
     """
     from ictmri.io.files import write_text
-    from ictmri_benchmark.sealed.store import ChallengeStore
 
-    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+    with _store(folder) as store:
         result, counted = store.score(submission)
     echo(f"{result.participant}: {result.metric} {result.value}, {result.left} left")
     if not counted:
@@ -161,9 +157,7 @@ def score(
 @sealed_app.command("verify")
 def verify(
     challenge: Published,
-    files: Annotated[
-        list[Path] | None, typer.Argument(help="Results, heads, logs (.jsonl).")
-    ] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Results, heads, logs.")] = None,
     *,
     organiser: Organiser = "",
 ) -> None:
@@ -178,8 +172,7 @@ def verify(
 
     published = load_challenge(challenge, organiser)
     logs, signed = check(files or [], published)
-    for line in challenge_lines(published):
-        echo(line)
+    echo("\n".join(challenge_lines(published)))
     for path, document in signed.items():
         echo(f"{path}: genuine {document}")
     for path, log in logs.items():
@@ -199,11 +192,9 @@ def reveal(
 
     Example: ictmri sealed reveal out/sealed --out out/reveal
     """
-    from ictmri_benchmark.sealed.store import ChallengeStore
-
     if not yes:
         typer.confirm("After this nothing can be scored any more. Go on?", abort=True)
-    with ChallengeStore.open(folder, datetime.now(UTC)) as store:
+    with _store(folder) as store:
         echo(f"{out}: the labels and {store.reveal(out)} submissions")
     echo(f"Next: ictmri sealed check-reveal {out} --challenge challenge.json")
 
@@ -233,6 +224,12 @@ def check_reveal(
 
         number = write_entries(entries, done)
         echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")
+
+
+def _store(folder: Path) -> AbstractContextManager[ChallengeStore]:
+    from ictmri_benchmark.sealed.store import ChallengeStore
+
+    return ChallengeStore.open(folder, datetime.now(UTC))
 
 
 def challenge_lines(challenge: Challenge) -> list[str]:

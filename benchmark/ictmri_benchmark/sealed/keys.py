@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,6 @@ _P: Final = 2**255 - 19
 _EIGHTH: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _EIGHTH, _P - _EIGHTH})
 """The y of the eight points whose order divides 8; each is a key for which any message has a signature."""
-_OTHER: Final = "a key of another kind than Ed25519"
 _MAKE: Final = "make a pair with: ictmri sealed key participant.key"
 
 
@@ -71,35 +69,30 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     """Read a private key; InputError where it is none, encrypted, or others may read it."""
     content = read_plain(path, _MAX_BYTES, _MAKE)
     check_secret(path)
-    key = _loaded(path, "private", lambda: form.load_pem_private_key(content, password=None))
-    if isinstance(key, Ed25519PrivateKey):
-        return key
-    raise InputError(str(path), [_OTHER], _MAKE)
+    try:
+        key = form.load_pem_private_key(content, password=None)
+    except TypeError:
+        raise InputError(str(path), ["the key is encrypted"], "decrypt it first") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise InputError(str(path), ["not a private key in PEM form"], _MAKE) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(str(path), ["a key of another kind than Ed25519"], _MAKE)
+    return key
 
 
 def load_public_hex(path: Path) -> str:
     """Read a public key, in hexadecimal; InputError where it is none or not :func:`usable`."""
-    content = read_plain(path, _MAX_BYTES, _MAKE)
+    content, problem = read_plain(path, _MAX_BYTES, _MAKE), "a key of another kind than Ed25519"
     if b"PRIVATE KEY" in content:
         next_step = "take the .pub file; a private key that was handed over is to be replaced"
         raise InputError(str(path), ["this is a private key"], next_step)
-    key = _loaded(path, "public", lambda: form.load_pem_public_key(content))
-    problem = _OTHER
-    if isinstance(key, Ed25519PublicKey):
-        try:
-            return usable(key.public_bytes_raw().hex())
-        except ValueError as error:
-            problem = str(error)
-    raise InputError(str(path), [problem], _MAKE)
-
-
-def _loaded(path: Path, half: str, load: Callable[[], object]) -> object:
     try:
-        return load()
-    except TypeError:
-        raise InputError(str(path), ["the key is encrypted"], "decrypt it first") from None
+        key = form.load_pem_public_key(content)
+        if isinstance(key, Ed25519PublicKey):
+            return usable(key.public_bytes_raw().hex())
     except (ValueError, UnsupportedAlgorithm):
-        raise InputError(str(path), [f"not a {half} key in PEM form"], _MAKE) from None
+        problem = "no public key that only its owner can sign with, in PEM form"
+    raise InputError(str(path), [problem], _MAKE)
 
 
 def is_signed(public: str, signature: str, message: bytes) -> bool:

@@ -79,16 +79,18 @@ class SealedLog:
     def add(self, record: Record) -> None:
         """Add a record, or raise a RuleBrokenError where it cannot be the next one."""
         number, event = len(self.records), record.event
+        bound, signed = (
+            record.previous == self.last_digest,
+            record.is_from(self.challenge.organiser),
+        )
+        in_order = not number or record.time >= self.records[-1].time
         fits = record.model_fields_set == _COMMON | documents.EVENTS[event]
         _require(fits, f"not the fields of {event!r}")
         _require(record.seq == number, f"its number is {record.seq}: records were removed or moved")
-        bound = record.previous == self.last_digest
         _require(bound, "it is not bound to the record before: the chain is broken")
-        signed = record.is_from(self.challenge.organiser)
         _require(signed, "the signature is not the organiser's: it was edited")
         _require((event == "open") != bool(number), "the log opens once, at its beginning")
         _require(not self.closed, "the challenge is closed")
-        in_order = not number or record.time >= self.records[-1].time
         _require(in_order, "its time is before that of the record before")
         _require(not record.time.microsecond, "its time is not a whole second")
         _require(event == "result" or not self.pending, "the submission before has no result")
