@@ -19,11 +19,11 @@ from datasets.exceptions import DatasetGenerationError
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.io.files import check_writable
+from ictmri.io.lock import folder_lock
 from ictmri.io.resources import at_home
 from ictmri.io.states import json_mapping
 from ictmri.lookup import find_cohort
 from ictmri.schema import features
-from ictmri.transaction import only_one
 
 if TYPE_CHECKING:
     from ictmri.schema import Config
@@ -87,7 +87,7 @@ def load_dataset(
     return datasets.DatasetDict({key: _as_dataset(builder, value) for key, value in wanted.items()})
 
 
-def prime(cohort: Cohort) -> None:
+def warm_cache(cohort: Cohort) -> None:
     """Put the default config into the datasets cache.
 
     Afterwards the literal ``datasets.load_dataset("<name>")`` works from any directory. A cache that
@@ -131,7 +131,7 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _fill_cache(self) -> None:
         place = Path(self.cache_dir)
-        with _reached(place, self.cohort), only_one(place):
+        with _reached(place, self.cohort), folder_lock(place):
             # What a killed process left there would be taken along.
             shutil.rmtree(f"{place}.incomplete", ignore_errors=True)
             self.download_and_prepare()

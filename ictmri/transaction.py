@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from ictmri.errors import InputError
-from ictmri.io.files import private_folder, refuse_links, remove_parts, write_json
-from ictmri.io.lock import locked
+from ictmri.io.files import (
+    check_writable,
+    is_free,
+    private_folder,
+    refuse_links,
+    remove_parts,
+    write_json,
+)
+from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.states import json_mapping, kept
 from ictmri.manifest import FILE_NAME, read_manifest
 
+_NEXT: Final = "choose another --out"
 _STAMP: Final = "stamp.json"
 _GONE: Final = "gone"
 _BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html", "replies")
@@ -26,20 +34,13 @@ _BESIDE: Final = ("link.csv", "findings.html", "process.html", "localize.html", 
 
 
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Let one process at a time work on a folder; others wait."""
-    with locked(work_folder(out, "lock"), f"works on {out}"):
-        yield
-
-
-@contextmanager
-def alone_with(root: Path) -> Iterator[None]:
+def cohort_lock(root: Path) -> Iterator[None]:
     """Let one process at a time work on a cohort folder, after finishing a change that was cut off.
 
     Raises:
         InputError: a folder in it is a link: what is changed there would change somewhere else.
     """
-    with only_one(root):
+    with folder_lock(root):
         refuse_links(root)
         _finish_change(root)
         for stage in ("part", "draft", _GONE):
@@ -47,19 +48,6 @@ def alone_with(root: Path) -> Iterator[None]:
         for name in _BESIDE:
             remove_parts(work_folder(root, "lock").parent, f"{root.resolve().name}.{name}")
         yield
-
-
-def work_folder(out: Path, stage: str) -> Path:
-    """Return the folder beside a cohort that holds finished cases until a stage is complete.
-
-    Raises:
-        InputError: a link lies there; what is written, moved and removed would be somewhere else.
-    """
-    place = out.resolve()
-    folder = place.with_name(f".{place.name}.{stage}")
-    if folder.is_symlink():
-        raise InputError(str(folder), ["is a link, and no work of this program"], "remove the link")
-    return folder
 
 
 def opened_work(out: Path, stage: str, stamp: Any) -> Path:
@@ -91,7 +79,7 @@ def close_work(out: Path, stage: str) -> None:
 
 
 @contextmanager
-def changing(root: Path) -> Iterator[Path]:
+def transaction(root: Path) -> Iterator[Path]:
     """Yield a copy of a cohort folder; what is changed in it takes effect when the block succeeds.
 
     The copy is made of links where the disk allows it: files in it are replaced, never written into.
@@ -142,3 +130,24 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def check_place(out: Path, sources: Iterable[Path] = ()) -> None:
+    """Check that a cohort may be written to ``out``.
+
+    Args:
+        out: the folder to write.
+        sources: files and folders that the cohort is made from.
+
+    Raises:
+        InputError: something else stands there, or it lies inside a source.
+    """
+    if is_free(out):
+        check_writable(out)
+    elif not (out / FILE_NAME).is_file():
+        raise InputError(str(out), ["this path is taken and is no cohort folder"], _NEXT)
+    around = set(out.resolve().parents)
+    inside = [source for source in sources if source.resolve() in around]
+    if inside:
+        # What is written there would become a part of the scan when it is read the next time.
+        raise InputError(str(out), [f"lies inside the scan {inside[0].name!r}"], _NEXT)

@@ -40,8 +40,8 @@ PRIME: Final = """
 import sys
 from pathlib import Path
 from ictmri.cohort import open_cohort
-from ictmri.loader import prime
-prime(open_cohort(Path(sys.argv[1])))
+from ictmri.loader import warm_cache
+warm_cache(open_cohort(Path(sys.argv[1])))
 """
 STREAM: Final = """
 import sys

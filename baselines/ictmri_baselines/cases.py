@@ -12,10 +12,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
+from ictmri.io.lock import folder_lock
 from ictmri.io.resources import user_cache
 from ictmri.io.states import facts_in, kept, read_record, write_record
 from ictmri.io.volumes import unpack
-from ictmri.transaction import only_one
 
 _INDEX: Final = "index.json"
 _ARRAYS: Final = ("image.npy", "prior.npy", "refined.npy")
@@ -160,7 +160,7 @@ def open_volumes(cohort: Cohort, *, checked: bool = False) -> tuple[Volumes, dic
     """
     folder = user_cache() / "arrays" / cohort.manifest.digest_of("processed")[:16]
     index = folder / _INDEX
-    with only_one(folder):
+    with folder_lock(folder):
         whole = not checked or read_record(index) is not None
         opened = kept(index, _mapped) if whole else None
         if opened is None:

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 from ictmri.build.duplicates import Pair, near_findings
 from ictmri.build.findings_page import PageCase, page_path, write_page
 from ictmri.build.ingest import case_file, findings_of, ingest, near_pairs, records
-from ictmri.build.place import check_place
 from ictmri.build.pseudonyms import (
     copy_link_file,
     link_path,
@@ -37,7 +36,7 @@ from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import Finding, finding, findings_text, read_findings
 from ictmri.scans.read import DICOM_ENDINGS
 from ictmri.scans.walk import files_below
-from ictmri.transaction import alone_with, close_work, opened_work
+from ictmri.transaction import check_place, close_work, cohort_lock, opened_work
 from ictmri.version import __version__
 
 MANY: Final = 500
@@ -141,7 +140,7 @@ def build_rows(
     """
     _need_libraries(rows)
     check_place(out, (row.image for row in rows))
-    with alone_with(out):
+    with cohort_lock(out):
         digests = {row.patient_id: _digest(row.image) for row in watched(rows, "digests")}
         if previous is not None:
             copy_link_file(previous.root, out)

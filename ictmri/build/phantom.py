@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ictmri.build.place import check_place
 from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order, stored
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
@@ -16,7 +15,7 @@ from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.io.volumes import pack
 from ictmri.phantom import DEFAULT_SEED, N_CASES, PhantomCase, render, roster
-from ictmri.transaction import alone_with, opened_work
+from ictmri.transaction import check_place, cohort_lock, opened_work
 from ictmri.version import __version__
 
 VERSION = "1.0.0"
@@ -66,7 +65,7 @@ def build_phantom(
     """
     generator = _generator(seed, n_cases, n_folds, spacing)
     check_place(out)
-    with alone_with(out):
+    with cohort_lock(out):
         done = finished(out, generator)
         if done is not None:
             return done

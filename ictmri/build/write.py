@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ictmri.build.place import check_place
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow, write_folds
 from ictmri.io.files import is_free, replacing, write_bytes, write_text
+from ictmri.io.lock import work_folder
 from ictmri.manifest import Manifest, fingerprints, write_manifest
 from ictmri.schema import Config, features
-from ictmri.transaction import changing, close_work, work_folder
+from ictmri.transaction import check_place, close_work, transaction
 
 if TYPE_CHECKING:
     from ictmri.documents.facts import Facts
@@ -169,7 +169,7 @@ def add_config(
         leave_out: ids of cases that the config does not hold; ``steps`` should say why.
         extra_files: further files of the folder, relative path -> content.
     """
-    with changing(cohort.root) as draft:
+    with transaction(cohort.root) as draft:
         shutil.rmtree(draft / "data" / config, ignore_errors=True)
         cases = [row for row in cohort.folds().rows if row.case_id not in leave_out]
         write_config(draft, config, cases, rows)

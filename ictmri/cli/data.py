@@ -324,9 +324,9 @@ def _after_scans(built: FolderBuild, out: Path) -> None:
 
 
 def _after_build(cohort: Cohort) -> None:
-    from ictmri.loader import prime
+    from ictmri.loader import warm_cache
 
-    prime(cohort)
+    warm_cache(cohort)
     label = "synthetic cohort" if cohort.synthetic else "cohort"
     echo(f"{cohort.name}: {label} of {cohort.manifest.n_cases} cases in {cohort.root}")
     echo(f'Load it: ictmri.load_dataset("{cohort.root}", fold=0)')

@@ -15,11 +15,11 @@ from ictmri.export.contents import ACQUISITION, CARD, LICENCE, Case, Contents, r
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.io.files import is_free, sha256_bytes, write_bytes, write_json, write_text
+from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.parallel import run_all
 from ictmri.io.states import json_mapping, kept, needed
 from ictmri.manifest import fingerprints
 from ictmri.schema import Config
-from ictmri.transaction import only_one, work_folder
 from ictmri.version import __version__
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def export_cohort(
     key = _key(cohort, target, configs)
     if out.resolve().is_relative_to(cohort.root.resolve()):
         raise InputError("--out", [f"{out} lies inside the cohort"], "choose another --out")
-    with only_one(out):
+    with folder_lock(out):
         done = _finished(out, key)
         if done is not None:
             return done

@@ -13,6 +13,7 @@ from ictmri.errors import InputError
 from ictmri.hub.errors import reaching
 from ictmri.hub.transfer import fetch_all, size_of
 from ictmri.io.files import is_free, leads_elsewhere, sha256_bytes, sha256_file, write_json
+from ictmri.io.lock import folder_lock
 from ictmri.io.states import json_mapping
 
 if TYPE_CHECKING:
@@ -91,8 +92,6 @@ def download(
     """
     import huggingface_hub as hub
 
-    from ictmri.transaction import only_one
-
     commit = preflight(repo_id, token=token, revision=revision)
     with reaching(repo_id, token=token):
         tree = hub.HfApi(token=token).list_repo_tree(
@@ -102,7 +101,7 @@ def download(
     names = [file.path for file in files]
     _refuse_tricks(repo_id, names)
     record = {"schema": _SCHEMA, "repo_id": repo_id, "commit": commit, "files": names}
-    with only_one(into):
+    with folder_lock(into):
         _claim(into, record)
         missing = {_part(into, file): file for file in files if not _is(into / file.path, file)}
         _refuse_without_room(into, missing)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.errors import visible_lines
+from ictmri.errors import InputError, visible_lines
 
 try:
     import fcntl
@@ -59,6 +59,26 @@ def locked(path: Path, work: str, *, seconds: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def folder_lock(out: Path) -> Iterator[None]:
+    """Let one process at a time work on a folder; others wait."""
+    with locked(work_folder(out, "lock"), f"works on {out}"):
+        yield
+
+
+def work_folder(out: Path, stage: str) -> Path:
+    """Return the folder beside a cohort that holds finished cases until a stage is complete.
+
+    Raises:
+        InputError: a link lies there; what is written, moved and removed would be somewhere else.
+    """
+    place = out.resolve()
+    folder = place.with_name(f".{place.name}.{stage}")
+    if folder.is_symlink():
+        raise InputError(str(folder), ["is a link, and no work of this program"], "remove the link")
+    return folder
 
 
 def _has_locks(path: Path) -> bool:

@@ -17,12 +17,13 @@ from ictmri.documents.public_table import PublicTable, public_rows, public_table
 from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.errors import InputError
 from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
+from ictmri.io.lock import work_folder
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
 from ictmri.release.faces_page import faces_page_path, write_faces_page
 from ictmri.release.records import released_boxes, released_steps
-from ictmri.transaction import alone_with, opened_work, work_folder
+from ictmri.transaction import cohort_lock, opened_work
 
 if TYPE_CHECKING:
     from ictmri.documents.facts import Facts
@@ -111,7 +112,7 @@ def make_release(cohort: Cohort, order: Order, facts: Facts, *, jobs: int | None
     told = list(named_in_words(cohort, facts, subtypes.few))
     if told and not cohort.synthetic:
         raise InputError("subtypes", told, "say it without this name; nothing was sent")
-    with alone_with(out):
+    with cohort_lock(out):
         faces = _faces(cohort, jobs) if not cohort.synthetic else []
         if not order.faces_checked:
             refuse_unfound(faces)

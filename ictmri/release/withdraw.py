@@ -18,9 +18,10 @@ from ictmri.errors import InputError, nearest
 from ictmri.folds import FoldRow, write_folds
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import is_free, write_text
+from ictmri.io.lock import work_folder
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import findings_text, read_findings
-from ictmri.transaction import alone_with, changing, work_folder
+from ictmri.transaction import cohort_lock, transaction
 
 REASONS: Final = {
     "consent": "Withdrawn: consent was taken back.",
@@ -48,7 +49,7 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
     kept = [row for row in rows if row.case_id not in set(case_ids)]
     _check(cohort, rows, kept, case_ids, reason, out)
     change = REASONS[reason] + " The folds of all other cases are unchanged."
-    with alone_with(out):
+    with cohort_lock(out):
         part = work_folder(out, "part")
         part.mkdir(parents=True)
         digest = write_folds(part / "folds.csv", kept)
@@ -88,7 +89,7 @@ def add_erratum(cohort: Cohort, text: str, case_ids: list[str]) -> Cohort:
         problems.append("the text of the erratum is empty")
     if problems:
         raise InputError("erratum", problems, "nothing was written")
-    with alone_with(cohort.root), changing(cohort.root) as draft:
+    with cohort_lock(cohort.root), transaction(cohort.root) as draft:
         manifest = revised(cohort.manifest, "patch", f"Erratum: {text.strip()}", cases=case_ids)
         write_text(draft / CHANGES, changes_text(manifest))
         publish_documents(draft, manifest)

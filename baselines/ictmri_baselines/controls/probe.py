@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ictmri.io.files import canonical_json, replacing, sha256_bytes
+from ictmri.io.lock import folder_lock
 from ictmri.io.parallel import watched
 from ictmri.io.resources import user_cache
 from ictmri.io.states import kept
-from ictmri.transaction import only_one
 from ictmri_baselines.cases import Cases, region
 from ictmri_baselines.controls.rules import fit_predict, logistic
 from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
@@ -130,7 +130,7 @@ def _features(
     key = [workspace.origin["data_sha256"], edge, _VERSION]
     path = user_cache() / "probe" / f"{sha256_bytes(canonical_json(key).encode())[:16]}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_one(path.with_suffix("")):
+    with folder_lock(path.with_suffix("")):
         rows = kept(path, _stored)
         if rows is None:
             _store(path, parts, edge)

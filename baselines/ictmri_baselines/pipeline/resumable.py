@@ -11,7 +11,7 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.io.cluster import Cluster
 from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, DAMAGED, facts_in, needed, read_record, write_record
-from ictmri.transaction import alone_with, close_work, opened_work
+from ictmri.transaction import close_work, cohort_lock, opened_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def resumed(
         source: config that it reads; finished work on other data or settings is of no use.
         prepare: what must succeed before finished work of other settings is given up.
     """
-    with alone_with(cohort.root):
+    with cohort_lock(cohort.root):
         cohort = open_cohort(cohort.root)
         done = cohort.manifest.steps.get(step, {}).get("settings") == settings
         if done:

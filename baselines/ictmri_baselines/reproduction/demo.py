@@ -9,7 +9,7 @@ from typing import Any, Final
 from ictmri.build.phantom import DEFAULT_SPACING, build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
-from ictmri.loader import prime
+from ictmri.loader import warm_cache
 from ictmri.phantom import DEFAULT_SEED, N_CASES
 from ictmri_baselines.pipeline import Workers, localize_cohort, process_cohort
 from ictmri_baselines.processor import PRESETS
@@ -52,7 +52,7 @@ def run_demo(
 
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)
     cohort = build_phantom(out / name, n_cases=n_cases, spacing=spacing, jobs=jobs)
-    prime(cohort)
+    warm_cache(cohort)
     workers = Workers(jobs)
     cohort = process_cohort(cohort, PRESETS["light"], workers=workers)
     cohort = localize_cohort(cohort, workers=workers)

@@ -17,7 +17,7 @@ from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import MAX_BYTES
 from ictmri.io.files import read_plain, sha256_bytes, write_bytes, write_text
-from ictmri.transaction import only_one
+from ictmri.io.lock import folder_lock
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, write_entry
 from ictmri_benchmark.board.flags import review_flags
@@ -140,7 +140,7 @@ def submit(
     content = read_plain(predictions, MAX_BYTES, "give a CSV file")
     if sha256_bytes(content) != digest:
         raise InputError(str(predictions), ["changed while it was read"], "run the command again")
-    with only_one(entries):
+    with folder_lock(entries):
         _tidy(entries, slug)
         before = ledger.last_event(entries, slug)
         _refuse_unless_due(entries, slug, before, correcting)
@@ -234,7 +234,7 @@ def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
         raise InputError(str(entries), [f"no entry {slug!r}"], there)
     if not reason.strip():
         raise InputError("--reason", ["is empty"], "say why; it stands in the ledger")
-    with only_one(entries):
+    with folder_lock(entries):
         before = ledger.last_event(entries, slug)
         if before is None and is_run(entries / slug):
             problem = f"{slug} is a run of ictmri reproduce, which nobody submitted"

@@ -12,14 +12,14 @@ from typing import Any, Final
 from ictmri.build.clinical.mapping import ClinicalMapping, read_mapping
 from ictmri.build.clinical.propose import Proposal, propose
 from ictmri.build.folder import FolderBuild, build_rows
-from ictmri.build.place import check_place
 from ictmri.cohort import CLINICAL, Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import DEFAULT_N_FOLDS, describe_folds
 from ictmri.io.files import private_folder, replacing, sha256_bytes
+from ictmri.io.lock import folder_lock, work_folder
 from ictmri.manifest import FILE_NAME, SCHEMA
 from ictmri.scans.findings import read_findings
-from ictmri.transaction import alone_with, only_one, work_folder
+from ictmri.transaction import check_place, cohort_lock
 from ictmri.version import __version__
 
 SOURCE: Final = "Shirelle12/DeepSite-MRI"
@@ -89,7 +89,7 @@ def build_clinical(
     }
     _check_source(out, origin.folder)
     check_place(out)
-    with only_one(work_folder(out, "clinical")):
+    with folder_lock(work_folder(out, "clinical")):
         settings["source"] = source = _provenance(origin)
         if origin.folder is None and (done := _finished(out, settings)):
             return done
@@ -202,7 +202,7 @@ def _adopt(root: Path, out: Path, *, dry_run: bool, tell: Tell) -> FolderBuild |
     tell(f"the source is a cohort folder already: {cohort.manifest.n_cases} cases, taken as it is")
     if dry_run:
         return None
-    with alone_with(out):
+    with cohort_lock(out):
         if not (out / FILE_NAME).is_file():
             part = work_folder(out, "part")
             shutil.rmtree(part, ignore_errors=True)

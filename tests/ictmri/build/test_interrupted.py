@@ -21,9 +21,10 @@ from support.made_cohort import build, build_phantom, left_by_build, write_table
 from ictmri.build.folder import build_folder
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError, MissingDependencyError
+from ictmri.io.lock import work_folder
 from ictmri.io.parallel import _replacing_silently, run_all
 from ictmri.loader import load_dataset
-from ictmri.transaction import alone_with, changing, close_work, opened_work, work_folder
+from ictmri.transaction import close_work, cohort_lock, opened_work, transaction
 
 N_STEPS = 36
 N_MOMENTS = 8
@@ -274,7 +275,7 @@ def test_a_change_of_a_cohort_that_was_removed_is_dropped(mini_table: Path, tmp_
     out = tmp_path / "mini"
     cohort = build_folder(mini_table, out, n_folds=3).cohort
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with changing(cohort.root) as draft:
+    with transaction(cohort.root) as draft:
         shutil.copytree(draft, work_folder(out, "kept"))
     shutil.rmtree(out)
     work_folder(out, "kept").rename(work_folder(out, "change"))
@@ -344,13 +345,13 @@ def test_links_lead_no_change_elsewhere(tmp_path: Path) -> None:
     (mine / "precious.parquet").write_text("1")
     sent.mkdir()
     (sent / "data").symlink_to(mine)
-    with pytest.raises(InputError, match="data is a link to a folder"), alone_with(sent):
+    with pytest.raises(InputError, match="data is a link to a folder"), cohort_lock(sent):
         pass
     (sent / "data").unlink()
     for stage in ("change", "part", "process", "draft"):
         work = tmp_path / f".sent.{stage}"
         work.symlink_to(mine)
-        with pytest.raises(InputError, match="is a link, and no work"), alone_with(sent):
+        with pytest.raises(InputError, match="is a link, and no work"), cohort_lock(sent):
             opened_work(sent, stage, {})
         work.unlink()
     assert [path.name for path in mine.iterdir()] == ["precious.parquet"]

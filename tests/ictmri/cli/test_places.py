@@ -23,11 +23,10 @@ from ictmri.cli.places import OUTPUTS, placed
 from ictmri.errors import InputError
 from ictmri.export.write import export_cohort
 from ictmri.io.files import check_writable, is_free
-from ictmri.io.lock import locked
+from ictmri.io.lock import folder_lock, locked
 from ictmri.io.resources import find_cache, user_cache
 from ictmri.lookup import find_folds
 from ictmri.release.withdraw import withdraw
-from ictmri.transaction import only_one
 
 
 def commands(group: typer.Typer = app) -> Iterator[Callable[..., Any]]:
@@ -201,7 +200,7 @@ def test_a_disk_without_locks_gets_a_marker(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with only_one(tmp_path / "mini"):
+    with folder_lock(tmp_path / "mini"):
         assert f"no locks on the disk of {tmp_path}" in capsys.readouterr().err
         with pytest.raises(TimeoutError), locked(tmp_path / ".mini.lock", "x", seconds=0.1):
             pass
@@ -220,7 +219,7 @@ def test_any_other_refusal_of_a_lock_names_its_file(
     monkeypatch.setattr(fcntl, "flock", flock)
     with (
         pytest.raises(OSError, match=r"Input/output error.*\.mini\.lock"),
-        only_one(tmp_path / "mini"),
+        folder_lock(tmp_path / "mini"),
     ):
         pass
 

@@ -15,10 +15,11 @@ from ictmri.cohort import open_cohort
 from ictmri.errors import InputError
 from ictmri.export.write import export_cohort
 from ictmri.hub.cache import kept_release
+from ictmri.io.lock import work_folder
 from ictmri.io.states import json_mapping, kept, needed, read_record, write_record
 from ictmri.loader import load_dataset
 from ictmri.scans.findings import read_findings
-from ictmri.transaction import opened_work, work_folder
+from ictmri.transaction import opened_work
 
 PLAIN = [how for how in DAMAGES if how != "garbled"]
 """What shows in a file that carries no checksum."""

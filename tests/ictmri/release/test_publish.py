@@ -29,7 +29,7 @@ from ictmri.release.identifier_scan import found_identifiers, identifiers
 from ictmri.release.make_release import Order, make_release, release_path, released_age
 from ictmri.release.publish import plan_lines, prepare
 from ictmri.release.records import DETECTORS, released_boxes
-from ictmri.transaction import changing
+from ictmri.transaction import transaction
 from ictmri.verify.privacy import leaks
 
 N_PEOPLE = 8
@@ -78,7 +78,7 @@ def localised(built: FolderBuild) -> Cohort:
         }
         for case_id in cohort.folds().case_ids
     ]
-    with changing(cohort.root) as draft:
+    with transaction(cohort.root) as draft:
         write_text(draft / "boxes" / "openai.jsonl", "\n".join(map(json.dumps, lines)))
         settings = {"detector": "openai", "model": "Sancho", "prompt": "Panza", "pixels": 448}
         masks = {"own_masks": {"Sancho_mask.nii.gz": "0" * 64, "clinic-0001.nii.gz": "1" * 64}}
