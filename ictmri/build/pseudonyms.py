@@ -62,7 +62,7 @@ def pseudonyms(
             id: they would get new case ids.
     """
     links = read_link(link)
-    problems = [*_other_spelling(rows, links), *_other_id(rows, links)]
+    problems = list(_known_otherwise(rows, links))
     if problems:
         raise InputError(str(link), problems, _SAME)
     known = {found.patient_id: found.case_id for found in links}
@@ -81,33 +81,30 @@ def patient_pseudonym(case_id: str) -> str:
     return f"{stem}-p{number}"
 
 
-def _other_spelling(rows: Sequence[TableRow], links: Sequence[Link]) -> Iterator[str]:
-    """Yield the patients of the table that stand in the link file in another spelling."""
+def _known_otherwise(rows: Sequence[TableRow], links: Sequence[Link]) -> Iterator[str]:
+    """Yield the new patients of the table who seem to stand in the link file already.
+
+    There they stand in another spelling, or their scan does under an id that is gone.
+    """
+    in_table = {row.patient_id for row in rows}
     known = {found.patient_id for found in links}
     by_key = {identity_key(found.patient_id): found.patient_id for found in links}
-    for row in rows:
-        other = by_key.get(identity_key(row.patient_id))
-        if row.patient_id not in known and other is not None:
-            yield (
-                f"row {row.number} of the table: {one_or_two((row.patient_id, other))} The second is "
-                "how the link file writes it; spreadsheet programs drop leading zeros"
-            )
-
-
-def _other_id(rows: Sequence[TableRow], links: Sequence[Link]) -> Iterator[str]:
-    """Yield the patients of the table whose scan stands in the link file under an id that is gone."""
-    in_table, keys = {row.patient_id for row in rows}, {identity_key(x.patient_id) for x in links}
+    gone = {found.image: found.patient_id for found in links if found.patient_id not in in_table}
     names = Counter(row.image.name for row in rows) | Counter(found.image for found in links)
-    gone = {found.image: found for found in links if found.patient_id not in in_table}
-    known = {found.patient_id for found in links}
     for row in rows:
-        other = gone.get(row.image.name)
-        if row.patient_id in known or identity_key(row.patient_id) in keys or other is None:
+        where, image = f"row {row.number} of the table:", row.image.name
+        spelt, other = by_key.get(identity_key(row.patient_id)), gone.get(image)
+        if row.patient_id in known:
             continue
-        if names[row.image.name] == 1:
+        if spelt is not None:
             yield (
-                f"row {row.number} of the table: patient {shown(row.patient_id)} is new, and the link "
-                f"file has the image {row.image.name!r} under {shown(other.patient_id)}: one patient?"
+                f"{where} {one_or_two((row.patient_id, spelt))} The second is how the link file "
+                "writes it; spreadsheet programs drop leading zeros"
+            )
+        elif other is not None and names[image] == 1:
+            yield (
+                f"{where} patient {shown(row.patient_id)} is new, and the link file has the image "
+                f"{image!r} under {shown(other)}: one patient?"
             )
 
 
@@ -131,10 +128,8 @@ def read_link(path: Path) -> list[Link]:
         found = Link(*(values.get(name, "") for name in LINK_COLUMNS))
         problems += [f"row {number}: {text}" for text in _row_problems(found)]
         links.append(found)
-    for column, ids in (
-        ("patient_id", Counter(found.patient_id for found in links)),
-        ("case_id", Counter(found.case_id for found in links)),
-    ):
+    for column in LINK_COLUMNS[:2]:
+        ids = Counter(getattr(found, column) for found in links)
         problems += [f"{column} {shown(x)} stands {n} times" for x, n in ids.items() if n > 1]
     if problems:
         raise InputError(str(path), problems, _RESTORE)
