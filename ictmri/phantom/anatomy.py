@@ -160,6 +160,7 @@ def _distances(t1: Array, cavity: npt.NDArray[np.bool_]) -> tuple[Array, Array, 
     """Return mm outside the cavity, mm below the head's surface, mm inside the cavity."""
     step = slice(None, None, _COARSE)
     small = cavity[step, step, step]
+    # 17 lies between air and fluid on the template's scale of T1.
     head = ndimage.gaussian_filter(t1, 1.0)[step, step, step] > 17
     head = ndimage.binary_fill_holes(ndimage.binary_closing(head | small, iterations=2))
     head |= _convex_along_x(head)
