@@ -13,6 +13,7 @@ from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json, sha256_file, write_text
 from ictmri.io.resources import shipped
+from ictmri.io.yamlfile import own_table
 from ictmri_benchmark.board.entry import Entry, load_entry
 from ictmri_benchmark.board.flags import review_flags
 from ictmri_benchmark.board.ledger import Event, ledger_path, ledger_problems, read_ledger
@@ -263,12 +264,7 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> d
 
 def reported_rows() -> list[dict[str, Any]]:
     """Return ``benchmark/reported.yaml``: what others print about the clinical cohort, in percent."""
-    import yaml
-
-    rows: list[dict[str, Any]] = yaml.safe_load(
-        shipped("reported.yaml").read_text(encoding="utf-8")
-    )
-    return rows
+    return [dict(row) for row in own_table(shipped("reported.yaml"))]
 
 
 def _reported() -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from support.made_predictions import probabilities
 
 from ictmri.classes import CLASSES
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
-from ictmri_benchmark.board.page import plots, render_page
+from ictmri_benchmark.board.page import environment, numbers, render_page
 from ictmri_benchmark.board.page.sections import (
     lead,
     matrix,
@@ -377,14 +377,15 @@ def test_boards_with_little_on_them_still_have_a_page(
 
 
 def test_drawings_stand_at_their_numbers() -> None:
-    drawn = plots.forest({"value": 0.5, "low": 0.4, "high": 0.75}, {"low": 0.0, "high": 1.0})
+    draw: Any = environment().get_template("drawings.html.j2").module
+    drawn = draw.forest({"value": 0.5, "low": 0.4, "high": 0.75}, {"low": 0.0, "high": 1.0})
     assert '<rect class="b" x="0" y="0" width="200"' in drawn
     assert '<rect class="i" x="80" y="6" width="70"' in drawn
     assert 'd="M100 3V17"' in drawn
-    curve = plots.risk_coverage([0.0, 0.5])
+    curve = draw.risk_coverage([0.0, 0.5])
     assert 'd="M50 100L100 50"' in curve
     bins = [{"n": 10, "predicted": 0.2, "observed": 0.5}]
-    diagram = plots.reliability(bins, "Glioma", 0.3)
+    diagram = draw.reliability(bins, "Glioma", 0.3)
     assert 'd="M20 50h0"' in diagram
     # Wilson's interval of 5 of 10 is [0.237, 0.763].
     assert 'd="M20 76.3V23.7"' in diagram
@@ -392,9 +393,9 @@ def test_drawings_stand_at_their_numbers() -> None:
 
 
 def test_shares_and_points_are_written_so_that_none_misleads() -> None:
-    assert [plots.share(x) for x in (0.0, 0.001, 0.5, 0.999, 1.0)] == [
+    assert [numbers.share(x) for x in (0.0, 0.001, 0.5, 0.999, 1.0)] == [
         *("0 %", "< 1 %", "50 %", "> 99 %", "100 %")
     ]
-    assert [plots.points(x) for x in (0.0643, -0.0001, -0.05)] == ["6.4", "0.0", "−5.0"]
-    assert plots.points(0.05, sign=True) == "+5.0"
+    assert [numbers.points(x) for x in (0.0643, -0.0001, -0.05)] == ["6.4", "0.0", "−5.0"]
+    assert numbers.points(0.05, sign=True) == "+5.0"
     assert shades([[0, 0], [1, 3]]) == [[(0, 0, 0), (0, 0, 0)], [(1, 25, 2), (3, 75, 8)]]

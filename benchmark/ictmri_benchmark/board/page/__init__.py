@@ -12,13 +12,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.io.files import canonical_json, sha256_bytes
+from ictmri.io.resources import shipped
+from ictmri.io.yamlfile import own_table
 from ictmri.pages.templating import pages
-from ictmri_benchmark.board.page import plots, sections
+from ictmri_benchmark.board.page import numbers, sections
 from ictmri_benchmark.score import metrics, protocol
+from ictmri_benchmark.score.proportions import wilson
+
+if TYPE_CHECKING:
+    import jinja2
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _SCRIPTS: Final = ("address", "board", "compare", "reading", "start")
@@ -30,15 +36,27 @@ def render_page(board: dict[str, Any]) -> str:
     Args:
         board: content of leaderboard.json, see :func:`.leaderboard.build_leaderboard`.
     """
-    environment = pages(_TEMPLATES)
-    environment.filters |= {"decimal": plots.decimal, "points": plots.points, "share": plots.share}
-    environment.globals |= {
-        "plots": plots,
+    return environment().get_template("board.html.j2").render(_context(board))
+
+
+def environment() -> jinja2.Environment:
+    """Return the page's templates with the filters and functions that they use."""
+    found = pages(_TEMPLATES)
+    found.filters |= {
+        "decimal": numbers.decimal,
+        "points": numbers.points,
+        "share": numbers.share,
+        "tenth": numbers.tenth,
+        "across": numbers.across,
+    }
+    found.globals |= {
+        "average": numbers.average,
+        "wilson": wilson,
         "safe_link": sections.safe_link,
         "shades": sections.shades,
         "badge": sections.badge,
     }
-    return environment.get_template("board.html.j2").render(_context(board))
+    return found
 
 
 def _context(board: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +64,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
     lines = (line.strip() for line in _text("page.css").splitlines())
     style = "\n".join(line for line in lines if line) + "\n"
     script = "".join(_text(f"scripts/{name}.js") for name in _SCRIPTS)
+    words = own_table(_TEMPLATES / "words.yaml")
     entries = sections.shown_entries(board)
     return {
         "board": board,
@@ -55,18 +74,15 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "lead": sections.lead(entries),
         "matrix": sections.matrix(board, entries),
         "gaps": sections.gaps(board),
-        "figures": sections.paper_figures(board, entries),
-        "literature": sections.literature(),
-        "citation": sections.citation(),
+        "figures": sections.paper_figures(board, entries, words["figure_recipes"]),
+        "literature": own_table(shipped("context.yaml")),
+        "citation": sections.citation(own_table(shipped("CITATION.cff"))),
         "columns": metrics.COLUMNS,
         "ranked_by": metrics.RANKED,
         "printed": metrics.PRINTED,
         "classes": CLASSES,
         "titles": CLASS_TITLES,
-        "cost_titles": sections.COST_TITLES,
-        "group_titles": sections.GROUP_TITLES,
-        "tracks": sections.TRACKS,
-        "uses": sections.USES,
+        **words,
         "levels": protocol.LEVELS,
         "protocol": protocol,
         "board_sha256": sha256_bytes(canonical_json(board).encode()),

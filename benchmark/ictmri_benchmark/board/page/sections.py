@@ -9,49 +9,10 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import yaml
-
-from ictmri.io.resources import shipped
 from ictmri_benchmark.board.comparison import holm
 from ictmri_benchmark.score.metrics import RANK_KEY
 from ictmri_benchmark.score.protocol import ALPHA
 
-TRACKS: Final = {
-    "image only": "the image, and what was made of it",
-    "demographics": "age and sex as well",
-    "manual ROI at test": "the tumour was marked by hand",
-    "external data": "pretrained weights or other data",
-    "no image": "age and sex, place or labels alone",
-}
-"""Tags by which entries are filtered; an entry may have several, and unlike tracks are not one contest."""
-USES: Final = {
-    "image": "image",
-    "prior": "a prior of the tumour's place",
-    "demographics": "age and sex",
-    "labels": "labels only",
-}
-COST_TITLES: Final = {
-    "every_error_1": "every error costs 1",
-    "missed_pcnsl_5": "a missed PCNSL costs 5",
-    "missed_germinoma_5": "a missed germinoma costs 5",
-}
-GROUP_TITLES: Final = {"sex": "Sex", "age": "Age in years"}
-ABLATION: Final = {
-    "table2/1": "① raw volume",
-    "table2/2": "② coarse prior",
-    "table2/3": "③ coarse prior, channel attention",
-    "table2/4": "④ refined prior",
-    "table2/5": "⑤ refined prior, channel attention",
-}
-BACKBONES: Final = {
-    "table3/densenet3d": "3D DenseNet",
-    "table3/swin3d": "Swin3D",
-    "table3/ae_flow": "AE-FLOW",
-    "table3/efficient3d": "Efficient3D",
-    "table3/swinunetr": "SwinUNETR",
-    "table3/vit3d": "ViT3D",
-    "table3/convnext3d": "ConvNeXt3D",
-}
 LARGEST_MATRIX: Final = 24
 """Most entries compared each with each: of more pairs, 10,000 permutations could call none after Holm."""
 _FULL_METHOD: Final = "table2-5"
@@ -69,7 +30,7 @@ class ShownEntry:
 
     Attributes:
         row: the entry as it stands in leaderboard.json.
-        uses: keys of :data:`USES`.
+        uses: keys of ``uses`` in words.yaml.
         looks_at: the same in words.
         find: what a search looks through, in lower case.
     """
@@ -268,16 +229,22 @@ class RecipeBars(NamedTuple):
     command: str
 
 
-def paper_figures(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, Any]:
+def paper_figures(
+    board: dict[str, Any], entries: Sequence[ShownEntry], recipes: dict[str, dict[str, str]]
+) -> dict[str, Any]:
     """Return the preprint's Figure 7 (a) to (c), of entries of the board, never of reported numbers.
 
     ``matrix`` is the entry whose confusion matrix is shown: the full method's where it is on the board.
+
+    Args:
+        board: content of leaderboard.json.
+        entries: its scored entries.
+        recipes: by part of the figure, the title of each recipe.
     """
     by_slug = {entry.row["slug"]: entry for entry in entries}
     full = by_slug.get(_FULL_METHOD)
     return {
-        "ablation": _bars(ABLATION, by_slug, board["cohort"]),
-        "backbones": _bars(BACKBONES, by_slug, board["cohort"]),
+        **{part: _bars(titles, by_slug, board["cohort"]) for part, titles in recipes.items()},
         "matrix": full or (entries[0] if entries else None),
         "matrix_is_full": full is not None,
     }
@@ -293,15 +260,8 @@ def _bars(recipes: dict[str, str], by_slug: dict[str, ShownEntry], cohort: str) 
     return found
 
 
-def literature() -> dict[str, Any]:
-    """Return what others found on other patients, context.yaml: ``rows``, ``reading``, ``human_rows``."""
-    content: dict[str, Any] = yaml.safe_load(shipped("context.yaml").read_text(encoding="utf-8"))
-    return content
-
-
-def citation() -> dict[str, Any]:
-    """Return how the software and the preprint are cited, from CITATION.cff, as text and as BibTeX."""
-    cff = yaml.safe_load(shipped("CITATION.cff").read_text(encoding="utf-8"))
+def citation(cff: dict[str, Any]) -> dict[str, Any]:
+    """Return how the software and the preprint of a CITATION.cff are cited, as text and as BibTeX."""
     works = [cff, *cff.get("references", [])]
     return {
         "message": cff["message"],
