@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from ictmri.manifest import Manifest, damaged_files, read_manifest
 
 CLINICAL: Final = "ictmri"
 PHANTOM: Final = "ictmri-phantom"
+ACQUISITION: Final = "acquisition.csv"
+"""How each scan was made, in numbers and vendors; not every cohort has it."""
 AGE_GROUPS: Final = (("<18", 18.0), ("18-39", 40.0), ("40-59", 60.0), (">=60", float("inf")))
 """Name and upper end, in years, of the age groups that scores are shown by."""
 
@@ -148,6 +151,15 @@ def open_cohort(root: Path) -> Cohort:
         InputError: it is not a cohort folder.
     """
     return Cohort(root, read_manifest(root))
+
+
+def read_acquisition(root: Path) -> dict[str, dict[str, str]]:
+    """Return the cells of a cohort's ``acquisition.csv`` by case id; empty where it has none."""
+    path = root / ACQUISITION
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {row.pop("case_id"): row for row in csv.DictReader(stream)}
 
 
 def with_groups(

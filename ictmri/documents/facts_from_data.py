@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from ictmri.cohort import ACQUISITION, read_acquisition
 from ictmri.documents.facts import Facts
 from ictmri.documents.suppression import SMALL, K
 from ictmri.documents.table_one import UNKNOWN
 from ictmri.manifest import Manifest
 
-ACQUISITION: Final = "acquisition.csv"
 _COUNTED: Final = (
     "counted from the data: see the table of who is in it",
     "data/default, folds.csv",
@@ -55,10 +55,7 @@ def _scans(count: int) -> str:
 
 def acquisition_facts(root: Path) -> dict[str, tuple[str, str]]:
     """Return what ``acquisition.csv`` tells, question id -> (answer, source); empty without it."""
-    path = root / ACQUISITION
-    if not path.is_file():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = pd.DataFrame.from_dict(read_acquisition(root), orient="index")
     timings = [_spread(table, *column) for column in _TIMINGS]
     told = {
         "scanners": _named(table, "vendor", ""),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASSES, SEXES
+from ictmri.cohort import ACQUISITION, read_acquisition
 from ictmri.schema import COLUMNS, Config
 from ictmri.verify.cohort import check_rows
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ictmri.cohort import Cohort
     from ictmri.folds import FoldTable
 
-ACQUISITION: Final = "acquisition.csv"
 LICENCE: Final = "LICENSE"
 CARD: Final = "README.md"
 
@@ -127,7 +126,7 @@ def read_contents(cohort: Cohort, configs: Sequence[Config]) -> Contents:
         configs=tuple(configs),
         folds=folds,
         cases=_cases(cohort, configs, folds),
-        acquisition=_acquisition(cohort),
+        acquisition=read_acquisition(cohort.root) if _text(cohort, ACQUISITION) else {},
         licence=_named_licence(_text(cohort, CARD)),
         licence_text=_text(cohort, LICENCE),
     )
@@ -169,11 +168,6 @@ def _text(cohort: Cohort, name: str) -> str:
         return ""
     cohort.check(prefix=name)
     return (cohort.root / name).read_text(encoding="utf-8")
-
-
-def _acquisition(cohort: Cohort) -> dict[str, dict[str, str]]:
-    lines = _text(cohort, ACQUISITION).splitlines()
-    return {row.pop("case_id"): row for row in csv.DictReader(lines)}
 
 
 def _named_licence(card: str) -> str:

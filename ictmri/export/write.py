@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ictmri.cohort import ACQUISITION
 from ictmri.errors import InputError
-from ictmri.export.contents import ACQUISITION, CARD, LICENCE, Case, Contents, read_contents
+from ictmri.export.contents import CARD, LICENCE, Case, Contents, read_contents
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
 from ictmri.io.files import is_free, sha256_bytes, write_bytes, write_json, write_text

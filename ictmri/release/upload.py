@@ -61,18 +61,7 @@ def upload(release: Cohort, order: Order, *, token: str | None = None) -> Upload
             commit = _send(api, release, repo_id, tag)
         else:
             commit = str(api.repo_info(repo_id, repo_type="dataset", revision=tag).sha)
-        wrong = _wrong(api, release, repo_id, commit)
-        if MANIFEST in wrong and not new:
-            raise InputError(
-                repo_id,
-                [
-                    f"version {tag} is published already, with other content: a version never changes"
-                ],
-                "publish the change as a new version (ictmri withdraw, ictmri erratum), or elsewhere",
-            )
-        if wrong:
-            problems = [f"{name}: {what}" for name, what in wrong.items()]
-            raise InputError(repo_id, problems, "run the same command again")
+        _refuse_other(api, release, repo_id, commit, new=new)
         if new:
             api.create_tag(repo_id, repo_type="dataset", tag=tag, revision=commit)
         if order.visible:
@@ -92,12 +81,21 @@ def _send(api: HfApi, release: Cohort, repo_id: str, tag: str) -> str:
     return str(info.oid)
 
 
-def _wrong(api: HfApi, release: Cohort, repo_id: str, commit: str) -> dict[str, str]:
-    """Return what is wrong with each file of a release that did not arrive as it was sent."""
+def _refuse_other(api: HfApi, release: Cohort, repo_id: str, commit: str, *, new: bool) -> None:
+    """Compare what is on the Hub with the release, file by file, by the Hub's own digests."""
     found = api.verify_repo_checksums(
         repo_id, repo_type="dataset", revision=commit, local_dir=release.root
     )
     wrong = dict.fromkeys(found.extra_paths, "is not there")
     wrong |= {file["path"]: "arrived with another digest" for file in found.mismatches}
+    if MANIFEST in wrong and not new:
+        version = f"version v{release.manifest.version}"
+        raise InputError(
+            repo_id,
+            [f"{version} is published already, with other content: a version never changes"],
+            "publish the change as a new version (ictmri withdraw, ictmri erratum), or elsewhere",
+        )
     sent = (*release.manifest.files, MANIFEST)
-    return {name: wrong[name] for name in sent if name in wrong}
+    problems = [f"{name}: {wrong[name]}" for name in sent if name in wrong]
+    if problems:
+        raise InputError(repo_id, problems, "run the same command again")

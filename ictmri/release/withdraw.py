@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from ictmri.build.pseudonyms import copy_link_file, link_path
 from ictmri.build.write import publish_documents, write_config
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import changes_text, revised
-from ictmri.cohort import Cohort, open_cohort
+from ictmri.cohort import ACQUISITION, Cohort, open_cohort, read_acquisition
 from ictmri.errors import InputError, nearest
 from ictmri.folds import FoldRow, write_folds
 from ictmri.io.csvfile import csv_text
@@ -67,7 +65,7 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
         write_text(part / CHANGES, changes_text(manifest))
         publish_documents(part, manifest)
         if link_path(cohort.root).is_file():
-            # Who left keeps his case id there, and the others' names are hunted for when it is published.
+            # Who left keeps his case id there, and the others' names are looked for when it is published.
             copy_link_file(cohort.root, out)
         part.rename(out)
     return open_cohort(out)
@@ -131,15 +129,14 @@ def _copy_the_rest(cohort: Cohort, part: Path, kept: set[str]) -> None:
     findings = [f for f in read_findings(cohort.root) if not f.case_id or f.case_id in kept]
     if (cohort.root / FINDINGS).is_file():
         write_text(part / FINDINGS, findings_text(findings))
-    acquisition = cohort.root / "acquisition.csv"
-    if acquisition.is_file():
-        write_text(part / acquisition.name, _rows_of(acquisition.read_text(encoding="utf-8"), kept))
+    acquisition = read_acquisition(cohort.root)
+    if acquisition:
+        header = ["case_id", *next(iter(acquisition.values()))]
+        rows = (
+            [case_id, *cells.values()] for case_id, cells in acquisition.items() if case_id in kept
+        )
+        write_text(part / ACQUISITION, csv_text(header, rows))
     for boxes in sorted(cohort.root.glob("boxes/*.jsonl")):
         lines = boxes.read_text(encoding="utf-8").splitlines(keepends=True)
         mine = [line for line in lines if json.loads(line)["case_id"] in kept]
         write_text(part / "boxes" / boxes.name, "".join(mine))
-
-
-def _rows_of(table: str, kept: set[str]) -> str:
-    header, *rows = csv.reader(io.StringIO(table))
-    return csv_text(header, (row for row in rows if row[0] in kept))

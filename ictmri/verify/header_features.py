@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import zlib
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import label_of
+from ictmri.cohort import read_acquisition
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
@@ -49,13 +49,16 @@ def header_features(cohort: Cohort) -> HeaderFeatures:
     Volumes pass one at a time; of each only its length and its first bytes are kept.
     """
     table = {row.case_id: row for row in cohort.folds().rows}
-    acquisition = _acquisition(cohort)
+    acquisition = read_acquisition(cohort.root)
     rows: list[dict[str, Value]] = []
     case_ids: list[str] = []
     for row in cohort.rows("default", ["case_id", "patient_id", "image", "fold"]):
         case_ids.append(row["case_id"])
+        cells = acquisition.get(row["case_id"], {})
+        place = len(rows)  # in file order
         rows.append(
-            dict(_of_row(row, len(rows))) | acquisition.get(row["case_id"], {})  # in file order
+            dict(_of_row(row, place))
+            | {f"acquisition.{name}": cell for name, cell in cells.items()}
         )
     names, values = _as_numbers(rows)
     return HeaderFeatures(
@@ -94,17 +97,6 @@ def _header(head: bytes) -> Iterator[tuple[str, Value]]:
         for index, item in enumerate(value.ravel()):
             name = f"header.{field}" if value.size == 1 else f"header.{field}[{index}]"
             yield name, item.hex() if isinstance(item, bytes) else float(item)
-
-
-def _acquisition(cohort: Cohort) -> dict[str, dict[str, Value]]:
-    path = cohort.root / "acquisition.csv"
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {
-            row.pop("case_id"): {f"acquisition.{name}": cell for name, cell in row.items()}
-            for row in csv.DictReader(stream)
-        }
 
 
 def _as_numbers(rows: list[dict[str, Value]]) -> tuple[list[str], NDArray[np.float64]]:

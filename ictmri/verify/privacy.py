@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ictmri.cohort import ACQUISITION
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.io.volumes import SYNTHETIC_MARK
@@ -106,7 +107,9 @@ def volume_leaks(content: bytes) -> list[str]:
 def _header_leaks(volume: bytes) -> list[str]:
     import nibabel as nib
 
-    header = nib.Nifti1Header(volume[:_HEADER], "<", check=False) if len(volume) >= _VOXELS else None
+    header = (
+        nib.Nifti1Header(volume[:_HEADER], "<", check=False) if len(volume) >= _VOXELS else None
+    )
     if header is None or header["sizeof_hdr"] != _HEADER:
         return ["not a little-endian NIfTI-1 volume"]
     found = [
@@ -165,7 +168,7 @@ def _in_row(row: dict[str, Any], added: Sequence[str]) -> Iterator[str]:
 
 def acquisition_leaks(root: Path) -> list[str]:
     """Return a line for each row of ``acquisition.csv`` that holds more than numbers and vendors."""
-    path = root / "acquisition.csv"
+    path = root / ACQUISITION
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
