@@ -134,10 +134,9 @@ def _provenance(origin: Origin) -> dict[str, str]:
     # The library's cache names a snapshot after its commit; a local folder of it holds notes by file.
     notes = (folder / ".cache" / "huggingface" / "download").rglob("*.metadata")
     named = {note.read_text(encoding="utf-8").split("\n")[0].strip() for note in notes}
-    resolved = folder.resolve()
-    named = {resolved.name} if resolved.parent.name == "snapshots" else named
-    commits = [*named] if len(named) == 1 else [origin.revision or ""]
-    return known | {"commit": commits[0] if _COMMIT.fullmatch(commits[0]) else ""}
+    named = {folder.resolve().name} if folder.resolve().parent.name == "snapshots" else named
+    able = (*(named if len(named) == 1 else ()), origin.revision or "")
+    return known | {"commit": next(filter(_COMMIT.fullmatch, able), "")}
 
 
 def _finished(out: Path, settings: dict[str, Any]) -> FolderBuild | None:

@@ -13,11 +13,14 @@ from ictmri.build.clinical.source import without_ending
 from ictmri.build.clinical.tables import ClinicalTable
 from ictmri.build.clinical.vocabulary import (
     ClassReader,
+    image_kind,
     lists,
     passed_over,
     plain,
     read_codes,
+    read_fold,
     read_header,
+    read_part,
 )
 from ictmri.build.identity import identity_key
 from ictmri.io.files import sha256_file
@@ -174,7 +177,17 @@ def name_by_tables(
         for p in rivals
         if any(not meant[p][i] & meant[best][i] for i in ids & meant[p].keys() & meant[best].keys())
     ]
+    if not ways[best][0] and best == patterns[0] and not given:
+        # Files of names of their own in folders that may be patients: one patient or several?
+        differ = [p for p in patterns[1:6] if 1 < len(_patient_like(images, p)) < len(images)]
     return [best, *differ]
+
+
+def _patient_like(images: Sequence[SourceImage], pattern: str) -> set[str]:
+    """Return the texts that may name a patient: no class, part, fold or kind of images."""
+    texts = {text for image in images if (text := image.found(pattern)) not in image.words}
+    plain_ = {text for text in texts if text and image_kind(text, ()) == "plain"}
+    return {text for text in plain_ if not read_part(text) and read_fold(text) is None}
 
 
 @dataclass(eq=False, slots=True)

@@ -324,9 +324,11 @@ def _ask_images(out: Proposal) -> None:
     masks = [glob for glob, some in few.items() if all(map(images.looks_like_mask, some))]
     told = {"n": len(unclear), "all": len(out.patients), "masks": ", ".join(masks) or "none"}
     if unclear:
-        told["example"] = ", ".join(image.name for image in unclear[0].chosen[:_EXAMPLES])
-        place = "images" if len(sorts) > 1 else "exclude"
-        out.ask("several volumes", sorted({*sorts} - {*masks}), place, told)
+        names = [image.name for patient in unclear for image in patient.chosen]
+        told["example"] = ", ".join(names[:_EXAMPLES])
+        globs = sorted({*sorts} - {*masks})
+        place, choices = ("images", globs) if len(sorts) > 1 else ("exclude", names)
+        out.ask("several volumes", choices, place, told)
     elif masks and out.given.images is None:
         out.ask("only masks", (), "images", told)
 

@@ -590,6 +590,24 @@ def test_rows_of_two_patients_that_name_one_volume(tmp_path: Path) -> None:
     assert labels_by_patient(proposal) == {i: LABELS[i] for i in range(2, N)}
 
 
+def test_folders_that_may_be_patients_are_asked_about(tmp_path: Path) -> None:
+    """Two scans of a patient, each of a name of its own, must not be two patients."""
+    root = tmp_path / "source"
+    for i in range(N):
+        volume(root / NAMES[LABELS[i]] / IDS[i] / f"scan{100 + i}.nii.gz", i)
+    other(root / NAMES[LABELS[0]] / IDS[0] / "scan200.nii.gz", 0)
+    (question,) = read(root).questions
+    assert question.place == "id_pattern"
+    by_folder = question.choices[1]
+    assert len(read(root, ClinicalMapping(id_pattern=question.choices[0])).rows) == N + 1
+    done = read(root, ClinicalMapping(id_pattern=by_folder))
+    (question,) = done.questions
+    names = tuple(f"Glioma/P001/scan{number}.nii.gz" for number in (100, 200))
+    assert (question.place, question.choices) == ("exclude", names)
+    given = ClinicalMapping(id_pattern=by_folder, exclude=[names[1]])
+    assert labels_by_patient(read(root, given)) == dict(enumerate(LABELS))
+
+
 def test_an_unknown_class_folder_is_asked_about(tmp_path: Path) -> None:
     root = tmp_path / "source"
     folder = NAMES | {"rare": "GCT"}
