@@ -99,14 +99,8 @@ def process(  # noqa: PLR0913
     from ictmri_baselines.pipeline import Workers, process_cohort
 
     found = find_cohort(cohort)
-    chosen = _settings(
-        settings,
-        synthetic=found.synthetic,
-        brain=brain,
-        bias=bias,
-        registration=registration,
-        spacing_mm=spacing,
-    )
+    steps = {"brain": brain, "bias": bias, "registration": registration, "spacing_mm": spacing}
+    chosen = _settings(settings, synthetic=found.synthetic, **steps)
     if settings == "light" and not found.synthetic:
         echo(_LIGHT, err=True)
     with owner_told(found.root) as told:
@@ -147,22 +141,12 @@ def localize(  # noqa: PLR0913
     from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort
 
     price = _prices(prices)
-    chosen = detector_settings(
-        detector,
-        boxes=boxes,
-        model=model,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        **_pairs(option or []),
-    )
+    given = {"boxes": boxes, "model": model, "base_url": base_url, "api_key_env": api_key_env}
+    chosen = detector_settings(detector, **{**given, **_pairs(option or [])})
     found = find_cohort(cohort)
     with owner_told(found.root):
-        done = localize_cohort(
-            found,
-            chosen,
-            voxel_model=voxel_model,
-            workers=Workers(jobs, scheduler),
-        )
+        workers = Workers(jobs, scheduler)
+        done = localize_cohort(found, chosen, voxel_model=voxel_model, workers=workers)
     _tell(f"{done.name}, {detector}", boxes_tally(done), price)
     echo(f"Page: {_page(done, 'localize')}")
 

@@ -154,17 +154,7 @@ def reproduce(
     if recipe.needs == "priors":
         cohort = _with_volumes(recipe, profile, cohort, Workers(jobs, scheduler))
     tasks = _tasks(recipe, profile, cohort, out, seeds, chosen)
-    waiting = [task for task in tasks if not task.done]
-    run_all(
-        _run_fold,
-        waiting,
-        total=len(waiting),
-        title=recipe.id,
-        unit="fold",
-        jobs=jobs or (None if device == "cpu" else 1),
-        scheduler=None if scheduler is None else Cluster(scheduler, out.resolve()),
-        name=lambda task: task.path.stem,
-    )
+    _run_folds(tasks, jobs or (None if device == "cpu" else 1), scheduler)
     if len(chosen) < table.n_folds:
         return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
     report = _finish(tasks, table, cohort)
@@ -275,6 +265,23 @@ def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile
 
 def _said(settings: Mapping[str, Any], name: str) -> str:
     return str(settings[name]) if name in settings else "not given"
+
+
+def _run_folds(tasks: list[_Task], jobs: int | None, scheduler: str | None) -> None:
+    """Run the folds that are not done yet."""
+    waiting = [task for task in tasks if not task.done]
+    if not waiting:
+        return
+    run_all(
+        _run_fold,
+        waiting,
+        total=len(waiting),
+        title=waiting[0].recipe.id,
+        unit="fold",
+        jobs=jobs,
+        scheduler=None if scheduler is None else Cluster(scheduler, waiting[0].out),
+        name=lambda task: task.path.stem,
+    )
 
 
 def _run_fold(task: _Task) -> None:
