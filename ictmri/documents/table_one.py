@@ -106,7 +106,7 @@ def subtype_table(people: pd.DataFrame) -> Table:
             continue
         if subtypes.isna().any():
             counts[UNKNOWN] = subtypes.isna().sum()
-        (shown,) = suppressed(counts.to_numpy(np.int64)[None], columns=False)
+        (shown,) = suppressed(counts.to_numpy().astype(np.int64)[None], columns=False)
         rows += [(title, *pair) for pair in zip(counts.index, shown, strict=True)]
     return Table(("Class", "Subtype", "Patients"), tuple(rows), names=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ictmri.errors import InputError
 from ictmri.export.contents import Contents
@@ -20,17 +20,17 @@ DATASET_ID: Final = 500
 TRUTH: Final = {"background": 0, "solid_core": 1, "necrosis_or_cyst": 2, "oedema": 3}
 PRIOR: Final = {"background": 0, "localized": 1}
 """Names of the labels."""
-VOLUMES: Final[dict[str, tuple[Any, ...]]] = {
+VOLUMES: Final = {
     "truth": (
-        ("default", "image", "imagesTr/{case_id}_0000"),
-        ("truth", "lesion_mask", "labelsTr/{case_id}"),
+        VolumeFile("default", "image", "imagesTr/{case_id}_0000.nii.gz"),
+        VolumeFile("truth", "lesion_mask", "labelsTr/{case_id}.nii.gz"),
     ),
     "processed": (
-        ("processed", "image", "imagesTr/{case_id}_0000"),
-        ("processed", "prior_coarse", "labelsTr/{case_id}", label_map),
+        VolumeFile("processed", "image", "imagesTr/{case_id}_0000.nii.gz"),
+        VolumeFile("processed", "prior_coarse", "labelsTr/{case_id}.nii.gz", label_map),
     ),
 }
-"""By config that gives the labels: image and label map, as config, column, path, conversion."""
+"""Image and label map by the config that gives the labels; paths inside the dataset's folder."""
 
 
 def labelled_config(cohort: Cohort, config: Config | None) -> Config:
@@ -55,9 +55,7 @@ def layout(contents: Contents) -> Layout:
     truth = "truth" in contents.configs
     folder = dataset_folder(contents.cohort.name)
     config, labels = ("truth", TRUTH) if truth else ("processed", PRIOR)
-    volumes = [
-        VolumeFile(*row[:2], f"{folder}/{row[2]}.nii.gz", *row[3:]) for row in VOLUMES[config]
-    ]
+    volumes = [replace(v, path=f"{folder}/{v.path}") for v in VOLUMES[config]]
     if not truth:
         left_out = contents.cohort.manifest.left_out
         kept = tuple(case for case in contents.cases if case.case_id not in left_out)
