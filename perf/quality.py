@@ -25,7 +25,8 @@ from scipy import ndimage
 from ictmri.phantom import render, roster
 from ictmri.scans.read import read_scan
 from ictmri_baselines.processor.process import process
-from ictmri_baselines.processor.qc.apply_rules import judge, measure
+from ictmri_baselines.processor.qc.apply_rules import apply_rules
+from ictmri_baselines.processor.qc.measures import measure
 from ictmri_baselines.processor.settings import ProcessorSettings, preset
 
 BITES_ML = (10, 20, 40)
@@ -171,14 +172,14 @@ def examined(image: nib.Nifti1Image, settings: ProcessorSettings) -> dict[str, A
     try:
         processed = process(image, settings)
     except ValueError as error:
-        return {"error": str(error), "numbers": {}, "exclude": ["not-processed"], "look": []}
+        return {"reason": str(error), "numbers": {}, "error": ["not-processed"], "warning": []}
     numbers = measure(image, processed)
-    found = judge(numbers)
+    found = apply_rules(numbers)
     by = {
         word: [finding.code for finding in found if finding.severity == word]
-        for word in ("exclude", "look")
+        for word in ("error", "warning")
     }
-    return {"error": "", "numbers": numbers, **by}
+    return {"reason": "", "numbers": numbers, **by}
 
 
 def lesions(data: Path) -> Iterator[str]:
@@ -223,10 +224,10 @@ def main() -> None:
     for damage, name, image in () if options.whole_only else damaged(scans):
         results[damage, name] = found = examined(image, settings)
         groups[damage].append(found)
-        print(f"{damage:30s}{name:24s}{', '.join(found['exclude'] + found['look'])}", flush=True)
+        print(f"{damage:30s}{name:24s}{', '.join(found['error'] + found['warning'])}", flush=True)
     for damage, found in groups.items():
-        out = sum(bool(one["exclude"]) for one in found)
-        seen = sum(bool(one["exclude"] or one["look"]) for one in found)
+        out = sum(bool(one["error"]) for one in found)
+        seen = sum(bool(one["error"] or one["warning"]) for one in found)
         print(f"{damage:30s}{len(found):4d} volumes {out:4d} left out {seen:4d} named")
     if options.json:
         stored = [{"damage": key[0], "scan": key[1], **found} for key, found in results.items()]
@@ -237,7 +238,9 @@ def print_range(results: dict[tuple[str, str], dict[str, Any]]) -> None:
     """Print what whole scans reach, and what was found about them."""
     values = defaultdict(list)
     for (_, name), found in results.items():
-        print(f"whole {name:24s} {found['error']} exclude {found['exclude']} look {found['look']}")
+        print(
+            f"whole {name:24s} {found['reason']} errors {found['error']} warnings {found['warning']}"
+        )
         for measured, value in found["numbers"].items():
             values[measured].append(value)
     for measured, reached in values.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,19 +17,21 @@ FILE_NAME: Final = "findings.json"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something odd about a case or, where ``case_id`` is empty, about the cohort.
+    """Something odd about a case or, where ``case_id`` is empty, about a cohort or the one scan spoken of.
 
     Attributes:
-        case_id: pseudonym of the case; empty for the cohort.
-        code: its name, a key of :data:`ictmri.scans.codes.CODES`.
-        severity: an error kept the case out of the cohort, a warning did not.
+        case_id: pseudonym of the case.
+        code: its name: a key of :data:`ictmri.scans.codes.CODES`, or of a table of rules of a later step.
+        severity: an error keeps the case out, a warning does not.
         text: what was found; holds no name, path or word of the source.
+        next_step: what the owner can do, where it is not read from the table by the code.
     """
 
     case_id: str
     code: str
     severity: Severity
     text: str
+    next_step: str = ""
 
 
 def finding(case_id: str, code: str, text: str) -> Finding:
@@ -40,10 +43,16 @@ def finding(case_id: str, code: str, text: str) -> Finding:
     return Finding(case_id, code, CODES[code].severity, text)
 
 
+def has_error(findings: Iterable[Finding]) -> bool:
+    """Return True if a case with these findings is kept out."""
+    return any(finding.severity == "error" for finding in findings)
+
+
 def findings_text(findings: list[Finding]) -> str:
     """Return the content of ``findings.json``: the cases in order, then the cohort."""
     ordered = sorted(findings, key=lambda found: (not found.case_id, found.case_id))
-    return canonical_json([asdict(found) for found in ordered])
+    fields = ("case_id", "code", "severity", "text")
+    return canonical_json([{name: getattr(found, name) for name in fields} for found in ordered])
 
 
 def read_findings(root: Path) -> list[Finding]:

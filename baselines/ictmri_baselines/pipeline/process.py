@@ -17,6 +17,7 @@ from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.volumes import pack, unpack
+from ictmri.scans.findings import Finding, has_error
 from ictmri.scans.read import read_scan
 from ictmri.version import __version__
 from ictmri_baselines.pipeline.resumable import (
@@ -31,15 +32,9 @@ from ictmri_baselines.pipeline.resumable import (
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, process
 from ictmri_baselines.processor.extraction.mask import ExtractionError
 from ictmri_baselines.processor.process import Processed, used_steps
-from ictmri_baselines.processor.qc.apply_rules import (
-    BORROWED,
-    Finding,
-    borrowed,
-    excluded,
-    judge,
-    measure,
-)
+from ictmri_baselines.processor.qc.apply_rules import BORROWED, FAILED, apply_rules, borrowed
 from ictmri_baselines.processor.qc.figure import centre_of, figure
+from ictmri_baselines.processor.qc.measures import measure
 from ictmri_baselines.processor.qc.page import PageCase, processing_page
 from ictmri_baselines.processor.step_cache import Keep
 
@@ -57,7 +52,7 @@ def process_cohort(
     """Add the ``processed`` config: brains in MNI152 space.
 
     Finished steps of each case are kept beside the cohort until all cases are done, so that an
-    interrupted run goes on. A case that cannot be processed, or whose QC says ``exclude``, stays out of
+    interrupted run goes on. A case that cannot be processed, or whose QC finds an error, stays out of
     ``processed``; the manifest, ``qc/process.csv`` and the page beside the cohort name it.
 
     Args:
@@ -131,7 +126,7 @@ def _process(
         finish_case(work, case_id, {"included": False, "error": _reason(error)})
         return
     numbers = measure(image, processed)
-    findings = judge(numbers)
+    findings = apply_rules(numbers)
     if processed.borrowed and not synthetic:
         findings.append(borrowed())
     write_bytes(work / f"{case_id}.nii.gz", pack(processed.brain.image, case_id)["bytes"])
@@ -161,7 +156,7 @@ def _facts(
     processed: Processed, numbers: dict[str, float], findings: list[Finding]
 ) -> dict[str, Any]:
     return {
-        "included": not excluded(findings),
+        "included": not has_error(findings),
         "error": "",
         "scan_from_mni": processed.mapping.scan_from_mni.ravel().tolist(),
         "numbers": numbers,
@@ -219,7 +214,7 @@ def _table(facts: dict[str, dict[str, Any]]) -> str:
     for case_id, found in facts.items():
         numbers = found.get("numbers", {})
         cells = [f"{numbers[name]:.6g}" if name in numbers else "" for name in names]
-        codes = " ".join(found.get("findings", ["not-processed"]))
+        codes = " ".join(found.get("findings", [FAILED]))
         rows.append([case_id, str(found["included"]).lower(), codes, *cells])
     return csv_text(["case_id", "included", "findings", *names], rows)
 
@@ -232,6 +227,6 @@ def _page_cases(cohort: Cohort, work: Path) -> Iterator[PageCase]:
             case_id=row.case_id,
             error=facts["error"],
             numbers=facts.get("numbers", {}),
-            findings=[*judge(facts.get("numbers", {})), *also],
+            findings=[*apply_rules(facts.get("numbers", {})), *also],
             picture=work / f"{row.case_id}.webp",
         )

@@ -19,6 +19,7 @@ from ictmri.errors import InputError, ScanError
 from ictmri.io.files import write_bytes, write_json
 from ictmri.io.volumes import pack
 from ictmri.scans.codes import CODES
+from ictmri.scans.findings import Finding
 from ictmri.scans.placement import examine_scan
 from ictmri.scans.read import NIFTI_ENDINGS, read_scan
 from ictmri.scans.scan import Scan
@@ -34,7 +35,8 @@ from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.processor import Mapping, Processed, ProcessorSettings, preset, process
 from ictmri_baselines.processor.extraction.mask import ExtractionError
 from ictmri_baselines.processor.extraction.own_mask import own_mask_step
-from ictmri_baselines.processor.qc.apply_rules import Finding, borrowed, failed, judge, measure
+from ictmri_baselines.processor.qc.apply_rules import apply_rules, borrowed, failed
+from ictmri_baselines.processor.qc.measures import measure
 
 Preset = Literal["light", "paper"]
 DEFAULT_TITLE: Final = "Scan"
@@ -292,7 +294,7 @@ def _processed(given: Given) -> tuple[Processed | None, dict[str, float], list[F
         return None, {}, [failed(str(error))]
     numbers = measure(image, processed)
     also = [borrowed()] if processed.borrowed else []
-    return processed, numbers, [*judge(numbers), *also]
+    return processed, numbers, [*apply_rules(numbers), *also]
 
 
 def _write_prior(path: Path, made: Biopsy) -> None:

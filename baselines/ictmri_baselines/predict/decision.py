@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ictmri.scans.codes import CODES, Note
+from ictmri.scans.findings import Finding, has_error
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer.localize import FLAGS
-from ictmri_baselines.processor.qc.apply_rules import Finding, excluded
-from ictmri_baselines.processor.qc.rules import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,17 +105,17 @@ def decide(
     """Decide what is known so far: without a localisation or a diagnosis they are no reason to doubt."""
     flags = () if found is None else found.flags
     strange = None if diagnosis is None else diagnosis.middle
-    looks = [_said(finding) for finding in findings if finding.severity == "look"]
+    looks = [_said(finding) for finding in findings if finding.severity == "warning"]
     looks += [f"{flag}: {FLAGS[flag]}" for flag in flags]
     if strange is not None and strange.verdict != "usual":
         looks.append(f"{strange.verdict}: the brain is {VERDICTS[strange.verdict]}")
     if not as_for_the_model:
         looks.append(f"{OTHER_SETTINGS}: {_OTHERWISE}")
-    against = [_said(finding) for finding in findings if finding.severity == "exclude"]
+    against = [_said(finding) for finding in findings if finding.severity == "error"]
     state: State = "doubtful" if looks else "ok"
     if not processed:
         state, looks = "not-processed", against
-    elif excluded(findings):
+    elif has_error(findings):
         state, looks = "refused", against
     elif NO_LESION.intersection(flags):
         state, looks = "no-lesion", [f"{f}: {FLAGS[f]}" for f in flags if f in NO_LESION]
@@ -132,17 +131,16 @@ def _said(finding: Finding) -> str:
 
 
 def told(notes: Iterable[Note]) -> list[Finding]:
-    """Return notes on a scan as findings: an error excludes it here as it does from a cohort."""
+    """Return notes on a scan as findings: an error counts here as it does in a cohort."""
     found = []
     for note in notes:
         code = CODES[note.code]
-        severity: Severity = "exclude" if code.severity == "error" else "look"
         text = f"{note.text}. {code.meaning.rstrip('.')}"
-        found.append(Finding(note.code, severity, text, code.next_step))
+        found.append(Finding("", note.code, code.severity, text, code.next_step))
     return found
 
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return findings, what excludes first, each once."""
+    """Return findings, errors first, each once."""
     unique = dict.fromkeys(findings)
-    return tuple(sorted(unique, key=lambda finding: finding.severity != "exclude"))
+    return tuple(sorted(unique, key=lambda finding: finding.severity != "error"))

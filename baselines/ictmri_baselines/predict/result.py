@@ -12,6 +12,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from ictmri.classes import CLASSES
+from ictmri.scans.findings import Finding, has_error
 from ictmri.scans.scan import Scan
 from ictmri.version import __version__
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
@@ -20,11 +21,12 @@ from ictmri_baselines.predict.decision import Decision
 from ictmri_baselines.predict.diagnosis import Diagnosis
 from ictmri_baselines.predict.run import Models
 from ictmri_baselines.processor import Processed, ProcessorSettings
-from ictmri_baselines.processor.qc.apply_rules import Finding, excluded
 
 SCHEMA: Final = "ictmri/prediction/2"
 VOLUMES: Final = "millilitres in the scan's own space, not in MNI152 space"
 """What every number ending in ``_ml`` is."""
+_SEVERITIES: Final = {"error": "exclude", "warning": "look"}
+"""The words that this schema has had for them from the start."""
 NOTICE: Final = "Research use only. Not a medical device."
 SYNTHETIC_NOTICE: Final = (
     "This model was trained on synthetic images: its numbers say nothing about any patient."
@@ -60,7 +62,7 @@ class Biopsy:
         scan: the scan, under a header without names.
         models: that were asked.
         settings: of the processor.
-        findings: of reading, processing and QC; what excludes first.
+        findings: of reading, processing and QC; errors first.
         numbers: of the QC; empty where the scan could not be processed.
         outcome: what may be believed.
         processed: None where it could not be.
@@ -83,8 +85,8 @@ class Biopsy:
 
     @property
     def passed(self) -> bool:
-        """Whether no finding excludes the scan."""
-        return not excluded(self.findings)
+        """Whether no finding is an error."""
+        return not has_error(self.findings)
 
 
 def content_of(biopsy: Biopsy) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
         "model": _model(biopsy.models),
         "qc": {
             "passed": biopsy.passed,
-            "findings": [asdict(finding) for finding in biopsy.findings],
+            "findings": [_finding(finding) for finding in biopsy.findings],
             "numbers": {name: _finite(value) for name, value in biopsy.numbers.items()},
         },
         "diagnosis": None if biopsy.diagnosis is None else _diagnosis(biopsy.diagnosis, biopsy),
@@ -117,6 +119,15 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
             "steps": _steps(biopsy.processed),
         },
         "versions": {"ictmri": __version__},
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {
+        "code": finding.code,
+        "severity": _SEVERITIES[finding.severity],
+        "text": finding.text,
+        "next_step": finding.next_step,
     }
 
 

@@ -26,6 +26,7 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import read_folds
 from ictmri.phantom import render, roster
+from ictmri.scans.findings import Finding
 from ictmri.scans.scan import Scan
 from ictmri_baselines import predict as package
 from ictmri_baselines.cases import Cases, Volumes
@@ -52,7 +53,6 @@ from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, Biopsy, content_of
 from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.processor import PRESETS, Mapping, Processed, process
-from ictmri_baselines.processor.qc.apply_rules import Finding
 from ictmri_benchmark import evaluate
 
 NAMES = ("Quillfeather", "19310203", "Sanatorium")
@@ -520,8 +520,8 @@ def test_without_a_reference_no_check_is_claimed(
 
 
 EMPTY = ("empty",)
-LOOK = Finding("bitten", "look", "a lump is missing", "look at it")
-OUT = Finding("half-a-head", "exclude", "half is missing", "take the whole")
+LOOK = Finding("", "bitten", "warning", "a lump is missing", "look at it")
+OUT = Finding("", "half-a-head", "error", "half is missing", "take the whole")
 UNLIKE = OutOfDistribution(9.0, 2.0, 0.0, "unlike")
 RARE = OutOfDistribution(4.0, 2.0, 0.02, "unusual")
 USUAL = OutOfDistribution(2.0, 2.0, 0.5, "usual")

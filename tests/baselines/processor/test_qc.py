@@ -19,13 +19,15 @@ from ictmri.atlas.template import template
 from ictmri.cohort import Cohort
 from ictmri.io.volumes import unpack
 from ictmri.pages.tiles import EDGE, GAP, SIZE
+from ictmri.scans.findings import has_error
 from ictmri_baselines.processor.process import Processed, process
 from ictmri_baselines.processor.qc.apply_rules import (
     FAILED,
-    excluded,
+    MEASURES,
+    RULES,
+    Rule,
+    apply_rules,
     failed,
-    judge,
-    measure,
     nearness,
 )
 from ictmri_baselines.processor.qc.figure import (
@@ -40,10 +42,10 @@ from ictmri_baselines.processor.qc.measures import (
     border_share,
     likeness,
     mask_numbers,
+    measure,
     opened,
     warp_numbers,
 )
-from ictmri_baselines.processor.qc.rules import MEASURES, RULES, Rule
 from ictmri_baselines.processor.settings import PRESETS
 
 Scan = tuple[nib.Nifti1Image, Processed]
@@ -168,7 +170,7 @@ def test_every_rule_is_tried() -> None:
 
 
 def test_the_template_itself_passes(sound: dict[str, float]) -> None:
-    assert judge(sound) == []
+    assert apply_rules(sound) == []
     assert sound["outline"] == sound["overlap"] == sound["field_share"] == 1.0
     assert sound["missing_ml"] == sound["bite_ml"] == sound["beyond_ml"] == sound["void_share"] == 0
     assert sound["likeness"] > 0.99
@@ -178,14 +180,14 @@ def test_the_template_itself_passes(sound: dict[str, float]) -> None:
 def test_a_whole_head_passes_with_and_without_a_little_too_much() -> None:
     for mask in (around(3),):
         found = [
-            finding for finding in judge(measure(*head(mask))) if finding.severity == "exclude"
+            finding for finding in apply_rules(measure(*head(mask))) if finding.severity == "error"
         ]
         assert found == []
 
 
 @pytest.mark.parametrize("code", list(BROKEN))
 def test_each_bound_is_crossed_by_what_it_is_for(code: str) -> None:
-    found = judge(measure(*BROKEN[code]()))
+    found = apply_rules(measure(*BROKEN[code]()))
     assert code in {finding.code for finding in found}
     assert all(word not in finding.text for finding in found for word in ("nan", "None"))
 
@@ -193,37 +195,36 @@ def test_each_bound_is_crossed_by_what_it_is_for(code: str) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_each_bound_from_both_sides(rule: Rule, sound: dict[str, float]) -> None:
     """A hair inside the bound nothing of this rule is said, a hair outside it is; so is a NaN."""
-    for bound, out in ((rule.low, -1), (rule.high, 1)):
-        if bound is None:
-            continue
-        hair = 1e-6 * max(abs(bound), 1)
-        within = judge(sound | {rule.measure: bound - out * hair})
-        assert rule.code not in {finding.code for finding in within}
-        (beyond,) = judge(sound | {rule.measure: bound + out * hair})
-        assert (beyond.code, beyond.severity) == (rule.code, rule.severity)
-        assert MEASURES[rule.measure].title in beyond.text
-    assert judge(sound | {rule.measure: math.nan})
+    assert (rule.below is None) != (rule.above is None)
+    out = 1 if rule.below is None else -1
+    hair = 1e-6 * max(abs(rule.bound), 1)
+    within = apply_rules(sound | {rule.measure: rule.bound - out * hair})
+    assert rule.code not in {finding.code for finding in within}
+    (beyond,) = apply_rules(sound | {rule.measure: rule.bound + out * hair})
+    assert (beyond.code, beyond.severity) == (rule.code, rule.severity)
+    assert MEASURES[rule.measure].title in beyond.text
+    assert apply_rules(sound | {rule.measure: math.nan})
 
 
 def test_the_stricter_of_two_rules_is_named_and_comes_first(sound: dict[str, float]) -> None:
-    found = judge(sound | {"missing_ml": 500.0, "bite_ml": 5.0, "brain_ml": 100.0})
+    found = apply_rules(sound | {"missing_ml": 500.0, "bite_ml": 5.0, "brain_ml": 100.0})
     assert [f.code for f in found] == ["too-small", "half-a-head", "bitten-on-one-side"]
-    assert excluded(found)
-    assert not excluded(found[2:])
-    assert judge({}) == []
-    assert excluded([failed("no brain was found")])
+    assert has_error(found)
+    assert not has_error(found[2:])
+    assert apply_rules({}) == []
+    assert has_error([failed("no brain was found")])
     assert failed("no brain was found").code == FAILED
 
 
 @pytest.mark.parametrize(
     ("ml", "code", "severity"),
-    [(2700, "too-large", "exclude"), (2329, "large-brain", "look"), (2100, None, None),
-     (1050, None, None), (900, "small-brain", "look"), (500, "too-small", "exclude")],
+    [(2700, "too-large", "error"), (2329, "large-brain", "warning"), (2100, None, None),
+     (1050, None, None), (900, "small-brain", "warning"), (500, "too-small", "error")],
 )  # fmt: skip
 def test_only_a_small_brain_may_be_an_infants(
     sound: dict[str, float], ml: float, code: str | None, severity: str | None
 ) -> None:
-    found = judge(sound | {"brain_ml": ml})
+    found = apply_rules(sound | {"brain_ml": ml})
     assert [(f.code, f.severity) for f in found] == ([(code, severity)] if code else [])
     for finding in found:
         assert ("too large" in finding.text) == (ml > 2000)
@@ -258,7 +259,7 @@ def test_a_lesion_in_the_brain_is_no_reason_to_look() -> None:
     """Bright with a dark core, 50 ml, at the surface: within the mask nothing is missing."""
     bright = np.where(ball((50, -20, 20), 23), 250.0, brain_scan())
     bright = np.where(ball((50, -20, 20), 14), 12.0, bright)
-    assert judge(measure(*made(bright))) == []
+    assert apply_rules(measure(*made(bright))) == []
 
 
 def test_volumes_and_pieces_of_balls_are_those_of_the_formula() -> None:
@@ -374,7 +375,7 @@ def test_an_empty_mask_is_left_out_and_no_number_is_missing() -> None:
     numbers = measure(*made(brain_scan(), np.zeros_like(template().mask)))
     assert set(numbers) >= set(MEASURES)
     assert all(math.isfinite(value) for value in numbers.values())
-    assert excluded(judge(numbers))
+    assert has_error(apply_rules(numbers))
 
 
 def test_another_orientation_gives_the_same_numbers() -> None:
@@ -398,21 +399,19 @@ def whole() -> nib.Nifti1Image:
 
 
 def codes(image: nib.Nifti1Image) -> dict[str, str]:
-    return {f.code: f.severity for f in judge(measure(image, process(image, LIGHT)))}
+    return {f.code: f.severity for f in apply_rules(measure(image, process(image, LIGHT)))}
 
 
 def test_phantoms_stay_in(raw_phantom: Cohort) -> None:
     for row in islice(raw_phantom.rows("default", ["image"]), 2):
-        assert "exclude" not in codes(unpack(row["image"])).values()
+        assert "error" not in codes(unpack(row["image"])).values()
 
 
 def test_half_a_head_is_named(whole: nib.Nifti1Image) -> None:
     voxels = np.asarray(whole.dataobj).copy()
     voxels[voxels.shape[0] // 2 :] = 0
     found = codes(nib.Nifti1Image(voxels, whole.affine))
-    assert {"half-a-head", "no-head", "empty-brain"} & {
-        c for c, s in found.items() if s == "exclude"
-    }
+    assert {"half-a-head", "no-head", "empty-brain"} & {c for c, s in found.items() if s == "error"}
 
 
 def test_no_head_is_named() -> None:
@@ -420,7 +419,7 @@ def test_no_head_is_named() -> None:
     rng = np.random.default_rng(0)
     voxels = np.where(far < 50**2, 100.0, 0.0) + np.abs(rng.normal(0, 3, (120,) * 3))
     found = codes(nib.Nifti1Image(voxels.astype(np.float32), zoomed(1.6, 1.6, 1.6)))
-    assert "exclude" in found.values()
+    assert "error" in found.values()
     assert {"no-head", "no-brain"} & set(found)
 
 
@@ -488,7 +487,7 @@ def test_real_scans_stay_in_and_bites_are_named(real_scans: Path) -> None:
 
     folder = real_scans / "cohort" / "images"
     for name in ("brats_met_00110_t1c.nii.gz", "tcga_fg_6692_t1c.nii.gz"):
-        assert "exclude" not in codes(read_scan(folder / name).image).values()
+        assert "error" not in codes(read_scan(folder / name).image).values()
     scan = read_scan(folder / "brats_met_00110_t1c.nii.gz").image
     bitten = bite(np.asarray(scan.dataobj), scan.affine, 20)
     assert "bitten" in codes(nib.Nifti1Image(bitten, scan.affine))

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ictmri_baselines.processor.qc.apply_rules import judge
+from ictmri_baselines.processor.qc.apply_rules import MEASURES, RULES, apply_rules
 from ictmri_baselines.processor.qc.page import PageCase, bounds_in_words, processing_page
-from ictmri_baselines.processor.qc.rules import MEASURES, RULES
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -29,7 +28,7 @@ def case(folder: Path, case_id: str, error: str = "", **odd: float) -> PageCase:
         stream = io.BytesIO()
         Image.new("RGB", (848, 280), (40, 60, 80)).save(stream, "WEBP")
         picture.write_bytes(stream.getvalue())
-    return PageCase(case_id, error, numbers, judge(numbers), picture)
+    return PageCase(case_id, error, numbers, apply_rules(numbers), picture)
 
 
 def cohort(folder: Path) -> Iterator[PageCase]:
@@ -56,10 +55,10 @@ def articles(text: str) -> list[tuple[str, str]]:
 def test_cases_are_grouped_and_the_worst_come_first(page: Path) -> None:
     text = page.read_text()
     assert articles(text) == [
-        ("ictmri-0004", "exclude"),
-        ("ictmri-0005", "exclude"),
-        ("ictmri-0003", "exclude"),
-        ("ictmri-0002", "look"),
+        ("ictmri-0004", "error"),
+        ("ictmri-0005", "error"),
+        ("ictmri-0003", "error"),
+        ("ictmri-0002", "warning"),
         ("ictmri-0006", "clean"),
         ("ictmri-0001", "clean"),
     ]
@@ -103,7 +102,7 @@ def test_a_cohort_of_which_nothing_was_processed_has_a_page(tmp_path: Path) -> N
     path = tmp_path / "none.html"
     processing_page(path, [case(tmp_path, "a", "not a head")], title="t", synthetic=False)
     text = path.read_text()
-    assert articles(text) == [("a", "exclude")]
+    assert articles(text) == [("a", "error")]
     assert "By number" not in text
 
 

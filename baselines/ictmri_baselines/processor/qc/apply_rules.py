@@ -1,103 +1,133 @@
-"""QC of the MRI-Processor: what a case's numbers say by the table of thresholds."""
+"""QC of the MRI-Processor: what a case's numbers say by the bounds of ``rules.yaml``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from ictmri_baselines.processor.qc.measures import measure
-from ictmri_baselines.processor.qc.rules import MEASURES, RULES, Rule, Severity
+import yaml
 
-__all__ = [
-    "BORROWED",
-    "FAILED",
-    "MEASURES",
-    "RULES",
-    "Finding",
-    "Rule",
-    "borrowed",
-    "excluded",
-    "failed",
-    "judge",
-    "measure",
-    "nearness",
-]
+from ictmri.scans.codes import Severity
+from ictmri.scans.findings import Finding
 
 BORROWED: Final = "template-mask"
-"""Code of a scan with its skull whose brain was not looked for."""
+"""Code of a scan with its skull whose brain was not looked for: one affine, no extraction."""
 FAILED: Final = "not-processed"
 """Code of a case that no step could make anything of; it has a message and no numbers."""
 
 
-_EXTRACT: Final = "Use --brain deepbet or hd-bet, or bring a brain mask of your own."
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How a number is shown.
+
+    Attributes:
+        title: its name.
+        good: its value in a scan that is as it should be.
+        digits: after the point.
+        unit: after the number, may be empty.
+    """
+
+    title: str
+    good: float
+    digits: int
+    unit: str = ""
+
+    def shown(self, value: float) -> str:
+        """Return a value with its unit."""
+        return f"{value:.{self.digits}f} {self.unit}".strip()
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A number beyond a bound, or a case that could not be processed.
+class Rule:
+    """A bound on one measure, or what is said of a case without a number.
 
     Attributes:
-        code: of the rule, or :data:`FAILED`.
-        severity: ``exclude`` keeps the case out of ``processed``, ``look`` does not.
-        text: value, bound and meaning in one line, free of names and paths.
+        code: name of the finding.
+        severity: an error keeps the case out of ``processed``, a warning shows it first.
+        meaning: what a value beyond the bound means.
         next_step: what the owner can do.
+        measure: a key of :data:`MEASURES`.
+        below: a value below this breaks the rule.
+        above: a value above this breaks the rule; one of the two is given.
     """
 
     code: str
     severity: Severity
-    text: str
+    meaning: str
     next_step: str
+    measure: str = ""
+    below: float | None = None
+    above: float | None = None
+
+    @property
+    def bound(self) -> float:
+        """The last value that passes."""
+        found = self.above if self.below is None else self.below
+        return float("inf") if found is None else found
+
+    def broken_by(self, value: float) -> bool:
+        """Return True if a value is beyond the bound; a NaN is beyond every one."""
+        return not (value <= self.bound if self.below is None else value >= self.bound)
+
+    def in_words(self) -> str:
+        """Return the bound and where beyond it lies."""
+        side = "above" if self.below is None else "below"
+        return f"{side} {MEASURES[self.measure].shown(self.bound)}"
+
+    def finding(self, text: str = "") -> Finding:
+        """Return the finding of this rule, its meaning where there is nothing more to say."""
+        return Finding("", self.code, self.severity, text or self.meaning, self.next_step)
 
 
-def judge(numbers: Mapping[str, float], rules: Sequence[Rule] = RULES) -> list[Finding]:
-    """Return what a case's numbers say, what excludes first: one finding for each measure at most.
+_CONTENT: Final = yaml.safe_load(Path(__file__).with_name("rules.yaml").read_text(encoding="utf-8"))
+MEASURES: Final = {name: Measure(**row) for name, row in _CONTENT["measures"].items()}
+"""What is measured, in the order in which it is shown."""
+RULES: Final = tuple(Rule(**row) for row in _CONTENT["rules"])
+"""Of two broken rules on one measure the first is the stricter; the second is not named beside it."""
+OTHERS: Final = {row["code"]: Rule(**row) for row in _CONTENT["others"]}
+"""What no number says, by code."""
+
+
+def apply_rules(numbers: Mapping[str, float], rules: Sequence[Rule] = RULES) -> list[Finding]:
+    """Return what a case's numbers say, errors first: one finding for each measure at most.
 
     Args:
-        numbers: of :func:`measure`, or none; a NaN is beyond every bound.
+        numbers: of :func:`~ictmri_baselines.processor.qc.measures.measure`, or none; a NaN is beyond every
+            bound.
         rules: the table; of two on one measure the first counts.
     """
     found: dict[str, Finding] = {}
     for rule in rules if numbers else ():
-        bound = rule.broken_by(numbers[rule.measure])
-        if bound is None or rule.measure in found:
-            continue
-        how = MEASURES[rule.measure]
-        side = "below" if bound == rule.low else "above"
-        value = f"{how.title} {how.shown(numbers[rule.measure])}, {side} {how.shown(bound)}"
-        text = f"{value}: {rule.meaning}"
-        found[rule.measure] = Finding(rule.code, rule.severity, text, rule.next_step)
-    return sorted(found.values(), key=lambda finding: finding.severity != "exclude")
+        value, how = numbers[rule.measure], MEASURES[rule.measure]
+        if rule.measure not in found and rule.broken_by(value):
+            beyond = f"{how.title} {how.shown(value)}, {rule.in_words()}"
+            found[rule.measure] = rule.finding(f"{beyond}: {rule.meaning}")
+    return sorted(found.values(), key=lambda finding: finding.severity != "error")
 
 
 def failed(reason: str) -> Finding:
     """Return the finding of a case that no step could make anything of."""
-    step = "Open the scan in a viewer; mend it, or leave it out."
-    return Finding(FAILED, "exclude", reason, step)
+    return OTHERS[FAILED].finding(reason)
 
 
 def borrowed() -> Finding:
-    """Return the finding of a scan with its skull under the template's mask: one affine, no extraction."""
-    text = "the brain was not looked for: the mask is the template's own and may cut off part of a lesion"
-    return Finding(BORROWED, "look", text, _EXTRACT)
-
-
-def excluded(findings: Sequence[Finding]) -> bool:
-    """Return True if a case must be kept out of ``processed``."""
-    return any(finding.severity == "exclude" for finding in findings)
+    """Return the finding of a scan with its skull under the template's mask."""
+    return OTHERS[BORROWED].finding()
 
 
 def nearness(numbers: Mapping[str, float]) -> float:
-    """Return how far a case has gone towards the bounds that exclude: 1 and more is beyond one.
+    """Return how far a case has gone towards the bounds of errors: 1 and more is beyond one.
 
-    Each number's distance from a good value is taken as a share of the way to its bound; bounds of what
-    is only looked at count half. It orders the page.
+    Each number's distance from a good value is taken as a share of the way to its bound; bounds of
+    warnings count half. It orders the page.
     """
     return max((_gone(rule, numbers[rule.measure]) for rule in RULES), default=0.0)
 
 
 def _gone(rule: Rule, value: float) -> float:
     good = MEASURES[rule.measure].good
-    weight = 1.0 if rule.severity == "exclude" else 0.5
-    ways = [bound - good for bound in (rule.low, rule.high) if bound is not None]
-    return weight * max([(value - good) / way for way in ways if way], default=0.0)
+    way = rule.bound - good
+    weight = 1.0 if rule.severity == "error" else 0.5
+    return weight * (value - good) / way if way else 0.0

@@ -17,27 +17,23 @@ from ictmri.io.files import replacing
 from ictmri.pages.letters import LETTERS
 from ictmri.pages.templating import pages, webp_uri
 from ictmri.pages.tiles import SIZE
+from ictmri.scans.findings import Finding, has_error
 from ictmri_baselines.processor.qc.apply_rules import (
-    BORROWED,
-    FAILED,
     MEASURES,
+    OTHERS,
     RULES,
-    Finding,
-    borrowed,
-    excluded,
+    Measure,
     failed,
     nearness,
 )
-from ictmri_baselines.processor.qc.rules import Measure
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _WIDTH: Final = 300.0
 """Units of a strip's width, see :class:`Strip`."""
 _MARGIN: Final = 0.3
 """Share of the span from a good value to the bounds that a strip shows beyond them."""
-_RANK: Final = {
-    code: place for place, code in enumerate([FAILED, *(r.code for r in RULES), BORROWED])
-}
+_KNOWN: Final = {rule.code: rule for rule in (*RULES, *OTHERS.values())}
+_RANK: Final = {code: place for place, code in enumerate(_KNOWN)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +64,9 @@ class _Row:
 
     @property
     def group(self) -> str:
-        if excluded(self.findings):
-            return "exclude"
-        return "look" if self.findings else "clean"
+        if has_error(self.findings):
+            return "error"
+        return "warning" if self.findings else "clean"
 
     @property
     def rank(self) -> tuple[bool, float, str]:
@@ -134,7 +130,7 @@ def processing_page(path: Path, cases: Iterable[PageCase], *, title: str, synthe
         synthetic: the cohort holds no patient, which the page says first.
     """
     rows = sorted((_row(case) for case in cases), key=lambda row: row.rank)
-    groups = {word: [r for r in rows if r.group == word] for word in ("exclude", "look", "clean")}
+    groups = {word: [r for r in rows if r.group == word] for word in ("error", "warning", "clean")}
     stream = _template().stream(
         title=title,
         synthetic=synthetic,
@@ -159,16 +155,13 @@ def _row(case: PageCase) -> _Row:
 
 
 def _counts(rows: Sequence[_Row]) -> list[tuple[str, str, int, str, str]]:
-    """Return by code, what excludes first: code, severity, number of cases, meaning, next step."""
+    """Return by code, errors first: code, severity, number of cases, meaning, next step."""
     times = Counter(finding.code for row in rows for finding in row.findings)
-    others = (failed("no step could make anything of the scan"), borrowed())
-    known = {rule.code: (rule.severity, rule.meaning, rule.next_step) for rule in RULES}
-    known |= {found.code: (found.severity, found.text, found.next_step) for found in others}
     found = []
     for code in times:
-        severity, meaning, step = known[code]
-        found.append((code, severity, times[code], meaning, step))
-    return sorted(found, key=lambda line: (line[1] != "exclude", -line[2], _RANK[line[0]]))
+        rule = _KNOWN[code]
+        found.append((code, rule.severity, times[code], rule.meaning, rule.next_step))
+    return sorted(found, key=lambda line: (line[1] != "error", -line[2], _RANK[line[0]]))
 
 
 def strips(rows: Sequence[_Row]) -> dict[str, Strip]:
@@ -181,7 +174,7 @@ def strips(rows: Sequence[_Row]) -> dict[str, Strip]:
 def _strip(name: str, rows: Sequence[_Row]) -> Strip:
     how = MEASURES[name]
     rules = [rule for rule in RULES if rule.measure == name]
-    marks = [how.good, *(b for rule in rules for b in (rule.low, rule.high) if b is not None)]
+    marks = [how.good, *(rule.bound for rule in rules)]
     span = max(marks) - min(marks)
     low, high = min(marks) - _MARGIN * span, max(marks) + _MARGIN * span
 
@@ -192,31 +185,29 @@ def _strip(name: str, rows: Sequence[_Row]) -> Strip:
     zones = []
     # The stricter rule comes first in the table; it is drawn over the milder one.
     for rule in rules[::-1]:
-        if rule.low is not None:
-            zones.append(Zone(rule.severity, 0.0, at(rule.low)))
-        if rule.high is not None:
-            zones.append(Zone(rule.severity, at(rule.high), round(_WIDTH - at(rule.high), 1)))
+        place = at(rule.bound)
+        below = rule.below is not None
+        width = place if below else round(_WIDTH - place, 1)
+        zones.append(Zone(rule.severity, 0.0 if below else place, width))
     values = [row.case.numbers[name] for row in rows]
     dots = [
         Dot(row.case.case_id, row.group, at(value), how.shown(value))
         for row, value in zip(rows, values, strict=True)
     ]
     # The worst are drawn last, above the others.
-    dots.sort(key=lambda dot: ("clean", "look", "exclude").index(dot.group))
+    dots.sort(key=lambda dot: ("clean", "warning", "error").index(dot.group))
     least, middle, largest = (how.shown(f(values)) for f in (min, median, max))
     return Strip(how, zones, dots, f"{least} to {largest}, median {middle}")
 
 
 def bounds_in_words(name: str) -> str:
     """Return the bounds of a measure in words, the milder first."""
-    rules = [rule for rule in RULES if rule.measure == name]
     words = []
-    for severity, verb in (("look", "looked at"), ("exclude", "left out")):
-        bounds = [(rule.low, rule.high) for rule in rules if rule.severity == severity]
-        below = [f"below {MEASURES[name].shown(low)}" for low, _ in bounds if low is not None]
-        above = [f"above {MEASURES[name].shown(high)}" for _, high in bounds if high is not None]
-        if below or above:
-            words.append(f"{verb} {' or '.join(below + above)}")
+    for severity, verb in (("warning", "looked at"), ("error", "left out")):
+        rules = [r for r in RULES if r.measure == name and r.severity == severity]
+        bounds = [rule.in_words() for rule in sorted(rules, key=lambda rule: rule.below is None)]
+        if bounds:
+            words.append(f"{verb} {' or '.join(bounds)}")
     return "; ".join(words)
 
 
