@@ -8,25 +8,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ictmri.build.duplicates import Pair
 from ictmri.classes import CLASS_TITLES
-from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
+from ictmri.pages.gallery import Card, Gallery, Group, Layout, Line, Picture, Section, write_gallery
 from ictmri.pages.montage import SIZE
-from ictmri.pages.templating import pages, webp_uri
 from ictmri.scans.codes import CODES
 from ictmri.scans.findings import Finding
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
 _ALT: Final = "Axial, coronal and sagittal plane through the middle of the head"
+_PRIVATE: Final = (
+    "This page shows faces, and the names that you gave patients and files. It is not part of the "
+    "cohort; keep it with the scans."
+)
+_LEGEND: Final = (
+    "Pictures: axial, coronal and sagittal plane through the middle of the brain, at one scale; "
+    "the frame is the edge of the field of view."
+)
+_GROUPS: Final[tuple[tuple[str, str, str, Layout], ...]] = (
+    ("error", "errors", "Left out", "large"),
+    ("warning", "warnings", "In the cohort, with warnings", "large"),
+    ("clean", "clean", "Nothing was found", "small"),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PageCase:
+class TableCase:
     """One row of the owner's table.
 
     Attributes:
@@ -74,7 +85,7 @@ def page_path(out: Path) -> Path:
 def write_page(
     path: Path,
     name: str,
-    cases: Sequence[PageCase],
+    cases: Sequence[TableCase],
     cohort: Sequence[Finding],
     pairs: Sequence[Pair],
 ) -> None:
@@ -88,51 +99,104 @@ def write_page(
         pairs: cases that show the same head.
     """
     ordered = sorted(cases, key=lambda case: case.rank)
+    groups = {word: [c for c in ordered if c.severity == word] for word, *_ in _GROUPS}
+    counts = _counts([*chain.from_iterable(case.findings for case in cases), *cohort])
     by_id = {case.case_id: case for case in cases}
-    groups = {
-        word: [case for case in ordered if case.severity == word]
-        for word in ("error", "warning", "clean")
-    }
-    stream = _template().stream(
-        name=name,
-        groups=groups,
-        n_scans=len(cases),
-        n_kept=sum(case.fold is not None for case in cases),
-        counts=_counts([*(f for case in cases for f in case.findings), *cohort]),
-        codes=CODES,
-        cohort=cohort,
-        pairs=[(by_id[first], by_id[second]) for first, second in pairs],
-        titles=CLASS_TITLES,
-        picture=_picture,
-        ranked=_ranked,
-        sentence=_sentence,
-        size=SIZE,
-        letters=LETTERS,
-        alt=_ALT,
+    alike = [by_id[case_id] for pair in pairs for case_id in pair]
+    page = Gallery(
+        title=f"{name}: findings",
+        heading=f"{name}: what was found about the scans",
+        private=_PRIVATE,
+        heads=[
+            (len(cases), f"{'scan' if len(cases) == 1 else 'scans'} in the table", ""),
+            (sum(case.fold is not None for case in cases), "in the cohort", "clean"),
+            (len(groups["error"]), "with an error, left out", "error"),
+            (len(groups["warning"]), "with a warning, kept", "warning"),
+        ],
+        sections=_sections(counts, cohort),
+        legend=_LEGEND,
+        legend_after="A question mark: the header does not say which side is which.",
+        choices=[(code, CODES[code].title, n) for code, n in counts if n],
+        groups=[
+            *_pairs(alike),
+            *(
+                Group(word, box, f"{title} ({len(groups[word])})", map(_card, groups[word]), layout)
+                for word, box, title, layout in _GROUPS
+                if groups[word]
+            ),
+        ],
     )
-    with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:
-        stream.dump(file)
+    write_gallery(path, page)
 
 
-def _counts(findings: Sequence[Finding]) -> list[tuple[str, int, int]]:
-    """Return by code, worst first: the code, how many cases it concerns, how often it was found."""
+def _counts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
+    """Return by code, worst first: the code, and how many cases it concerns."""
     cases = Counter(code for code, _ in {(f.code, f.case_id) for f in findings if f.case_id})
-    times = Counter(finding.code for finding in findings)
-    return [(code, cases[code], times[code]) for code in sorted(times, key=_RANK.__getitem__)]
+    return [(code, cases[code]) for code in sorted({f.code for f in findings}, key=_RANK.get)]
 
 
-def _ranked(findings: Sequence[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda found: (_RANK[found.code], found.text))
+def _sections(counts: Sequence[tuple[str, int]], cohort: Sequence[Finding]) -> list[Section]:
+    rows = []
+    for code, n_cases in counts:
+        what = CODES[code]
+        tag = (what.severity, what.severity)
+        rows.append(((what.title, code), tag, n_cases or "cohort", what.meaning, what.next_step))
+    table = Section(
+        "By finding",
+        [
+            ("Finding", "name"),
+            ("Severity", "tag"),
+            ("Cases", "number"),
+            ("What it means", "text"),
+            ("What you can do", "text"),
+        ],
+        rows,
+    )
+    lines = [Line(found.severity, "", _sentence(found.text)) for found in cohort]
+    about = Section("About the cohort", lines=lines)
+    return [*([table] if rows else []), *([about] if lines else [])]
+
+
+def _pairs(alike: Sequence[TableCase]) -> list[Group]:
+    cards = (Card(c.case_id, _pictures(c), aside=_place(c), source=_source(c)) for c in alike)
+    title = "Pairs that look like the same head"
+    return [Group("", "", title, cards, counted=False)] if alike else []
+
+
+def _card(case: TableCase) -> Card:
+    return Card(
+        case_id=case.case_id,
+        pictures=_pictures(case),
+        blank="No picture: the scan could not be read.",
+        aside=_place(case),
+        source=_source(case),
+        lines=[_line(f) for f in sorted(case.findings, key=lambda f: (_RANK[f.code], f.text))],
+        quoted=case.detail,
+        numbers=case.facts,
+        codes=[found.code for found in case.findings],
+    )
+
+
+def _line(found: Finding) -> Line:
+    what = CODES[found.code]
+    named = found.text.lower().startswith(what.title.lower())
+    lead = f"{found.severity}:" if named else f"{found.severity}: {what.title}."
+    step = "" if what.next_step == "Nothing." else what.next_step
+    return Line(found.severity, lead, _sentence(found.text), step)
+
+
+def _pictures(case: TableCase) -> list[Picture]:
+    return [Picture(case.picture, SIZE, f"{case.case_id}. {_ALT}")]
+
+
+def _place(case: TableCase) -> str:
+    where = "not in the cohort" if case.fold is None else f"fold {case.fold}"
+    return f"{CLASS_TITLES[case.label]}, {where}"
+
+
+def _source(case: TableCase) -> list[str]:
+    return [f"row {case.row}", case.patient_id, case.image]
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
-
-
-def _picture(case: PageCase) -> str:
-    """Return a case's montage as a data URI, empty where it has none."""
-    return webp_uri(case.picture)
-
-
-def _template() -> Any:
-    return pages(_TEMPLATES).get_template("findings.html.j2")

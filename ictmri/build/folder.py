@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ictmri.build.duplicates import Pair, near_findings
-from ictmri.build.findings_page import PageCase, page_path, write_page
+from ictmri.build.findings_page import TableCase, page_path, write_page
 from ictmri.build.ingest import case_file, findings_of, ingest, near_pairs, records
 from ictmri.build.pseudonyms import (
     copy_link_file,
@@ -296,7 +296,7 @@ class _Build:
             found.setdefault(item.case_id, []).append(item)
         done = records(work, (self.ids[row.patient_id] for row in self.rows))
         cases = [
-            PageCase(
+            TableCase(
                 case_id=record.case_id,
                 row=row.number,
                 patient_id=row.patient_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,24 @@ def document(path: Path) -> jinja2.Template:
     return _environment(path.parent, autoescape=False).get_template(path.name)
 
 
-def webp_uri(path: Path) -> str:
-    """Return a WebP file as a data URI, empty where there is no such file."""
-    if not path.is_file():
-        return ""
-    return "data:image/webp;base64," + base64.b64encode(path.read_bytes()).decode()
+def webp_uri(source: Path | bytes) -> str:
+    """Return a WebP picture as a data URI, empty where there is no such file."""
+    if isinstance(source, Path):
+        source = source.read_bytes() if source.is_file() else b""
+    return f"data:image/webp;base64,{base64.b64encode(source).decode()}" if source else ""
+
+
+def policy(style: str, *scripts: str) -> str:
+    """Return the policy of a page that runs these scripts and no other, and asks no host for anything."""
+    allowed = " ".join(map(_digest, scripts))
+    return (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {allowed}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _environment(folder: Path, *, autoescape: bool) -> jinja2.Environment:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
+from ictmri.pages.gallery import Card, Gallery, Group, Picture, write_gallery
 from ictmri.pages.montage import SIZE
-from ictmri.pages.templating import pages, webp_uri
 from ictmri.release.faces import FaceOutcome, picture_path
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
+_PRIVATE: Final = (
+    "The pictures on the left show faces. This page stays on this machine; what is published is in the "
+    "release folder."
+)
+_LOOK: Final = (
+    "The head was not found with confidence, so the face may still be there, or brain may be gone. "
+    "If no face can be recognised and no brain is missing, publish with `--faces-checked`; else "
+    "leave the case out with `ictmri withdraw`."
+)
 
 
 def faces_page_path(root: Path) -> Path:
@@ -29,23 +36,37 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
         outcomes: what was done to each case.
         work: folder that holds the pictures.
     """
-
-    def picture(case_id: str, when: str) -> str:
-        return webp_uri(picture_path(work, case_id, when))
-
     worst_first = sorted(outcomes, key=lambda done: (done.overlap, done.case_id))
-    stream = (
-        pages(_TEMPLATES)
-        .get_template("faces.html.j2")
-        .stream(
-            name=name,
-            unsure=[done for done in worst_first if not done.sure],
-            removed=[done for done in worst_first if done.sure and not done.extracted],
-            extracted=sum(done.extracted for done in outcomes),
-            picture=picture,
-            size=SIZE,
-            letters=LETTERS,
-        )
+    unsure = [done for done in worst_first if not done.sure]
+    removed = [done for done in worst_first if done.sure and not done.extracted]
+    card = partial(_card, work)
+    look = Group("warning", "to look at", "Look at these", map(card, unsure), "row", _LOOK)
+    rest = Group("clean", "removed", "Removed", map(card, removed), "row")
+    page = Gallery(
+        title=f"{name}: faces",
+        heading=f"{name}: faces",
+        private=_PRIVATE,
+        heads=[
+            (len(removed), "faces removed", "clean"),
+            (len(unsure), "to look at", "warning"),
+            (sum(d.extracted for d in outcomes), "brains extracted before, without a face", ""),
+        ],
+        intro="Nose, eyes, mouth and jaw should be gone, and no brain.",
+        legend="Pictures: axial, coronal and sagittal plane through the middle of the head.",
+        groups=[*([look] if unsure else []), *([rest] if removed else [])],
     )
-    with replacing(path, mode=0o600) as part:
-        stream.dump(str(part), encoding="utf-8")
+    write_gallery(path, page)
+
+
+def _card(work: Path, done: FaceOutcome) -> Card:
+    figures = f"{done.removed_ml:.0f} ml removed, heads overlap by {done.overlap:.2f}"
+    pictures = [
+        Picture(
+            picture_path(work, done.case_id, when),
+            SIZE,
+            f"{done.case_id} {when}: axial, coronal and sagittal plane",
+            when,
+        )
+        for when in ("before", "after")
+    ]
+    return Card(done.case_id, pictures, aside=done.error or figures)

@@ -5,19 +5,36 @@ Where the cohort is a patients' one it shows their scans, and only the owner may
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
-from ictmri.pages.templating import pages
+from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, write_gallery
 from ictmri.pages.tiles import SIZE
 from ictmri_baselines.explanation.attention_share import MEASURES
+from ictmri_baselines.explanation.figure import HEAT, LESION_INK, PRIOR_INK
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _PRIORS: Final = {"none": "no prior", "coarse": "the coarse prior", "refined": "the refined prior"}
+_PRIVATE: Final = (
+    "This page shows patients’ scans. It is no part of an entry; keep it with the scans."
+)
+_NO_TRUTH: Final = (
+    "Nobody drew the true lesions of this cohort, so there is no number: the pictures alone do not "
+    "show that the attention is where it should be."
+)
+_INTERVALS: Final = (
+    "Intervals: cases drawn within their class, 10,000 draws. The true lesion is core, necrosis "
+    "and oedema as the generator drew them."
+)
+_REGION: Final = (
+    "The network sees a region around the prior; lesion, brain and attention are those within it, "
+    "so the numbers do not compare with those of a whole brain."
+)
+_SHARES: Final = {
+    "in_lesion": "in the lesion",
+    "uniform": "of a uniform map",
+    "best_possible": "at most",
+}
 
 
 def explanation_page(
@@ -30,24 +47,103 @@ def explanation_page(
         content: of ``explanation.json``.
         cases: those that are shown, each with its figure (WebP).
     """
-    text = (
-        pages(_TEMPLATES)
-        .get_template("explanation.html.j2")
-        .render(
-            content=content,
-            cases=cases,
-            measures=MEASURES,
-            network=network_in_words(content["network"]),
-            view=view_in_words(content["view"]),
-            percent=percent,
-            picture=_uri,
-            size=SIZE,
-            letters=LETTERS,
-        )
+    known = content["summary"] is not None
+    spread, planes = (
+        ("from the smallest share to the largest", "deepest point of the true lesion")
+        if known
+        else ("over the cohort", "centre of the attention")
     )
-    mode = 0o644 if content["synthetic"] else 0o600
-    with replacing(path, mode=mode) as part:
-        part.write_text(text, encoding="utf-8", newline="")
+    prior = content["network"]["localisation"] != "none"
+    page = Gallery(
+        title=f"{content['recipe']}: where the network looks",
+        heading=f"{content['recipe']}: where the network looks",
+        private="" if content["synthetic"] else _PRIVATE,
+        intro=_intro(content),
+        sections=[_numbers(content) if known else Section("No number", before=_NO_TRUTH)],
+        legend=f"Cases evenly spread {spread}. Planes through the {planes}.",
+        keys=[
+            Key("attention from 0 to its largest value", HEAT),
+            *([Key("true lesion", [LESION_INK])] if known else []),
+            *([Key("the prior that the network was given", [PRIOR_INK], True)] if prior else []),
+        ],
+        legend_after="" if prior else "This network takes no prior.",
+        choices=_choices([_flags(case) for case, _ in cases]),
+        groups=[
+            Group(
+                "clean",
+                "",
+                f"{len(cases)} of {content['n_cases']} cases",
+                (_card(case, picture, known=known) for case, picture in cases),
+                "medium",
+            )
+        ],
+    )
+    write_gallery(path, page, mode=0o644 if content["synthetic"] else 0o600)
+
+
+def _intro(content: Mapping[str, Any]) -> str:
+    def listed(name: str) -> str:
+        values = content[f"{name}s"]
+        return f"{name}{'s' if len(values) > 1 else ''} {', '.join(map(str, values))}"
+
+    return (
+        f"3D Grad-CAM of the predicted class at the backbone’s feature map, of {content['n_cases']} "
+        f"cases of {content['cohort']}, each explained by the model that never saw it "
+        f"({listed('fold')}; {listed('seed')}; profile {content['profile']}). "
+        f"Network: {network_in_words(content['network'])}. Input: {view_in_words(content['view'])}. "
+        "For research, not a medical device."
+    )
+
+
+def _numbers(content: Mapping[str, Any]) -> Section:
+    rows = []
+    for name, title in MEASURES.items():
+        row = content["summary"][name]
+        interval = (
+            "" if row["value"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
+        )
+        rows.append(((title, ""), percent(row["value"]), interval, row["n"]))
+    empty, of = content["n_empty_maps"], len(content["cases"])
+    maps = (
+        f"{empty} map{'s' if empty > 1 else ''} of {of} {'are' if empty > 1 else 'is'} 0 everywhere: "
+        "nothing on the feature map speaks for the predicted class; such maps have no share and are left "
+        "out of its mean."
+    )
+    region = content["view"]["of"] == "region"
+    return Section(
+        "How much of the attention lies in the true lesion",
+        [
+            ("Measure", "name"),
+            ("Mean", "number"),
+            ("95 % interval", "number"),
+            ("Cases", "number"),
+        ],
+        rows,
+        after=" ".join([_INTERVALS, *([_REGION] if region else []), *([maps] if empty else [])]),
+    )
+
+
+def _flags(case: Mapping[str, Any]) -> list[str]:
+    wrong = ["wrong"] if case["label"] != case["predicted"] else []
+    return [*wrong, *(["no attention"] if case["empty_map"] else [])]
+
+
+def _choices(flags: Sequence[Sequence[str]]) -> list[tuple[str, str, int]]:
+    times = {flag: sum(flag in each for each in flags) for flag in ("wrong", "no attention")}
+    return [(flag.replace(" ", "-"), flag, count) for flag, count in times.items() if count]
+
+
+def _card(case: Mapping[str, Any], picture: bytes, *, known: bool) -> Card:
+    case_id, flags = case["case_id"], _flags(case)
+    alt = f"{case_id}: axial, coronal and sagittal plane with the attention as colours"
+    shares = {title: percent(case[name]) for name, title in _SHARES.items()} if known else {}
+    numbers = {
+        "predicted": f"{case['predicted']} ({percent(case['probability'])})",
+        "true": case["label"],
+        **shares,
+    }
+    codes = [flag.replace(" ", "-") for flag in flags]
+    return Card(case_id, [Picture(picture, SIZE, alt)], flags=flags, numbers=numbers, codes=codes)
 
 
 def network_in_words(network: Mapping[str, Any]) -> str:
@@ -65,7 +161,3 @@ def view_in_words(view: Mapping[str, Any]) -> str:
 def percent(share: float | None) -> str:
     """Return a share as a reader sees it."""
     return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def _uri(picture: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(picture).decode()

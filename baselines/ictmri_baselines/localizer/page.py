@@ -9,18 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
-from ictmri.pages.templating import pages, webp_uri
+from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, write_gallery
 from ictmri.pages.tiles import SIZE
-from ictmri_baselines.localizer.figure import figure
+from ictmri_baselines.localizer.figure import BOX_INK, COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS
 
-__all__ = ["PageCase", "figure", "localization_page"]
+__all__ = ["LocalizedCase", "figure", "localization_page"]
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _RANK: Final = {flag: place for place, flag in enumerate(FLAGS)}
 NUMBERS: Final = {
     "coarse_ml": ("coarse prior above one half", "ml"),
@@ -30,10 +27,21 @@ NUMBERS: Final = {
     "boxes": ("boxes", ""),
 }
 """Numbers of a case that are shown: title and unit."""
+_PRIVATE: Final = (
+    "This page shows patients’ scans. It is not part of the cohort; keep it with the scans."
+)
+_INTRO: Final = (
+    "The priors are a program’s proposal, no reader’s segmentation. For research, not a medical "
+    "device."
+)
+_LEGEND: Final = (
+    "Pictures: the processed brain in MNI152 space, axial, coronal and sagittal, through the "
+    "deepest point of the prior."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PageCase:
+class LocalizedCase:
     """One case of the page; pictures are read one by one.
 
     Attributes:
@@ -50,7 +58,7 @@ class PageCase:
 
 
 def localization_page(
-    path: Path, cases: Iterable[PageCase], *, title: str, synthetic: bool
+    path: Path, cases: Iterable[LocalizedCase], *, title: str, synthetic: bool
 ) -> None:
     """Write the page, readable by the owner alone.
 
@@ -62,37 +70,62 @@ def localization_page(
         synthetic: the cohort holds no patient, which the page says first.
     """
     ordered = sorted(cases, key=_rank)
-    stream: Any = (
-        pages(_TEMPLATES)
-        .get_template("localization.html.j2")
-        .stream(
-            title=title,
-            synthetic=synthetic,
-            flagged=[case for case in ordered if case.flags],
-            clean=[case for case in ordered if not case.flags],
-            counts=_counts(ordered),
-            shown=_shown,
-            picture=webp_uri,
-            size=SIZE,
-            letters=LETTERS,
-        )
+    flagged = [case for case in ordered if case.flags]
+    clean = [case for case in ordered if not case.flags]
+    times = Counter(flag for case in flagged for flag in case.flags)
+    found = [flag for flag in FLAGS if times[flag]]
+    columns = [("Flag", "name"), ("Cases", "number"), ("Meaning", "text")]
+    table = Section("By flag", columns, [((flag, ""), times[flag], FLAGS[flag]) for flag in found])
+    page = Gallery(
+        title=f"{title}: localisation",
+        heading=f"{title}: where the tumour may be",
+        private="" if synthetic else _PRIVATE,
+        heads=[
+            (len(ordered), "case" if len(ordered) == 1 else "cases", ""),
+            (len(flagged), "to be looked at", "warning"),
+            (len(clean), "without a flag", "clean"),
+        ],
+        intro=_INTRO,
+        sections=[table] if found else [],
+        legend=_LEGEND,
+        keys=[
+            Key("refined prior", [REFINED_INK]),
+            Key("coarse prior above one half", [COARSE_INK]),
+            Key("boxes", [BOX_INK]),
+        ],
+        legend_after="Volumes (ml) are in the scan’s own space, not in MNI152 space.",
+        choices=[(flag, flag, times[flag]) for flag in found],
+        groups=[
+            Group(name, word, f"{heading} ({len(rows)})", map(_card, rows), "medium")
+            for name, word, heading, rows in (
+                ("warning", "to be looked at", "To be looked at", flagged),
+                ("clean", "no flag", "No flag", clean),
+            )
+            if rows
+        ],
     )
-    with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:
-        stream.dump(file)
+    write_gallery(path, page)
 
 
-def _rank(case: PageCase) -> tuple[int, float, str]:
+def _rank(case: LocalizedCase) -> tuple[int, float, str]:
     worst = min((_RANK[flag] for flag in case.flags), default=len(FLAGS))
     return worst, -case.numbers["refined_ml"], case.case_id
 
 
-def _counts(cases: Sequence[PageCase]) -> list[tuple[str, int, str]]:
-    times = Counter(flag for case in cases for flag in case.flags)
-    return [(flag, times[flag], meaning) for flag, meaning in FLAGS.items() if times[flag]]
+def _card(case: LocalizedCase) -> Card:
+    alt = f"{case.case_id}: axial, coronal and sagittal plane with the outlines of both priors"
+    return Card(
+        case.case_id,
+        [Picture(case.picture, SIZE, alt)],
+        flags=case.flags,
+        numbers=shown_numbers(case.numbers),
+        codes=case.flags,
+    )
 
 
-def _shown(case: PageCase) -> list[tuple[str, str]]:
-    return [
-        (title, f"{case.numbers[name]:.{1 if unit else 0}f} {unit}".strip())
+def shown_numbers(numbers: Mapping[str, float]) -> dict[str, str]:
+    """Return the numbers of a case as they are shown, by title."""
+    return {
+        title: f"{numbers[name]:.{1 if unit else 0}f} {unit}".strip()
         for name, (title, unit) in NUMBERS.items()
-    ]
+    }

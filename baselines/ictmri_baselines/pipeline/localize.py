@@ -29,7 +29,7 @@ from ictmri_baselines.localizer.detectors import (
     prepare,
     recorded,
 )
-from ictmri_baselines.localizer.page import PageCase, figure, localization_page
+from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
 from ictmri_baselines.localizer.vlm.tally import Tally, tally
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.resumable import (
@@ -237,10 +237,10 @@ def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str,
     )
 
 
-def _page_cases(cases: list[FoldRow], work: Path) -> Iterator[PageCase]:
+def _page_cases(cases: list[FoldRow], work: Path) -> Iterator[LocalizedCase]:
     for row in cases:
         facts = facts_of(work, row.case_id)
-        yield PageCase(
+        yield LocalizedCase(
             case_id=row.case_id,
             numbers=facts["numbers"],
             flags=facts["flags"],

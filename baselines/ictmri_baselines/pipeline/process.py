@@ -35,7 +35,7 @@ from ictmri_baselines.processor.process import Processed, used_steps
 from ictmri_baselines.processor.qc.apply_rules import BORROWED, FAILED, apply_rules, borrowed
 from ictmri_baselines.processor.qc.figure import centre_of, figure
 from ictmri_baselines.processor.qc.measures import measure
-from ictmri_baselines.processor.qc.page import PageCase, processing_page
+from ictmri_baselines.processor.qc.page import ProcessedCase, processing_page
 from ictmri_baselines.processor.step_cache import Keep
 
 PAGE = "process"
@@ -219,11 +219,11 @@ def _table(facts: dict[str, dict[str, Any]]) -> str:
     return csv_text(["case_id", "included", "findings", *names], rows)
 
 
-def _page_cases(cohort: Cohort, work: Path) -> Iterator[PageCase]:
+def _page_cases(cohort: Cohort, work: Path) -> Iterator[ProcessedCase]:
     for row in cohort.folds().rows:
         facts = facts_of(work, row.case_id)
         also = [borrowed()] if BORROWED in facts.get("findings", ()) else []
-        yield PageCase(
+        yield ProcessedCase(
             case_id=row.case_id,
             error=facts["error"],
             numbers=facts.get("numbers", {}),

@@ -6,17 +6,15 @@ no other and sends no request.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.io.files import canonical_json, replacing
 from ictmri.pages.letters import LETTERS
-from ictmri.pages.templating import pages
+from ictmri.pages.templating import pages, policy, webp_uri
 from ictmri.pages.tiles import SIZE
-from ictmri_baselines.localizer.page import NUMBERS
+from ictmri_baselines.localizer.page import shown_numbers
 from ictmri_baselines.predict import pictures, words
 from ictmri_baselines.predict.viewer import volumes_of
 from ictmri_baselines.processor.qc.apply_rules import MEASURES
@@ -57,7 +55,9 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
         "words": words,
         "calibration": words.calibration(content),
         "letters": LETTERS,
-        "localization_numbers": NUMBERS,
+        "localization_numbers": shown_numbers(content["localization"]["summary"])
+        if content["localization"]
+        else {},
         "measures": MEASURES,
         "pictures": _pictures(biopsy),
         "size": SIZE,
@@ -72,24 +72,12 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
             (_VENDORED / name).read_text(encoding="utf-8")
             for name in ("LICENSE-niivue.txt", "LICENSE-bundled.txt")
         ),
-        "policy": _policy(style, library, own),
+        "policy": policy(style, library, own),
     }
 
 
 def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, *scripts: str) -> str:
-    allowed = " ".join(map(_digest, scripts))
-    return (
-        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {allowed}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _bars(content: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,7 +106,7 @@ def _pictures(biopsy: Biopsy) -> dict[str, str]:
     if processed is None or found is None:
         from ictmri.pages.montage import montage
 
-        return {"scan": _uri(montage(image, None))}
+        return {"scan": webp_uri(montage(image))}
     from ictmri_baselines.processor.qc.figure import centre_of, figure
 
     made["prior"] = pictures.prior_picture(processed.brain, found)
@@ -126,11 +114,7 @@ def _pictures(biopsy: Biopsy) -> dict[str, str]:
         attention = biopsy.diagnosis.attention
         made["attention"] = pictures.attention_picture(processed.brain, found, attention)
     made["qc"] = figure(processed, image, centre_of(biopsy.numbers))
-    return {name: _uri(picture) for name, picture in made.items()}
-
-
-def _uri(picture: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(picture).decode()
+    return {name: webp_uri(picture) for name, picture in made.items()}
 
 
 def _centre(biopsy: Biopsy) -> list[float]:

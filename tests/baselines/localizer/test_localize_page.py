@@ -15,7 +15,7 @@ from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
 from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS, Localization
-from ictmri_baselines.localizer.page import PageCase, localization_page
+from ictmri_baselines.localizer.page import LocalizedCase, localization_page
 
 
 def found_at(x: int) -> tuple[Brain, Localization]:
@@ -103,7 +103,7 @@ def test_the_page_shows_what_is_odd_first(tmp_path: Path, synthetic: bool) -> No
     volumes = {"a": 5.0, "b": 50.0, "c": 0.0, "d": 400.0}
     flags = {"c": ("empty",), "d": ("very-large",)}
     cases = [
-        PageCase(
+        LocalizedCase(
             name,
             dict.fromkeys(("coarse_ml", "refined_ml", "components", "slices", "boxes"), ml),
             flags.get(name, ()),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ictmri_baselines.processor.qc.apply_rules import MEASURES, RULES, apply_rules
-from ictmri_baselines.processor.qc.page import PageCase, bounds_in_words, processing_page
+from ictmri_baselines.processor.qc.page import ProcessedCase, bounds_in_words, processing_page
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -20,7 +20,7 @@ CHROMIUM = next(
 GOOD = {name: how.good for name, how in MEASURES.items()}
 
 
-def case(folder: Path, case_id: str, error: str = "", **odd: float) -> PageCase:
+def case(folder: Path, case_id: str, error: str = "", **odd: float) -> ProcessedCase:
     """A case with good numbers but for some; its picture is a small WebP."""
     numbers = {} if error else GOOD | odd
     picture = folder / f"{case_id}.webp"
@@ -28,10 +28,10 @@ def case(folder: Path, case_id: str, error: str = "", **odd: float) -> PageCase:
         stream = io.BytesIO()
         Image.new("RGB", (848, 280), (40, 60, 80)).save(stream, "WEBP")
         picture.write_bytes(stream.getvalue())
-    return PageCase(case_id, error, numbers, apply_rules(numbers), picture)
+    return ProcessedCase(case_id, error, numbers, apply_rules(numbers), picture)
 
 
-def cohort(folder: Path) -> Iterator[PageCase]:
+def cohort(folder: Path) -> Iterator[ProcessedCase]:
     yield case(folder, "ictmri-0001")
     yield case(folder, "ictmri-0002", missing_ml=12.0, bite_ml=9.0)
     yield case(folder, "ictmri-0003", missing_ml=300.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ictmri.build.findings_page import PageCase, page_path, write_page
+from ictmri.build.findings_page import TableCase, page_path, write_page
 from ictmri.build.folder import build_folder
 from ictmri.errors import InputError
 from ictmri.pages.montage import EDGE, GAP, SIZE, montage
@@ -63,10 +63,10 @@ def picture(path: Path, seed: int) -> Path:
     return path
 
 
-def case(folder: Path, number: int, *found: Finding, fold: int | None = 0) -> PageCase:
+def case(folder: Path, number: int, *found: Finding, fold: int | None = 0) -> TableCase:
     case_id = f"x-{number:04d}"
     readable = not any(item.code == "unreadable" for item in found)
-    return PageCase(
+    return TableCase(
         case_id=case_id,
         row=number + 1,
         patient_id=f"P{number}",
@@ -81,7 +81,7 @@ def case(folder: Path, number: int, *found: Finding, fold: int | None = 0) -> Pa
 
 
 @pytest.fixture
-def cases(tmp_path: Path) -> list[PageCase]:
+def cases(tmp_path: Path) -> list[TableCase]:
     """One case for each code, one case with two findings, and a clean one."""
     found = [
         case(
@@ -96,13 +96,13 @@ def cases(tmp_path: Path) -> list[PageCase]:
     return [*found, case(tmp_path, 98, *two), case(tmp_path, 99)]
 
 
-def write(path: Path, cases: list[PageCase]) -> Path:
+def write(path: Path, cases: list[TableCase]) -> Path:
     cohort = [finding("", "mixed-axes", "axes differ")]
     write_page(path, "x", cases, cohort, [(cases[-1].case_id, cases[-2].case_id)])
     return path
 
 
-def test_everything_is_told_and_nothing_is_loaded(tmp_path: Path, cases: list[PageCase]) -> None:
+def test_everything_is_told_and_nothing_is_loaded(tmp_path: Path, cases: list[TableCase]) -> None:
     page = read(write(tmp_path / "p.html", cases))
     for item in cases:
         assert item.case_id in page.ids
@@ -122,7 +122,7 @@ def test_everything_is_told_and_nothing_is_loaded(tmp_path: Path, cases: list[Pa
 
 
 def test_pictures_are_as_large_as_said_and_have_words(
-    tmp_path: Path, cases: list[PageCase]
+    tmp_path: Path, cases: list[TableCase]
 ) -> None:
     page = read(write(tmp_path / "p.html", cases))
     assert len(page.images) == len(cases) - 1 + 2
@@ -134,7 +134,7 @@ def test_pictures_are_as_large_as_said_and_have_words(
     assert "patient’s right (R) is on the left" in page.text
 
 
-def test_the_worst_comes_first(tmp_path: Path, cases: list[PageCase]) -> None:
+def test_the_worst_comes_first(tmp_path: Path, cases: list[TableCase]) -> None:
     page = read(write(tmp_path / "p.html", cases[::-1]))
     order = [name for name in page.ids if name.startswith("x-")]
     in_table = [f"x-{number:04d}" for number in range(1, 1 + len(CODES))]
@@ -144,7 +144,7 @@ def test_the_worst_comes_first(tmp_path: Path, cases: list[PageCase]) -> None:
 
 
 def test_same_findings_same_bytes_for_the_owner_alone(
-    tmp_path: Path, cases: list[PageCase]
+    tmp_path: Path, cases: list[TableCase]
 ) -> None:
     old = os.umask(0)
     try:

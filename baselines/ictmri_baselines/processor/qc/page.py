@@ -11,33 +11,60 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
-from ictmri.pages.templating import pages, webp_uri
+from ictmri.pages.gallery import (
+    WIDTH,
+    Card,
+    Gallery,
+    Group,
+    Key,
+    Layout,
+    Line,
+    Picture,
+    Section,
+    Strip,
+    Tone,
+    write_gallery,
+)
 from ictmri.pages.tiles import SIZE
 from ictmri.scans.findings import Finding, has_error
 from ictmri_baselines.processor.qc.apply_rules import (
+    BORROWED,
+    FAILED,
     MEASURES,
     OTHERS,
     RULES,
-    Measure,
     failed,
     nearness,
 )
+from ictmri_baselines.processor.qc.figure import MASK_INK, TEMPLATE_INK
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
-_WIDTH: Final = 300.0
-"""Units of a strip's width, see :class:`Strip`."""
 _MARGIN: Final = 0.3
 """Share of the span from a good value to the bounds that a strip shows beyond them."""
-_KNOWN: Final = {rule.code: rule for rule in (*RULES, *OTHERS.values())}
+_KNOWN: Final = {rule.code: rule for rule in (OTHERS[FAILED], *RULES, OTHERS[BORROWED])}
 _RANK: Final = {code: place for place, code in enumerate(_KNOWN)}
+_TONES: Final[tuple[Tone, ...]] = ("clean", "warning", "error")
+_GROUPS: Final[tuple[tuple[Tone, str, str, Layout], ...]] = (
+    ("error", "left out", "Left out of processed", "large"),
+    ("warning", "to be looked at", "Kept, to be looked at", "large"),
+    ("clean", "nothing found", "Nothing was found", "medium"),
+)
+_PRIVATE: Final = (
+    "This page shows patients’ scans, faces included. It is not part of the cohort; keep it with the "
+    "scans."
+)
+_ALT: Final = (
+    "axial, coronal and sagittal plane with the outlines of its brain mask and of the template"
+)
+_STRIPS: Final = (
+    "Volumes (ml) are in the scan’s own space, not in MNI152 space. Shaded is what a bound speaks "
+    "of; a value further out stands at the edge. A dot is a case:"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class PageCase:
+class ProcessedCase:
     """One case of the page; numbers are held for all cases, pictures are read one by one.
 
     Attributes:
@@ -54,73 +81,28 @@ class PageCase:
     findings: Sequence[Finding]
     picture: Path
 
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A case as the template shows it."""
-
-    case: PageCase
-    findings: list[Finding]
+    @property
+    def told(self) -> Sequence[Finding]:
+        """What is told about it: its findings, or why it has none."""
+        return [failed(self.error)] if self.error else self.findings
 
     @property
-    def group(self) -> str:
-        if has_error(self.findings):
+    def tone(self) -> Tone:
+        """The worst of it: error, warning or clean."""
+        if has_error(self.told):
             return "error"
-        return "warning" if self.findings else "clean"
+        return "warning" if self.told else "clean"
 
     @property
     def rank(self) -> tuple[bool, float, str]:
         """Worst first: what has no numbers, then how far the numbers are off."""
-        far = nearness(self.case.numbers) if self.case.numbers else 0.0
-        return bool(self.case.numbers), -far, self.case.case_id
+        far = nearness(self.numbers) if self.numbers else 0.0
+        return bool(self.numbers), -far, self.case_id
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """A part of a strip that a rule speaks of: from ``x``, so wide, in units of the strip."""
-
-    severity: str
-    x: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """A case on a strip."""
-
-    case_id: str
-    group: str
-    x: float
-    shown: str
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """All cases' values of one measure on a line, with the zones of its rules.
-
-    Attributes:
-        measure: what is measured.
-        zones: where its bounds lie.
-        dots: the cases; what lies further out stands at the edge.
-        summary: least, middle and largest value.
-    """
-
-    measure: Measure
-    zones: list[Zone]
-    dots: list[Dot]
-    summary: str
-
-    @property
-    def alt(self) -> str:
-        """Return the strip in words."""
-        beyond = sum(dot.group != "clean" for dot in self.dots)
-        text = f"{len(self.dots)} cases: {self.summary}"
-        return (
-            f"{self.measure.title}, {text}; {beyond} of these cases have a finding on some measure"
-        )
-
-
-def processing_page(path: Path, cases: Iterable[PageCase], *, title: str, synthetic: bool) -> None:
+def processing_page(
+    path: Path, cases: Iterable[ProcessedCase], *, title: str, synthetic: bool
+) -> None:
     """Write the page, readable by the owner alone.
 
     Args:
@@ -129,49 +111,78 @@ def processing_page(path: Path, cases: Iterable[PageCase], *, title: str, synthe
         title: name of the cohort.
         synthetic: the cohort holds no patient, which the page says first.
     """
-    rows = sorted((_row(case) for case in cases), key=lambda row: row.rank)
-    groups = {word: [r for r in rows if r.group == word] for word in ("error", "warning", "clean")}
-    stream = _template().stream(
-        title=title,
-        synthetic=synthetic,
-        groups=groups,
-        n_cases=len(rows),
-        counts=_counts(rows),
-        strips=strips(rows),
-        measures=MEASURES,
-        bounds=bounds_in_words,
-        picture=_picture,
-        size=SIZE,
-        letters=LETTERS,
-        width=_WIDTH,
+    ordered = sorted(cases, key=lambda case: case.rank)
+    groups = {tone: [case for case in ordered if case.tone == tone] for tone in _TONES}
+    times = Counter(finding.code for case in ordered for finding in case.told)
+    # What keeps a case out stands first, then what is found most often.
+    codes = sorted(
+        times, key=lambda code: (_KNOWN[code].severity != "error", -times[code], _RANK[code])
     )
-    with replacing(path, mode=0o600) as part, part.open("w", encoding="utf-8") as file:
-        stream.dump(file)
+    page = Gallery(
+        title=f"{title}: processing",
+        heading=f"{title}: what processing made of the scans",
+        private="" if synthetic else _PRIVATE,
+        heads=[
+            (len(ordered), "case" if len(ordered) == 1 else "cases", ""),
+            (len(groups["error"]), "left out of `processed`", "error"),
+            (len(groups["warning"]), "kept, to be looked at", "warning"),
+            (len(groups["clean"]), "kept, nothing found", "clean"),
+        ],
+        sections=[
+            *([_by_finding(codes, times)] if codes else []),
+            *_by_number([case for case in ordered if case.numbers]),
+        ],
+        legend="Pictures: the scan in MNI152 space, axial, coronal and sagittal.",
+        keys=[
+            Key("outline of its brain mask", [MASK_INK]),
+            Key("outline of the template’s brain", [TEMPLATE_INK], dashed=True),
+        ],
+        choices=[(code, code, times[code]) for code in codes],
+        groups=[
+            Group(tone, word, f"{heading} ({len(groups[tone])})", map(_card, groups[tone]), layout)
+            for tone, word, heading, layout in _GROUPS
+            if groups[tone]
+        ],
+    )
+    write_gallery(path, page)
 
 
-def _row(case: PageCase) -> _Row:
-    findings = [failed(case.error)] if case.error else list(case.findings)
-    return _Row(case, findings)
-
-
-def _counts(rows: Sequence[_Row]) -> list[tuple[str, str, int, str, str]]:
-    """Return by code, errors first: code, severity, number of cases, meaning, next step."""
-    times = Counter(finding.code for row in rows for finding in row.findings)
-    found = []
-    for code in times:
+def _by_finding(codes: Sequence[str], times: Mapping[str, int]) -> Section:
+    rows = []
+    for code in codes:
         rule = _KNOWN[code]
-        found.append((code, rule.severity, times[code], rule.meaning, rule.next_step))
-    return sorted(found, key=lambda line: (line[1] != "error", -line[2], _RANK[line[0]]))
+        tag = (rule.severity, "left out" if rule.severity == "error" else "look")
+        meaning = f"{rule.meaning[:1].upper()}{rule.meaning[1:]}."
+        rows.append(((code, ""), tag, times[code], meaning, rule.next_step))
+    return Section(
+        "By finding",
+        [
+            ("Finding", "name"),
+            ("What follows", "tag"),
+            ("Cases", "number"),
+            ("What it means", "text"),
+            ("What you can do", "text"),
+        ],
+        rows,
+    )
 
 
-def strips(rows: Sequence[_Row]) -> dict[str, Strip]:
+def _by_number(cases: Sequence[ProcessedCase]) -> list[Section]:
     """Return a strip for each measure that has a rule."""
-    measured = [row for row in rows if row.case.numbers]
     names = [name for name in MEASURES if any(rule.measure == name for rule in RULES)]
-    return {name: _strip(name, measured) for name in names} if measured else {}
+    rows = []
+    for name in names if cases else ():
+        values = [case.numbers[name] for case in cases]
+        shown = [MEASURES[name].shown(of(values)) for of in (min, median, max)]
+        summary = f"{shown[0]} to {shown[2]}, median {shown[1]}"
+        strip = _strip(name, cases, summary)
+        rows.append(((MEASURES[name].title, ""), strip, summary, bounds_in_words(name)))
+    columns = [("Number", "name"), ("Cases", "strip"), ("Values", "text"), ("Bounds", "text")]
+    dots = [(tone, word) for tone, word, *_ in _GROUPS]
+    return [Section("By number", columns, rows, before=_STRIPS, dots=dots)] if rows else []
 
 
-def _strip(name: str, rows: Sequence[_Row]) -> Strip:
+def _strip(name: str, cases: Sequence[ProcessedCase], summary: str) -> Strip:
     how = MEASURES[name]
     rules = [rule for rule in RULES if rule.measure == name]
     marks = [how.good, *(rule.bound for rule in rules)]
@@ -180,24 +191,26 @@ def _strip(name: str, rows: Sequence[_Row]) -> Strip:
 
     def at(value: float) -> float:
         share = (value - low) / (high - low)
-        return round(_WIDTH * min(max(share, 0.0), 1.0), 1) if isfinite(share) else 0.0
+        return round(WIDTH * min(max(share, 0.0), 1.0), 1) if isfinite(share) else 0.0
 
-    zones = []
     # The stricter rule comes first in the table; it is drawn over the milder one.
-    for rule in rules[::-1]:
-        place = at(rule.bound)
-        below = rule.below is not None
-        width = place if below else round(_WIDTH - place, 1)
-        zones.append(Zone(rule.severity, 0.0 if below else place, width))
-    values = [row.case.numbers[name] for row in rows]
-    dots = [
-        Dot(row.case.case_id, row.group, at(value), how.shown(value))
-        for row, value in zip(rows, values, strict=True)
+    bands: list[tuple[Tone, float, float]] = [
+        (rule.severity, at(rule.bound), round(WIDTH - at(rule.bound), 1))
+        if rule.below is None
+        else (rule.severity, 0.0, at(rule.bound))
+        for rule in rules[::-1]
     ]
     # The worst are drawn last, above the others.
-    dots.sort(key=lambda dot: ("clean", "warning", "error").index(dot.group))
-    least, middle, largest = (how.shown(f(values)) for f in (min, median, max))
-    return Strip(how, zones, dots, f"{least} to {largest}, median {middle}")
+    dots = [
+        (case.tone, at(case.numbers[name]), f"{case.case_id}: {how.shown(case.numbers[name])}")
+        for case in sorted(cases, key=lambda case: _TONES.index(case.tone))
+    ]
+    beyond = sum(case.tone != "clean" for case in cases)
+    alt = (
+        f"{how.title}, {len(cases)} cases: {summary}; "
+        f"{beyond} of these cases have a finding on some measure"
+    )
+    return Strip(alt, bands, dots)
 
 
 def bounds_in_words(name: str) -> str:
@@ -211,10 +224,25 @@ def bounds_in_words(name: str) -> str:
     return "; ".join(words)
 
 
-def _picture(case: PageCase) -> str:
-    """Return a case's figure as a data URI, empty where it has none."""
-    return webp_uri(case.picture)
-
-
-def _template() -> Any:
-    return pages(_TEMPLATES).get_template("processing.html.j2")
+def _card(case: ProcessedCase) -> Card:
+    return Card(
+        case_id=case.case_id,
+        pictures=[Picture(case.picture, SIZE, f"{case.case_id}: {_ALT}")],
+        blank="No picture: no step could make anything of the scan.",
+        lines=[
+            Line(
+                found.severity,
+                f"{found.code} (left out):" if found.severity == "error" else f"{found.code}:",
+                f"{found.text}.",
+            )
+            for found in case.told
+        ],
+        advice=" ".join(dict.fromkeys(found.next_step for found in case.told)),
+        numbers={
+            how.title: how.shown(case.numbers[name])
+            for name, how in MEASURES.items()
+            if name in case.numbers
+        },
+        folded=True,
+        codes=[found.code for found in case.told],
+    )
