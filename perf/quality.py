@@ -1,7 +1,7 @@
 """Measure the QC of the MRI-Processor: whole scans, the phantom, and damaged copies of both.
 
 Prints, for each number, what whole scans reach, and for each damage which findings name it. The
-thresholds in ictmri_baselines/processor/qc_rules.py lie between the two.
+thresholds in ictmri_baselines/processor/qc/rules.yaml lie between the two.
 
 With --lesions it prints instead how much of each marked tumour the light settings keep in the brain.
 

@@ -14,10 +14,20 @@ from typing import Final
 
 from ictmri.build.duplicates import Pair
 from ictmri.classes import CLASS_TITLES
-from ictmri.pages.gallery import Card, Gallery, Group, Layout, Line, Picture, Section, write_gallery
-from ictmri.pages.montage import SIZE
+from ictmri.pages.gallery import (
+    Card,
+    Gallery,
+    Group,
+    Layout,
+    Line,
+    Picture,
+    Section,
+    Tone,
+    write_gallery,
+)
+from ictmri.pages.triplanar import SMALL_SIZE
 from ictmri.scans.codes import CODES
-from ictmri.scans.findings import Finding
+from ictmri.scans.findings import Finding, has_error
 
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
 _ALT: Final = "Axial, coronal and sagittal plane through the middle of the head"
@@ -29,7 +39,7 @@ _LEGEND: Final = (
     "Pictures: axial, coronal and sagittal plane through the middle of the brain, at one scale; "
     "the frame is the edge of the field of view."
 )
-_GROUPS: Final[tuple[tuple[str, str, str, Layout], ...]] = (
+_GROUPS: Final[tuple[tuple[Tone, str, str, Layout], ...]] = (
     ("error", "errors", "Left out", "large"),
     ("warning", "warnings", "In the cohort, with warnings", "large"),
     ("clean", "clean", "Nothing was found", "small"),
@@ -65,10 +75,11 @@ class TableCase:
     picture: Path
 
     @property
-    def severity(self) -> str:
+    def severity(self) -> Tone:
         """The worst of its findings: error, warning or clean."""
-        found = {finding.severity for finding in self.findings}
-        return next((word for word in ("error", "warning") if word in found), "clean")
+        if has_error(self.findings):
+            return "error"
+        return "warning" if self.findings else "clean"
 
     @property
     def rank(self) -> tuple[int, int, str]:
@@ -132,7 +143,9 @@ def write_page(
 def _counts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
     """Return by code, worst first: the code, and how many cases it concerns."""
     cases = Counter(code for code, _ in {(f.code, f.case_id) for f in findings if f.case_id})
-    return [(code, cases[code]) for code in sorted({f.code for f in findings}, key=_RANK.get)]
+    return [
+        (code, cases[code]) for code in sorted({f.code for f in findings}, key=_RANK.__getitem__)
+    ]
 
 
 def _sections(counts: Sequence[tuple[str, int]], cohort: Sequence[Finding]) -> list[Section]:
@@ -186,7 +199,7 @@ def _line(found: Finding) -> Line:
 
 
 def _pictures(case: TableCase) -> list[Picture]:
-    return [Picture(case.picture, SIZE, f"{case.case_id}. {_ALT}")]
+    return [Picture(case.picture, SMALL_SIZE, f"{case.case_id}. {_ALT}")]
 
 
 def _place(case: TableCase) -> str:

@@ -199,7 +199,7 @@ def _recorded(path: Path, case_id: str, work: Path, *, aligned: bool) -> ScanRec
 
 def _examined(scan: Scan, case_id: str, work: Path, *, aligned: bool) -> list[Note]:
     """Return all notes on a scan; its montage and its fingerprint are left in ``work``."""
-    from ictmri.pages.montage import montage
+    from ictmri.pages.triplanar import montage
     from ictmri.scans.fingerprint import outline
     from ictmri.scans.placement import examine_scan
 

@@ -123,9 +123,6 @@ class Strip:
     dots: Sequence[tuple[Tone, float, str]]
 
 
-Cell = Literal["name", "tag", "number", "text", "strip"]
-
-
 @dataclass(frozen=True, slots=True)
 class Section:
     """A heading with a table, a list, or both.
@@ -133,7 +130,7 @@ class Section:
     Attributes:
         title: the heading; may be empty.
         columns: title and kind. A cell of kind ``name`` is a title and a code, of ``tag`` a tone and a
-            word, of ``strip`` a :class:`Strip`.
+            word, of ``strip`` a :class:`Strip`, of ``number`` and ``text`` what it says.
         rows: of the table.
         lines: of the list.
         before: above the table.
@@ -142,7 +139,7 @@ class Section:
     """
 
     title: str
-    columns: Sequence[tuple[str, Cell]] = ()
+    columns: Sequence[tuple[str, str]] = ()
     rows: Sequence[Sequence[Any]] = ()
     lines: Sequence[Line] = ()
     before: str = ""
@@ -211,8 +208,8 @@ def write_gallery(path: Path, page: Gallery, *, mode: int = 0o600) -> None:
         width=WIDTH,
         zip=zip,
     )
-    with replacing(path, mode=mode) as part, part.open("w", encoding="utf-8") as file:
-        stream.dump(file)
+    with replacing(path, mode=mode) as part:
+        stream.dump(str(part), encoding="utf-8")
 
 
 def _prose(text: str) -> Markup:

@@ -94,7 +94,7 @@ def refuse_unfound(outcomes: list[FaceOutcome]) -> None:
 
 def _remove(work: Path, item: tuple[str, dict[str, Any]]) -> None:
     from ictmri.atlas.alignment import AlignmentError
-    from ictmri.pages.montage import montage
+    from ictmri.pages.triplanar import montage
     from ictmri.release.defacing import remove_face
 
     case_id, stored = item

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.pages.gallery import Card, Gallery, Group, Picture, write_gallery
-from ictmri.pages.montage import SIZE
+from ictmri.pages.triplanar import SMALL_SIZE
 from ictmri.release.faces import FaceOutcome, picture_path
 
 _PRIVATE: Final = (
@@ -63,7 +63,7 @@ def _card(work: Path, done: FaceOutcome) -> Card:
     pictures = [
         Picture(
             picture_path(work, done.case_id, when),
-            SIZE,
+            SMALL_SIZE,
             f"{done.case_id} {when}: axial, coronal and sagittal plane",
             when,
         )

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, write_gallery
-from ictmri.pages.tiles import SIZE
+from ictmri.pages.triplanar import SIZE, heat_scale
 from ictmri_baselines.explanation.attention_share import MEASURES
-from ictmri_baselines.explanation.figure import HEAT, LESION_INK, PRIOR_INK
+from ictmri_baselines.explanation.figure import LESION_INK, PRIOR_INK
 
 _PRIORS: Final = {"none": "no prior", "coarse": "the coarse prior", "refined": "the refined prior"}
 _PRIVATE: Final = (
@@ -62,7 +62,7 @@ def explanation_page(
         sections=[_numbers(content) if known else Section("No number", before=_NO_TRUTH)],
         legend=f"Cases evenly spread {spread}. Planes through the {planes}.",
         keys=[
-            Key("attention from 0 to its largest value", HEAT),
+            Key("attention from 0 to its largest value", heat_scale()),
             *([Key("true lesion", [LESION_INK])] if known else []),
             *([Key("the prior that the network was given", [PRIOR_INK], True)] if prior else []),
         ],

@@ -1,17 +1,23 @@
-"""A picture of both priors on a brain in MNI152 space: three planes through the lesion.
-
-Radiological convention: the patient's right is on the viewer's left.
-"""
+"""A picture of both priors on a brain in MNI152 space: three planes through the lesion."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import ndimage
+from nibabel.affines import apply_affine
+from numpy.typing import NDArray
 
-from ictmri.pages.letters import PLANES
-from ictmri.pages.tiles import EDGE, Plane, sheet, tile, windowed
+from ictmri.atlas.template import SPACING_MM, grid_affine
+from ictmri.pages.triplanar import (
+    MIDDLE_MM,
+    Plane,
+    Point,
+    brain_grey,
+    deepest,
+    draw,
+    mni_planes,
+)
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
@@ -20,37 +26,59 @@ if TYPE_CHECKING:
 COARSE_INK: Final = (90, 200, 255)
 REFINED_INK: Final = (255, 170, 40)
 BOX_INK: Final = (150, 150, 150)
+ON_HEAT_INK: Final = (255, 255, 255)
+"""Of the refined prior on the colours of attention, which hold orange."""
+Volume = NDArray[np.float32]
 
 
-def figure(brain: Brain, found: Localization) -> bytes:
+def figure(
+    brain: Brain, found: Localization, *, boxes: bool = True, attention: Volume | None = None
+) -> bytes:
     """Return a WebP picture: axial, coronal and sagittal plane through the lesion.
 
-    The coarse prior's half is outlined in blue, the refined prior in orange, the boxes of the axial plane
-    in grey. Where nothing was found the planes pass the middle of the grid.
+    The coarse prior's half is outlined in blue, the refined prior in orange, the boxes in grey; on
+    attention the refined prior alone, in white.
+
+    Args:
+        brain: on the MNI152 grid of 1 or 2 mm.
+        found: its priors.
+        boxes: outline the boxes.
+        attention: (97, 115, 97) in [0, 1], on the MNI152 grid of 2 mm; its colours lie inside the brain.
     """
+    planes = mni_planes(centre_of(found))
+    affine = np.asarray(brain.image.affine, dtype=np.float64)
+    grey = planes.cut(shown_brain(brain), affine)
+    coarse, refined = (np.asarray(v.dataobj, np.float32) for v in (found.coarse, found.refined))
+    if attention is not None:
+        heat = planes.cut(attention, grid_affine(SPACING_MM))
+        return draw(
+            planes,
+            grey,
+            lines=[(planes.cut(refined, affine), ON_HEAT_INK, 0)],
+            heat=lambda axis: heat(axis) * (grey(axis) > 0),
+        )
+    priors = [(coarse, COARSE_INK), (refined, REFINED_INK)]
+    drawn = [(_boxed(found, coarse.shape), BOX_INK), *priors] if boxes else priors
+    return draw(planes, grey, lines=[(planes.cut(v, affine), ink, 0) for v, ink in drawn])
+
+
+def centre_of(found: Localization) -> Point:
+    """Return the MNI mm of the point deepest inside the refined prior; else inside the coarse prior's half.
+
+    The middle of the brain where both are empty.
+    """
+    for volume in (found.refined, found.coarse):
+        voxel = deepest(np.asarray(volume.dataobj) > 0.5)
+        if voxel is not None:
+            x, y, z = (float(mm) for mm in apply_affine(volume.affine, voxel))
+            return x, y, z
+    return MIDDLE_MM
+
+
+def shown_brain(brain: Brain) -> Volume:
+    """Return a brain's intensities in 0..1 as they are shown, 0 outside it."""
     image = brain.image.get_fdata(dtype=np.float32)
-    coarse = np.asarray(found.coarse.dataobj, dtype=np.float32)
-    refined = np.asarray(found.refined.dataobj, dtype=np.float32)
-    boxes = _boxed(found, coarse.shape)
-    middle = _middle(refined if refined.any() else coarse)
-    grey = windowed(image, np.asarray(brain.mask.dataobj) > 0)
-    tiles = []
-    for axis, letters in PLANES:
-        shown, *priors = (_plane(volume, axis, middle) for volume in (grey, boxes, coarse, refined))
-        inks = zip(priors, (BOX_INK, COARSE_INK, REFINED_INK), strict=True)
-        tiles.append(tile(shown, [(plane, ink, 0) for plane, ink in inks], letters))
-    return sheet(tiles)
-
-
-def _middle(prior: Plane) -> tuple[int, int, int]:
-    """Return the voxel inside the prior that is deepest, else the middle of the grid."""
-    inside = prior > 0.5
-    if not inside.any():
-        x, y, z = (count // 2 for count in prior.shape)
-        return x, y, z
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
-    x, y, z = (int(place) for place in np.unravel_index(int(depth.argmax()), depth.shape))
-    return x, y, z
+    return brain_grey(image, np.asarray(brain.mask.dataobj) > 0)
 
 
 def _boxed(found: Localization, shape: tuple[int, ...]) -> Plane:
@@ -59,13 +87,3 @@ def _boxed(found: Localization, shape: tuple[int, ...]) -> Plane:
         for box in row.boxes:
             boxed[box.x0 : box.x1, box.y0 : box.y1, row.slice] = 1
     return boxed
-
-
-def _plane(volume: Plane, axis: int, middle: tuple[int, int, int]) -> Plane:
-    """Return a plane as it is seen: superior or anterior up, the patient's right or front at the left."""
-    cut = np.take(volume, middle[axis], axis=axis)[::-1, ::-1].T
-    edge = max(volume.shape)
-    padding = [((edge - n) // 2, edge - n - (edge - n) // 2) for n in cut.shape]
-    square = np.pad(cut, padding)
-    zoomed: Plane = ndimage.zoom(square, EDGE / edge, order=1, grid_mode=True, mode="nearest")
-    return zoomed

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, write_gallery
-from ictmri.pages.tiles import SIZE
+from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, Tone, write_gallery
+from ictmri.pages.triplanar import SIZE
 from ictmri_baselines.localizer.figure import BOX_INK, COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS
 
@@ -96,12 +96,8 @@ def localization_page(
         legend_after="Volumes (ml) are in the scan’s own space, not in MNI152 space.",
         choices=[(flag, flag, times[flag]) for flag in found],
         groups=[
-            Group(name, word, f"{heading} ({len(rows)})", map(_card, rows), "medium")
-            for name, word, heading, rows in (
-                ("warning", "to be looked at", "To be looked at", flagged),
-                ("clean", "no flag", "No flag", clean),
-            )
-            if rows
+            *([_group("warning", "to be looked at", flagged)] if flagged else []),
+            *([_group("clean", "no flag", clean)] if clean else []),
         ],
     )
     write_gallery(path, page)
@@ -110,6 +106,11 @@ def localization_page(
 def _rank(case: LocalizedCase) -> tuple[int, float, str]:
     worst = min((_RANK[flag] for flag in case.flags), default=len(FLAGS))
     return worst, -case.numbers["refined_ml"], case.case_id
+
+
+def _group(tone: Tone, word: str, cases: Sequence[LocalizedCase]) -> Group:
+    title = f"{word[:1].upper()}{word[1:]} ({len(cases)})"
+    return Group(tone, word, title, map(_card, cases), "medium")
 
 
 def _card(case: LocalizedCase) -> Card:

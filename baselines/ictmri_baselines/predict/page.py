@@ -13,9 +13,10 @@ from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.io.files import canonical_json, replacing
 from ictmri.pages.letters import LETTERS
 from ictmri.pages.templating import pages, policy, webp_uri
-from ictmri.pages.tiles import SIZE
+from ictmri.pages.triplanar import SIZE, SMALL_SIZE, heat_scale, montage
+from ictmri_baselines.localizer.figure import centre_of, figure
 from ictmri_baselines.localizer.page import shown_numbers
-from ictmri_baselines.predict import pictures, words
+from ictmri_baselines.predict import words
 from ictmri_baselines.predict.viewer import volumes_of
 from ictmri_baselines.processor.qc.apply_rules import MEASURES
 
@@ -60,8 +61,8 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
         else {},
         "measures": MEASURES,
         "pictures": _pictures(biopsy),
-        "size": SIZE,
-        "scale": pictures.colour_scale(),
+        "sizes": {"scan": SMALL_SIZE} | dict.fromkeys(("prior", "attention", "qc"), SIZE),
+        "scale": heat_scale(),
         "width": BAR,
         "centre": _centre(biopsy),
         "volumes": canonical_json(volumes),
@@ -101,21 +102,17 @@ def _bars(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _pictures(biopsy: Biopsy) -> dict[str, str]:
     """Return the pictures that there are, as data URIs by name."""
-    made: dict[str, bytes] = {}
     processed, found, image = biopsy.processed, biopsy.found, biopsy.scan.image
     if processed is None or found is None:
-        from ictmri.pages.montage import montage
-
         return {"scan": webp_uri(montage(image))}
-    from ictmri_baselines.processor.qc.figure import centre_of, figure
+    from ictmri_baselines.processor.qc import figure as qc
 
-    made["prior"] = pictures.prior_picture(processed.brain, found)
+    made = {"prior": figure(processed.brain, found, boxes=False)}
     if biopsy.diagnosis is not None:
-        attention = biopsy.diagnosis.attention
-        made["attention"] = pictures.attention_picture(processed.brain, found, attention)
-    made["qc"] = figure(processed, image, centre_of(biopsy.numbers))
+        made["attention"] = figure(processed.brain, found, attention=biopsy.diagnosis.attention)
+    made["qc"] = qc.figure(processed, image, qc.centre_of(biopsy.numbers))
     return {name: webp_uri(picture) for name, picture in made.items()}
 
 
 def _centre(biopsy: Biopsy) -> list[float]:
-    return [] if biopsy.found is None else list(pictures.centre_of(biopsy.found))
+    return [] if biopsy.found is None else list(centre_of(biopsy.found))

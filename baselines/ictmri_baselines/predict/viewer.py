@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SPACING_MM, grid_affine
 from ictmri.io.volumes import pack
-from ictmri_baselines.predict.pictures import windowed
+from ictmri_baselines.localizer.figure import shown_brain
 
 if TYPE_CHECKING:
     from ictmri_baselines.predict.result import Biopsy
@@ -29,7 +29,7 @@ def volumes_of(biopsy: Biopsy) -> dict[str, str]:
     affine = np.asarray(processed.brain.image.affine, dtype=np.float64)
     prior = np.asarray(found.refined.dataobj, dtype=np.float32)
     volumes = {
-        "brain": packed(windowed(processed.brain), affine),
+        "brain": packed(shown_brain(processed.brain), affine),
         "prior": packed(prior, affine),
     }
     if biopsy.diagnosis is not None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ictmri.atlas.template import template
 from ictmri.pages.letters import PLANES, letter
-from ictmri.pages.tiles import EDGE, GAP, SIZE, windowed
+from ictmri.pages.triplanar import EDGE, GAP, SIZE, brain_grey
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
 from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, figure
@@ -80,14 +80,14 @@ def test_letters_stand_at_all_four_edges(axis: int, letters: str) -> None:
 def test_a_few_bright_vessels_do_not_darken_the_brain() -> None:
     brain = template().mask
     image = np.random.default_rng(0).normal(0, 1, brain.shape)
-    plain = windowed(image, brain)
+    plain = brain_grey(image, brain)
     sinuses = np.zeros(brain.shape, dtype=bool)
     sinuses.ravel()[np.flatnonzero(brain)[::200]] = True  # one in 200 voxels
-    shown = windowed(np.where(sinuses, 40.0, image), brain)
+    shown = brain_grey(np.where(sinuses, 40.0, image), brain)
     assert np.median(plain[brain]) == pytest.approx(0.5, abs=0.02)
     assert np.median(shown[brain]) == pytest.approx(0.5, abs=0.05)
     assert (shown[~brain] == 0).all()
-    assert not windowed(image, np.zeros_like(brain)).any()
+    assert not brain_grey(image, np.zeros_like(brain)).any()
 
 
 def test_where_nothing_was_found_there_is_a_picture_all_the_same() -> None:

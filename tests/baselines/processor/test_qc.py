@@ -18,7 +18,7 @@ from support.moved_heads import moved, scan_of
 from ictmri.atlas.template import template
 from ictmri.cohort import Cohort
 from ictmri.io.volumes import unpack
-from ictmri.pages.tiles import EDGE, GAP, SIZE
+from ictmri.pages.triplanar import EDGE, GAP, MIDDLE_MM, SIZE, mni_planes
 from ictmri.scans.findings import has_error
 from ictmri_baselines.processor.process import Processed, process
 from ictmri_baselines.processor.qc.apply_rules import (
@@ -35,8 +35,7 @@ from ictmri_baselines.processor.qc.figure import (
     TEMPLATE_INK,
     centre_of,
     figure,
-    plane_points,
-    telling,
+    through_brain,
 )
 from ictmri_baselines.processor.qc.measures import (
     border_share,
@@ -236,7 +235,7 @@ def test_only_a_small_brain_may_be_an_infants(
 @pytest.mark.parametrize("centre", [(0, -30, -66), (60, 70, 70), (2, -18, 10)])
 def test_every_plane_of_a_picture_shows_much_of_the_brain(centre: tuple[float, ...]) -> None:
     mask = nib.Nifti1Image(template().mask.astype(np.uint8), template().affine)
-    x, y, z = found = telling(mask, centre)
+    x, y, z = found = through_brain(mask, centre)
     for axis, mm in enumerate(found):
         sections = template().mask.sum(axis=tuple({0, 1, 2} - {axis}))
         at = round((mm - mask.affine[axis, 3]) / mask.affine[axis, axis])
@@ -244,7 +243,7 @@ def test_every_plane_of_a_picture_shows_much_of_the_brain(centre: tuple[float, .
     if centre == (2, -18, 10):
         assert (x, y, z) == centre
     empty = nib.Nifti1Image(np.zeros((91, 109, 91), np.uint8), template().affine)
-    assert telling(empty, centre) == centre
+    assert through_brain(empty, centre) == centre
 
 
 def test_nearness_orders_cases_by_how_far_they_are_off(sound: dict[str, float]) -> None:
@@ -459,7 +458,7 @@ def test_outlines_lie_where_the_masks_end() -> None:
     depth = ndimage.distance_transform_edt(template().mask, sampling=2.0)
     depth -= ndimage.distance_transform_edt(~template().mask, sampling=2.0)
     for axis, tile in zip((2, 1, 0), planes(figure(processed, image)), strict=True):
-        points = plane_points(axis, (2.0, -18.0, 10.0))
+        points = mni_planes(MIDDLE_MM).points(axis)
         at = nib.affines.apply_affine(np.linalg.inv(AFFINE), points.reshape(-1, 3)).T
         here = ndimage.map_coordinates(depth, at, order=1, cval=-99).reshape(EDGE, EDGE)
         for ink, expected in ((MASK_INK, 12.0), (TEMPLATE_INK, 0.0)):

@@ -12,7 +12,9 @@ from PIL import Image
 from ictmri.build.findings_page import TableCase, page_path, write_page
 from ictmri.build.folder import build_folder
 from ictmri.errors import InputError
-from ictmri.pages.montage import EDGE, GAP, SIZE, montage
+from ictmri.pages.triplanar import GAP, montage
+from ictmri.pages.triplanar import SMALL_EDGE as EDGE
+from ictmri.pages.triplanar import SMALL_SIZE as SIZE
 from ictmri.scans.codes import CODES
 from ictmri.scans.findings import Finding, finding, read_findings
 

@@ -27,7 +27,7 @@ from ictmri.pages.gallery import (
     Tone,
     write_gallery,
 )
-from ictmri.pages.tiles import SIZE
+from ictmri.pages.triplanar import SIZE
 from ictmri.scans.findings import Finding, has_error
 from ictmri_baselines.processor.qc.apply_rules import (
     BORROWED,
