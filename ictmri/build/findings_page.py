@@ -5,9 +5,8 @@ It stands beside the cohort folder, never in it: it shows faces and the owner's 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -15,19 +14,20 @@ from typing import Final
 from ictmri.build.duplicates import Pair
 from ictmri.classes import CLASS_TITLES
 from ictmri.pages.gallery import (
+    FINDING_COLUMNS,
     Card,
+    CardGroup,
+    CardPicture,
+    CardSize,
     Gallery,
-    Group,
-    Layout,
     Line,
-    Picture,
-    Section,
+    PageSection,
     Tone,
     write_gallery,
 )
 from ictmri.pages.triplanar import SMALL_SIZE
 from ictmri.scans.codes import CODES
-from ictmri.scans.findings import Finding, has_error
+from ictmri.scans.findings import Finding, worst
 
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
 _ALT: Final = "Axial, coronal and sagittal plane through the middle of the head"
@@ -39,7 +39,7 @@ _LEGEND: Final = (
     "Pictures: axial, coronal and sagittal plane through the middle of the brain, at one scale; "
     "the frame is the edge of the field of view."
 )
-_GROUPS: Final[tuple[tuple[Tone, str, str, Layout], ...]] = (
+_GROUPS: Final[tuple[tuple[Tone, str, str, CardSize], ...]] = (
     ("error", "errors", "Left out", "large"),
     ("warning", "warnings", "In the cohort, with warnings", "large"),
     ("clean", "clean", "Nothing was found", "small"),
@@ -77,9 +77,7 @@ class TableCase:
     @property
     def severity(self) -> Tone:
         """The worst of its findings: error, warning or clean."""
-        if has_error(self.findings):
-            return "error"
-        return "warning" if self.findings else "clean"
+        return worst(self.findings)
 
     @property
     def rank(self) -> tuple[int, int, str]:
@@ -129,11 +127,10 @@ def write_page(
         legend_after="A question mark: the header does not say which side is which.",
         choices=[(code, CODES[code].title, n) for code, n in counts if n],
         groups=[
-            *_pairs(alike),
+            CardGroup("", "", "Pairs that look like the same head", alike, _mention, counted=False),
             *(
-                Group(word, box, f"{title} ({len(groups[word])})", map(_card, groups[word]), layout)
-                for word, box, title, layout in _GROUPS
-                if groups[word]
+                CardGroup(word, box, title, groups[word], _card, size)
+                for word, box, title, size in _GROUPS
             ),
         ],
     )
@@ -142,47 +139,37 @@ def write_page(
 
 def _counts(findings: Sequence[Finding]) -> list[tuple[str, int]]:
     """Return by code, worst first: the code, and how many cases it concerns."""
-    cases = Counter(code for code, _ in {(f.code, f.case_id) for f in findings if f.case_id})
-    return [
-        (code, cases[code]) for code in sorted({f.code for f in findings}, key=_RANK.__getitem__)
-    ]
+    cases: dict[str, set[str]] = {code: set() for code in CODES}
+    for found in findings:
+        cases[found.code].add(found.case_id)
+    return [(code, len(ids - {""})) for code, ids in cases.items() if ids]
 
 
-def _sections(counts: Sequence[tuple[str, int]], cohort: Sequence[Finding]) -> list[Section]:
+def _sections(counts: Sequence[tuple[str, int]], cohort: Sequence[Finding]) -> list[PageSection]:
     rows = []
     for code, n_cases in counts:
         what = CODES[code]
         tag = (what.severity, what.severity)
         rows.append(((what.title, code), tag, n_cases or "cohort", what.meaning, what.next_step))
-    table = Section(
-        "By finding",
-        [
-            ("Finding", "name"),
-            ("Severity", "tag"),
-            ("Cases", "number"),
-            ("What it means", "text"),
-            ("What you can do", "text"),
-        ],
-        rows,
-    )
+    table = PageSection("By finding", FINDING_COLUMNS, rows)
     lines = [Line(found.severity, "", _sentence(found.text)) for found in cohort]
-    about = Section("About the cohort", lines=lines)
-    return [*([table] if rows else []), *([about] if lines else [])]
+    return [table, PageSection("About the cohort", lines=lines)]
 
 
-def _pairs(alike: Sequence[TableCase]) -> list[Group]:
-    cards = (Card(c.case_id, _pictures(c), aside=_place(c), source=_source(c)) for c in alike)
-    title = "Pairs that look like the same head"
-    return [Group("", "", title, cards, counted=False)] if alike else []
+def _mention(case: TableCase) -> Card:
+    where = "not in the cohort" if case.fold is None else f"fold {case.fold}"
+    return Card(
+        case_id=case.case_id,
+        pictures=[CardPicture(case.picture, SMALL_SIZE, f"{case.case_id}. {_ALT}")],
+        blank="No picture: the scan could not be read.",
+        aside=f"{CLASS_TITLES[case.label]}, {where}",
+        source=[f"row {case.row}", case.patient_id, case.image],
+    )
 
 
 def _card(case: TableCase) -> Card:
-    return Card(
-        case_id=case.case_id,
-        pictures=_pictures(case),
-        blank="No picture: the scan could not be read.",
-        aside=_place(case),
-        source=_source(case),
+    return replace(
+        _mention(case),
         lines=[_line(f) for f in sorted(case.findings, key=lambda f: (_RANK[f.code], f.text))],
         quoted=case.detail,
         numbers=case.facts,
@@ -196,19 +183,6 @@ def _line(found: Finding) -> Line:
     lead = f"{found.severity}:" if named else f"{found.severity}: {what.title}."
     step = "" if what.next_step == "Nothing." else what.next_step
     return Line(found.severity, lead, _sentence(found.text), step)
-
-
-def _pictures(case: TableCase) -> list[Picture]:
-    return [Picture(case.picture, SMALL_SIZE, f"{case.case_id}. {_ALT}")]
-
-
-def _place(case: TableCase) -> str:
-    where = "not in the cohort" if case.fold is None else f"fold {case.fold}"
-    return f"{CLASS_TITLES[case.label]}, {where}"
-
-
-def _source(case: TableCase) -> list[str]:
-    return [f"row {case.row}", case.patient_id, case.image]
 
 
 def _sentence(text: str) -> str:

@@ -7,7 +7,7 @@ all text is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -28,12 +28,21 @@ WIDTH: Final = 300.0
 """Units of a strip's width."""
 
 Tone = Literal["error", "warning", "clean", ""]
-Layout = Literal["large", "medium", "small", "row", "pairs"]
+CardSize = Literal["large", "medium", "small", "row"]
 Ink = tuple[int, int, int]
+
+FINDING_COLUMNS: Final = (
+    ("Finding", "name"),
+    ("What follows", "tag"),
+    ("Cases", "number"),
+    ("What it means", "text"),
+    ("What you can do", "text"),
+)
+"""Columns of a table of findings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class CardPicture:
     """A picture of a card, read when it is written; left out where there is no such file."""
 
     source: Path | bytes
@@ -72,7 +81,7 @@ class Card:
     """
 
     case_id: str
-    pictures: Sequence[Picture]
+    pictures: Sequence[CardPicture]
     blank: str = ""
     aside: str = ""
     source: Sequence[str] = ()
@@ -86,15 +95,16 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Cases under one heading.
+class CardGroup:
+    """Cases under one heading; left out where there are none.
 
     Attributes:
         name: of the group, for its colour and the filter.
         word: beside the filter's box.
-        title: the heading.
-        cards: made one by one as the page is written.
-        layout: how large they are.
+        title: the heading; their number follows it.
+        cases: whatever they are ...
+        card: ... and what makes the card of one, as the page is written.
+        size: how large they are.
         text: below the heading.
         counted: the cards are the cases themselves: anchors, and what the filter shows and counts.
     """
@@ -102,8 +112,9 @@ class Group:
     name: Tone
     word: str
     title: str
-    cards: Iterable[Card]
-    layout: Layout = "large"
+    cases: Sequence[Any]
+    card: Callable[[Any], Card]
+    size: CardSize = "large"
     text: str = ""
     counted: bool = True
 
@@ -124,8 +135,8 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A heading with a table, a list, or both.
+class PageSection:
+    """A heading with a table, a list, or both; left out where all is empty.
 
     Attributes:
         title: the heading; may be empty.
@@ -177,10 +188,10 @@ class Gallery:
     title: str
     heading: str
     private: str
-    groups: Sequence[Group]
+    groups: Sequence[CardGroup]
     heads: Sequence[tuple[int, str, Tone]] = ()
     intro: str = ""
-    sections: Sequence[Section] = ()
+    sections: Sequence[PageSection] = ()
     legend: str = ""
     keys: Sequence[Key] = ()
     legend_after: str = ""
@@ -207,6 +218,7 @@ def write_gallery(path: Path, page: Gallery, *, mode: int = 0o600) -> None:
         picture=webp_uri,
         width=WIDTH,
         zip=zip,
+        map=map,
     )
     with replacing(path, mode=mode) as part:
         stream.dump(str(part), encoding="utf-8")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ictmri.pages.gallery import Card, Gallery, Group, Picture, write_gallery
+from ictmri.pages.gallery import Card, CardGroup, CardPicture, Gallery, write_gallery
 from ictmri.pages.triplanar import SMALL_SIZE
 from ictmri.release.faces import FaceOutcome, picture_path
 
@@ -40,8 +40,6 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
     unsure = [done for done in worst_first if not done.sure]
     removed = [done for done in worst_first if done.sure and not done.extracted]
     card = partial(_card, work)
-    look = Group("warning", "to look at", "Look at these", map(card, unsure), "row", _LOOK)
-    rest = Group("clean", "removed", "Removed", map(card, removed), "row")
     page = Gallery(
         title=f"{name}: faces",
         heading=f"{name}: faces",
@@ -53,7 +51,10 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
         ],
         intro="Nose, eyes, mouth and jaw should be gone, and no brain.",
         legend="Pictures: axial, coronal and sagittal plane through the middle of the head.",
-        groups=[*([look] if unsure else []), *([rest] if removed else [])],
+        groups=[
+            CardGroup("warning", "to look at", "Look at these", unsure, card, "row", _LOOK),
+            CardGroup("clean", "removed", "Removed", removed, card, "row"),
+        ],
     )
     write_gallery(path, page)
 
@@ -61,7 +62,7 @@ def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], wor
 def _card(work: Path, done: FaceOutcome) -> Card:
     figures = f"{done.removed_ml:.0f} ml removed, heads overlap by {done.overlap:.2f}"
     pictures = [
-        Picture(
+        CardPicture(
             picture_path(work, done.case_id, when),
             SMALL_SIZE,
             f"{done.case_id} {when}: axial, coronal and sagittal plane",

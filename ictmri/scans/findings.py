@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ictmri.io.files import canonical_json
 from ictmri.io.states import needed
@@ -46,6 +46,13 @@ def finding(case_id: str, code: str, text: str) -> Finding:
 def has_error(findings: Iterable[Finding]) -> bool:
     """Return True if a case with these findings is kept out."""
     return any(finding.severity == "error" for finding in findings)
+
+
+def worst(findings: Sequence[Finding]) -> Severity | Literal["clean"]:
+    """Return the worst severity of a case's findings."""
+    if has_error(findings):
+        return "error"
+    return "warning" if findings else "clean"
 
 
 def findings_text(findings: list[Finding]) -> str:

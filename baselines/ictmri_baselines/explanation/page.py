@@ -6,10 +6,19 @@ Where the cohort is a patients' one it shows their scans, and only the owner may
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, write_gallery
+from ictmri.pages.gallery import (
+    Card,
+    CardGroup,
+    CardPicture,
+    Gallery,
+    Key,
+    PageSection,
+    write_gallery,
+)
 from ictmri.pages.triplanar import SIZE, heat_scale
 from ictmri_baselines.explanation.attention_share import MEASURES
 from ictmri_baselines.explanation.figure import LESION_INK, PRIOR_INK
@@ -59,7 +68,7 @@ def explanation_page(
         heading=f"{content['recipe']}: where the network looks",
         private="" if content["synthetic"] else _PRIVATE,
         intro=_intro(content),
-        sections=[_numbers(content) if known else Section("No number", before=_NO_TRUTH)],
+        sections=[_numbers(content) if known else PageSection("No number", after=_NO_TRUTH)],
         legend=f"Cases evenly spread {spread}. Planes through the {planes}.",
         keys=[
             Key("attention from 0 to its largest value", heat_scale()),
@@ -69,11 +78,12 @@ def explanation_page(
         legend_after="" if prior else "This network takes no prior.",
         choices=_choices([_flags(case) for case, _ in cases]),
         groups=[
-            Group(
+            CardGroup(
                 "clean",
                 "",
-                f"{len(cases)} of {content['n_cases']} cases",
-                (_card(case, picture, known=known) for case, picture in cases),
+                f"Shown, out of {content['n_cases']} cases",
+                cases,
+                partial(_card, known=known),
                 "medium",
             )
         ],
@@ -95,7 +105,7 @@ def _intro(content: Mapping[str, Any]) -> str:
     )
 
 
-def _numbers(content: Mapping[str, Any]) -> Section:
+def _numbers(content: Mapping[str, Any]) -> PageSection:
     rows = []
     for name, title in MEASURES.items():
         row = content["summary"][name]
@@ -110,7 +120,7 @@ def _numbers(content: Mapping[str, Any]) -> Section:
         "out of its mean."
     )
     region = content["view"]["of"] == "region"
-    return Section(
+    return PageSection(
         "How much of the attention lies in the true lesion",
         [
             ("Measure", "name"),
@@ -133,7 +143,8 @@ def _choices(flags: Sequence[Sequence[str]]) -> list[tuple[str, str, int]]:
     return [(flag.replace(" ", "-"), flag, count) for flag, count in times.items() if count]
 
 
-def _card(case: Mapping[str, Any], picture: bytes, *, known: bool) -> Card:
+def _card(shown: tuple[Mapping[str, Any], bytes], *, known: bool) -> Card:
+    case, picture = shown
     case_id, flags = case["case_id"], _flags(case)
     alt = f"{case_id}: axial, coronal and sagittal plane with the attention as colours"
     shares = {title: percent(case[name]) for name, title in _SHARES.items()} if known else {}
@@ -143,7 +154,9 @@ def _card(case: Mapping[str, Any], picture: bytes, *, known: bool) -> Card:
         **shares,
     }
     codes = [flag.replace(" ", "-") for flag in flags]
-    return Card(case_id, [Picture(picture, SIZE, alt)], flags=flags, numbers=numbers, codes=codes)
+    return Card(
+        case_id, [CardPicture(picture, SIZE, alt)], flags=flags, numbers=numbers, codes=codes
+    )
 
 
 def network_in_words(network: Mapping[str, Any]) -> str:

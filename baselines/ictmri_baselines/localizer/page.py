@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ictmri.pages.gallery import Card, Gallery, Group, Key, Picture, Section, Tone, write_gallery
+from ictmri.pages.gallery import (
+    Card,
+    CardGroup,
+    CardPicture,
+    Gallery,
+    Key,
+    PageSection,
+    write_gallery,
+)
 from ictmri.pages.triplanar import SIZE
 from ictmri_baselines.localizer.figure import BOX_INK, COARSE_INK, REFINED_INK, figure
 from ictmri_baselines.localizer.localize import FLAGS
@@ -75,7 +83,9 @@ def localization_page(
     times = Counter(flag for case in flagged for flag in case.flags)
     found = [flag for flag in FLAGS if times[flag]]
     columns = [("Flag", "name"), ("Cases", "number"), ("Meaning", "text")]
-    table = Section("By flag", columns, [((flag, ""), times[flag], FLAGS[flag]) for flag in found])
+    table = PageSection(
+        "By flag", columns, [((flag, ""), times[flag], FLAGS[flag]) for flag in found]
+    )
     page = Gallery(
         title=f"{title}: localisation",
         heading=f"{title}: where the tumour may be",
@@ -86,7 +96,7 @@ def localization_page(
             (len(clean), "without a flag", "clean"),
         ],
         intro=_INTRO,
-        sections=[table] if found else [],
+        sections=[table],
         legend=_LEGEND,
         keys=[
             Key("refined prior", [REFINED_INK]),
@@ -96,8 +106,8 @@ def localization_page(
         legend_after="Volumes (ml) are in the scan’s own space, not in MNI152 space.",
         choices=[(flag, flag, times[flag]) for flag in found],
         groups=[
-            *([_group("warning", "to be looked at", flagged)] if flagged else []),
-            *([_group("clean", "no flag", clean)] if clean else []),
+            CardGroup("warning", "to be looked at", "To be looked at", flagged, _card, "medium"),
+            CardGroup("clean", "no flag", "No flag", clean, _card, "medium"),
         ],
     )
     write_gallery(path, page)
@@ -108,16 +118,11 @@ def _rank(case: LocalizedCase) -> tuple[int, float, str]:
     return worst, -case.numbers["refined_ml"], case.case_id
 
 
-def _group(tone: Tone, word: str, cases: Sequence[LocalizedCase]) -> Group:
-    title = f"{word[:1].upper()}{word[1:]} ({len(cases)})"
-    return Group(tone, word, title, map(_card, cases), "medium")
-
-
 def _card(case: LocalizedCase) -> Card:
     alt = f"{case.case_id}: axial, coronal and sagittal plane with the outlines of both priors"
     return Card(
         case.case_id,
-        [Picture(case.picture, SIZE, alt)],
+        [CardPicture(case.picture, SIZE, alt)],
         flags=case.flags,
         numbers=shown_numbers(case.numbers),
         codes=case.flags,

@@ -1,12 +1,20 @@
 """The page that all pages of cases are drawn from: what it may not let through, and how it is written."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ictmri.pages.gallery import Card, Gallery, Group, Key, Line, Picture, Section, write_gallery
+from ictmri.pages.gallery import (
+    Card,
+    CardGroup,
+    CardPicture,
+    Gallery,
+    Key,
+    Line,
+    PageSection,
+    write_gallery,
+)
 
 NASTY = "<script>alert('`1`')</script>"
 BYTES = b"RIFF"
@@ -15,7 +23,7 @@ BYTES = b"RIFF"
 def card(number: int, text: str = "text") -> Card:
     return Card(
         f"x-{number}",
-        [Picture(BYTES, (30, 10), f"planes of {number}")],
+        [CardPicture(BYTES, (30, 10), f"planes of {number}")],
         aside=text,
         source=[text],
         flags=[text],
@@ -27,16 +35,16 @@ def card(number: int, text: str = "text") -> Card:
     )
 
 
-def written(path: Path, *groups: Group, **more: object) -> str:
+def written(path: Path, *groups: CardGroup, **more: object) -> str:
     write_gallery(path, Gallery("t", "h", "Keep it.", groups, **more))  # type: ignore[arg-type]
     return path.read_text()
 
 
 def test_foreign_text_is_shown_as_it_is_written(tmp_path: Path) -> None:
-    section = Section("s", [("a", "name"), ("b", "text")], [((NASTY, NASTY), NASTY)])
+    section = PageSection("s", [("a", "name"), ("b", "text")], [((NASTY, NASTY), NASTY)])
     text = written(
         tmp_path / "p.html",
-        Group("error", "out", "Out", [card(1, NASTY)]),
+        CardGroup("error", "out", "Out", [1], lambda number: card(number, NASTY)),
         sections=[section],
         choices=[("odd", NASTY, 1)],
         keys=[Key(NASTY, [(1, 2, 3)])],
@@ -55,13 +63,12 @@ def test_cards_are_made_as_they_are_written(tmp_path: Path) -> None:
     """Of many cases no more than one is held: the page grows while they are asked for."""
     path, sizes = tmp_path / "p.html", []
 
-    def cards() -> Iterator[Card]:
-        for number in range(300):
-            (part,) = tmp_path.glob(".*")
-            sizes.append(part.stat().st_size)
-            yield card(number)
+    def made(number: int) -> Card:
+        (part,) = tmp_path.glob(".*")
+        sizes.append(part.stat().st_size)
+        return card(number)
 
-    text = written(path, Group("clean", "all", "All", cards(), "small"))
+    text = written(path, CardGroup("clean", "all", "All", range(300), made, "small"))
     assert text.count('<article class="case"') == 300
     assert sizes[0] < sizes[150] < sizes[-1] < path.stat().st_size
 
@@ -69,8 +76,8 @@ def test_cards_are_made_as_they_are_written(tmp_path: Path) -> None:
 def test_a_browser_runs_its_own_script_alone_and_a_mention_is_no_case(tmp_path: Path) -> None:
     text = written(
         tmp_path / "p.html",
-        Group("", "", "Pairs", [card(1), card(2)], counted=False),
-        Group("clean", "all", "All", [card(1), card(2)]),
+        CardGroup("", "", "Pairs", [1, 2], card, counted=False),
+        CardGroup("clean", "all", "All", [1, 2], card),
     )
     policy = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)[0]
     assert "unsafe" not in policy

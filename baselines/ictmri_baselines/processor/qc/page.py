@@ -14,21 +14,22 @@ from statistics import median
 from typing import Final
 
 from ictmri.pages.gallery import (
+    FINDING_COLUMNS,
     WIDTH,
     Card,
+    CardGroup,
+    CardPicture,
+    CardSize,
     Gallery,
-    Group,
     Key,
-    Layout,
     Line,
-    Picture,
-    Section,
+    PageSection,
     Strip,
     Tone,
     write_gallery,
 )
 from ictmri.pages.triplanar import SIZE
-from ictmri.scans.findings import Finding, has_error
+from ictmri.scans.findings import Finding, worst
 from ictmri_baselines.processor.qc.apply_rules import (
     BORROWED,
     FAILED,
@@ -45,7 +46,7 @@ _MARGIN: Final = 0.3
 _KNOWN: Final = {rule.code: rule for rule in (OTHERS[FAILED], *RULES, OTHERS[BORROWED])}
 _RANK: Final = {code: place for place, code in enumerate(_KNOWN)}
 _TONES: Final[tuple[Tone, ...]] = ("clean", "warning", "error")
-_GROUPS: Final[tuple[tuple[Tone, str, str, Layout], ...]] = (
+_GROUPS: Final[tuple[tuple[Tone, str, str, CardSize], ...]] = (
     ("error", "left out", "Left out of processed", "large"),
     ("warning", "to be looked at", "Kept, to be looked at", "large"),
     ("clean", "nothing found", "Nothing was found", "medium"),
@@ -89,9 +90,7 @@ class ProcessedCase:
     @property
     def tone(self) -> Tone:
         """The worst of it: error, warning or clean."""
-        if has_error(self.told):
-            return "error"
-        return "warning" if self.told else "clean"
+        return worst(self.told)
 
     @property
     def rank(self) -> tuple[bool, float, str]:
@@ -129,8 +128,8 @@ def processing_page(
             (len(groups["clean"]), "kept, nothing found", "clean"),
         ],
         sections=[
-            *([_by_finding(codes, times)] if codes else []),
-            *_by_number([case for case in ordered if case.numbers]),
+            _by_finding(codes, times),
+            _by_number([case for case in ordered if case.numbers]),
         ],
         legend="Pictures: the scan in MNI152 space, axial, coronal and sagittal.",
         keys=[
@@ -139,35 +138,24 @@ def processing_page(
         ],
         choices=[(code, code, times[code]) for code in codes],
         groups=[
-            Group(tone, word, f"{heading} ({len(groups[tone])})", map(_card, groups[tone]), layout)
-            for tone, word, heading, layout in _GROUPS
-            if groups[tone]
+            CardGroup(tone, word, heading, groups[tone], _card, size)
+            for tone, word, heading, size in _GROUPS
         ],
     )
     write_gallery(path, page)
 
 
-def _by_finding(codes: Sequence[str], times: Mapping[str, int]) -> Section:
+def _by_finding(codes: Sequence[str], times: Mapping[str, int]) -> PageSection:
     rows = []
     for code in codes:
         rule = _KNOWN[code]
         tag = (rule.severity, "left out" if rule.severity == "error" else "look")
         meaning = f"{rule.meaning[:1].upper()}{rule.meaning[1:]}."
         rows.append(((code, ""), tag, times[code], meaning, rule.next_step))
-    return Section(
-        "By finding",
-        [
-            ("Finding", "name"),
-            ("What follows", "tag"),
-            ("Cases", "number"),
-            ("What it means", "text"),
-            ("What you can do", "text"),
-        ],
-        rows,
-    )
+    return PageSection("By finding", FINDING_COLUMNS, rows)
 
 
-def _by_number(cases: Sequence[ProcessedCase]) -> list[Section]:
+def _by_number(cases: Sequence[ProcessedCase]) -> PageSection:
     """Return a strip for each measure that has a rule."""
     names = [name for name in MEASURES if any(rule.measure == name for rule in RULES)]
     rows = []
@@ -179,7 +167,7 @@ def _by_number(cases: Sequence[ProcessedCase]) -> list[Section]:
         rows.append(((MEASURES[name].title, ""), strip, summary, bounds_in_words(name)))
     columns = [("Number", "name"), ("Cases", "strip"), ("Values", "text"), ("Bounds", "text")]
     dots = [(tone, word) for tone, word, *_ in _GROUPS]
-    return [Section("By number", columns, rows, before=_STRIPS, dots=dots)] if rows else []
+    return PageSection("By number", columns, rows, before=_STRIPS, dots=dots)
 
 
 def _strip(name: str, cases: Sequence[ProcessedCase], summary: str) -> Strip:
@@ -227,7 +215,7 @@ def bounds_in_words(name: str) -> str:
 def _card(case: ProcessedCase) -> Card:
     return Card(
         case_id=case.case_id,
-        pictures=[Picture(case.picture, SIZE, f"{case.case_id}: {_ALT}")],
+        pictures=[CardPicture(case.picture, SIZE, f"{case.case_id}: {_ALT}")],
         blank="No picture: no step could make anything of the scan.",
         lines=[
             Line(
