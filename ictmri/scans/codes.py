@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-import yaml
+from ictmri.io.yamlfile import own_table
 
 Severity = Literal["error", "warning"]
 
@@ -41,7 +41,7 @@ class Code:
 
 
 def _codes() -> dict[str, Code]:
-    content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    content = own_table(Path(__file__).with_suffix(".yaml"))
     severities: tuple[Severity, ...] = ("error", "warning")
     return {name: Code(word, **row) for word in severities for name, row in content[word].items()}
 

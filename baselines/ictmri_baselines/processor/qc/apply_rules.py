@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
+from ictmri.io.yamlfile import own_table
 from ictmri.scans.codes import Severity
 from ictmri.scans.findings import Finding
 
@@ -81,7 +80,7 @@ class Rule:
         return Finding("", self.code, self.severity, text or self.meaning, self.next_step)
 
 
-_CONTENT: Final = yaml.safe_load(Path(__file__).with_name("rules.yaml").read_text(encoding="utf-8"))
+_CONTENT: Final = own_table(Path(__file__).with_name("rules.yaml"))
 MEASURES: Final = {name: Measure(**row) for name, row in _CONTENT["measures"].items()}
 """What is measured, in the order in which it is shown."""
 RULES: Final = tuple(Rule(**row) for row in _CONTENT["rules"])
