@@ -6,9 +6,8 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,13 +27,6 @@ Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes [default: all usable cores].")
 ]
 Folds = Annotated[int, typer.Option("--n-folds", help="Number of folds.")]
-
-
-class Checks(StrEnum):
-    """How thoroughly scans are looked at."""
-
-    FULL = "full"
-    QUICK = "quick"
 
 
 @build_app.command("phantom")
@@ -92,7 +84,7 @@ def build_folder(  # noqa: PLR0913
         typer.Option(help="Your answers (ictmri facts); subtypes in it adds names of tumours."),
     ] = None,
     checks: Annotated[
-        Checks | None,
+        Literal["full", "quick"] | None,
         typer.Option(help="Compare each scan with the template or not [default: full up to 500]."),
     ] = None,
     jobs: Jobs = None,
@@ -116,7 +108,7 @@ def build_folder(  # noqa: PLR0913
         local=keep_faces,
         previous=None if previous is None else open_cohort(previous),
         subtypes=() if facts is None else read_subtypes(facts),
-        checks=None if checks is None else checks.value,
+        checks=checks,
         jobs=jobs,
     )
     _after_scans(built, out)

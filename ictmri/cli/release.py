@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,24 +14,6 @@ from ictmri.cli.owner import owner_told
 Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
 
 
-class Gate(StrEnum):
-    """Who may read the files of a published cohort."""
-
-    MANUAL = "manual"
-    AUTO = "auto"
-    NONE = "none"
-
-
-class Reason(StrEnum):
-    """Why a case leaves."""
-
-    CONSENT = "consent"
-    DUPLICATE = "duplicate"
-    DIAGNOSIS = "diagnosis"
-    QUALITY = "quality"
-    OTHER = "other"
-
-
 def publish(
     folder: Folder,
     repo_id: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")] = "",
@@ -41,7 +22,7 @@ def publish(
         bool, typer.Option("--dry-run", help="Make the release, show everything, send nothing.")
     ] = False,
     gate: Annotated[
-        Gate | None,
+        Literal["manual", "auto", "none"] | None,
         typer.Option(help="Who may read the files [default: manual; none for a phantom]."),
     ] = None,
     visible: Annotated[
@@ -71,8 +52,8 @@ def publish(
     cohort = open_cohort(folder)
     if not repo_id:
         raise InputError("--repo-id", ["is missing"], "give ORG/NAME, e.g. --repo-id clinic/mine")
-    chosen = gate.value if gate else "none" if cohort.synthetic else "manual"
-    order = Order(repo_id, chosen, visible, faces_checked, facts)  # type: ignore[arg-type]
+    chosen = gate or ("none" if cohort.synthetic else "manual")
+    order = Order(repo_id, chosen, visible, faces_checked, facts)
     with owner_told(cohort.root) as told:
         prepared = prepare(cohort, order, jobs=jobs)
         for line in plan_lines(prepared, order):
@@ -102,7 +83,10 @@ def withdraw(
     cases: Annotated[list[str], typer.Argument(help="Case ids that leave.")],
     out: Annotated[Path, typer.Option(help="Folder of the new version.")],
     *,
-    reason: Annotated[Reason, typer.Option(help="Why; published with the new version.")],
+    reason: Annotated[
+        Literal["consent", "duplicate", "diagnosis", "quality", "other"],
+        typer.Option(help="Why; published with the new version."),
+    ],
 ) -> None:
     """Make the next version of a cohort without some cases; all other folds stay as they are.
 
@@ -111,7 +95,7 @@ def withdraw(
     from ictmri.cohort import open_cohort
     from ictmri.release.withdraw import withdraw as leave
 
-    done = leave(open_cohort(folder), cases, reason.value, out)
+    done = leave(open_cohort(folder), cases, reason, out)
     echo(f"{done.name} {done.manifest.version}: {done.manifest.n_cases} cases in {done.root}")
     echo(f"The version before stays in {folder}. Next: ictmri publish {out} --repo-id ORG/NAME")
 
