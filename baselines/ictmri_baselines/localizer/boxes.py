@@ -1,56 +1,74 @@
-"""Boxes on axial slices: what a detector gives, and the JSONL file that it is published as."""
+"""Boxes on axial slices: what a detector gives, and the JSONL file that it is published as.
+
+The classes hold what the file holds, and its bounds; the reader names every line that it cannot use.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, Protocol
 
+import pydantic
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import replacing
-from ictmri_baselines.localizer.boxes_lines import BoxLine, SliceLine, TokensLine, parse_lines
-from ictmri_baselines.localizer.grid import Grid
+from ictmri_baselines.localizer.grid import FULL_SHAPE, Grid
+from ictmri_baselines.registry import DETECTORS
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
 
+SCHEMA: Final = "ictmri/boxes/1"
+MAX_LINE_BYTES: Final = 1024 * 1024
+"""An answer of 4,096 tokens has at most some 30 kB; a line beyond this limit is no slice's."""
+MAX_PROBLEMS: Final = 200
+"""After which the rest of a file is not read."""
+MAX_HINTS: Final = 20
+"""Problems that are shown, and told with a guess at what was meant."""
+_SAME_MM: Final = 0.01
+_WORDS: Final = {"unexpected_keyword_argument": "is no part of a line"}
+_NEXT_STEP: Final = "see docs/detectors.md for the format; ictmri localize writes such a file"
 
-DETECTOR_NAMES: Final = ("saliency", "qwen3-vl", "openai", "boxes")
-"""The detectors by the names that they have here."""
+Count = Annotated[int, Field(ge=0, le=10**9)]
+_Index = Annotated[int, Field(ge=0, le=max(FULL_SHAPE))]
+_Millimetre = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+_Score = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_STRICT)
 class Box:
     """A box in voxels of the processed grid, half open: x0 <= x < x1, y0 <= y < y1.
 
     ``score`` is what the detector gave: comparable within one detector only, None where it gave none.
     """
 
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    score: float | None = None
+    x0: _Index
+    y0: _Index
+    x1: _Index
+    y1: _Index
+    score: _Score | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_STRICT)
 class Tokens:
     """What an answer cost: tokens read (picture and prompt) and written."""
 
-    prompt: int
-    completion: int
+    prompt: Count
+    completion: Count
 
 
-@dataclass(frozen=True, slots=True)
-class SliceBoxes:
-    """The boxes of one axial slice, made by a detector.
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class _Origin:
+    """Where the boxes of a slice are from.
 
     Attributes:
-        slice: index along the third axis.
-        boxes: none where the detector looked and found nothing.
-        detector: its name.
         model: which weights answered, where there are any: name and, where it is known, revision.
         prompt_sha256: of the text that was sent with the picture.
         reply: the answer as it came.
@@ -59,14 +77,59 @@ class SliceBoxes:
         tokens: None where nobody counted.
     """
 
-    slice: int
-    boxes: tuple[Box, ...]
-    detector: str
     model: str | None = None
-    prompt_sha256: str | None = None
+    prompt_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     reply: str | None = None
     problems: tuple[str, ...] = ()
     tokens: Tokens | None = None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_STRICT)
+class SliceBoxes(_Origin):
+    """The boxes of one axial slice, made by a detector.
+
+    Attributes:
+        slice: index along the third axis.
+        boxes: none where the detector looked and found nothing.
+        detector: its name.
+    """
+
+    slice: _Index
+    boxes: tuple[Box, ...]
+    detector: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class LineBox:
+    """A box in the file: ``voxels`` half open (x0, y0, x1, y1), ``mm`` the same four edges in MNI mm."""
+
+    voxels: tuple[_Index, _Index, _Index, _Index]
+    mm: tuple[_Millimetre, _Millimetre, _Millimetre, _Millimetre]
+    score: _Score | None = None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SliceLine(_Origin):
+    """One line of the file: the boxes of one axial slice of one case."""
+
+    schema_: Literal["ictmri/boxes/1"] = Field(default=SCHEMA, alias="schema")
+    case_id: Annotated[str, Field(min_length=1, max_length=200)]
+    spacing_mm: Annotated[int, Field(ge=1, le=8)]
+    slice: _Index
+    slice_mm: tuple[_Millimetre, _Millimetre]
+    boxes: Annotated[tuple[LineBox, ...], Field(max_length=1000)]
+    detector: Annotated[str, Field(min_length=1, max_length=100)]
+
+    @property
+    def row(self) -> SliceBoxes:
+        """What the line says of its slice."""
+        boxes = tuple(Box(*box.voxels, box.score) for box in self.boxes)
+        origin = {name: getattr(self, name) for name in _Origin.__dataclass_fields__}
+        return SliceBoxes(self.slice, boxes, self.detector, **origin)
+
+
+LINE: Final = TypeAdapter(SliceLine)
+"""Reads a line; its ``json_schema()`` is that of the file's lines."""
 
 
 class Detector(Protocol):
@@ -94,7 +157,7 @@ def numbers_only(row: SliceBoxes, detector: str) -> SliceBoxes:
         row: of any detector, or of a file.
         detector: named where the row's own is none of ours.
     """
-    known = row.detector if row.detector in DETECTOR_NAMES else detector
+    known = row.detector if row.detector in DETECTORS else detector
     return SliceBoxes(row.slice, row.boxes, known)
 
 
@@ -115,9 +178,36 @@ def write_boxes(
     grid = Grid(_whole(spacing_mm))
     rows = rows or [SliceBoxes(grid.shape[2] // 2, (), detector)]
     # ASCII, so that no reader takes a rare line separator in a reply for the end of the line.
-    lines = (json.dumps(_line(case_id, row, grid).model_dump(mode="json")) + "\n" for row in rows)
+    lines = (json.dumps(_line(case_id, row, grid)) + "\n" for row in rows)
     with replacing(path, mode=mode) as part:
         part.write_text("".join(lines), encoding="utf-8", newline="")
+
+
+def _line(case_id: str, row: SliceBoxes, grid: Grid) -> dict[str, Any]:
+    """Return a :class:`SliceLine` as it is written: always in this order."""
+    said = asdict(row)
+    boxes = [(box.x0, box.y0, box.x1, box.y1) for box in row.boxes]
+    return {
+        "schema": SCHEMA,
+        "case_id": case_id,
+        "spacing_mm": grid.spacing_mm,
+        "slice": row.slice,
+        "slice_mm": _slice_mm(grid, row.slice),
+        "boxes": [
+            {"voxels": voxels, "mm": _edges_mm(grid, voxels), "score": box.score}
+            for voxels, box in zip(boxes, row.boxes, strict=True)
+        ],
+        "detector": row.detector,
+        **{name: said[name] for name in _Origin.__dataclass_fields__},
+    }
+
+
+def _slice_mm(grid: Grid, index: int) -> list[float]:
+    return [grid.edge_mm(2, index), grid.edge_mm(2, index + 1)]
+
+
+def _edges_mm(grid: Grid, voxels: Sequence[int]) -> list[float]:
+    return [grid.edge_mm(axis % 2, index) for axis, index in enumerate(voxels)]
 
 
 def read_boxes(
@@ -133,10 +223,10 @@ def read_boxes(
     Raises:
         InputError: lines that cannot be used, all of them, with number and reason.
     """
-    lines = parse_lines(path, case_ids)
+    lines = _parse_lines(path, case_ids)
     cases: dict[str, list[SliceBoxes]] = {}
     for line in lines:
-        cases.setdefault(line.case_id, []).append(_row(line))
+        cases.setdefault(line.case_id, []).append(line.row)
     for rows in cases.values():
         rows.sort(key=lambda row: row.slice)
     if spacing_mm is None or not lines or lines[0].spacing_mm == spacing_mm:
@@ -163,15 +253,14 @@ def regrid(rows: Sequence[SliceBoxes], source: Grid, target: Grid) -> list[Slice
             continue
         boxes = dict.fromkeys(_moved(box, source, target) for row in found for box in row.boxes)
         problems = sorted({problem for row in found for problem in row.problems})
-        first = found[0]
         moved.append(
-            SliceBoxes(
-                z,
-                tuple(boxes),
-                first.detector,
-                model=first.model,
-                prompt_sha256=first.prompt_sha256,
+            replace(
+                found[0],
+                slice=z,
+                boxes=tuple(boxes),
                 problems=tuple(problems),
+                reply=None,
+                tokens=None,
             )
         )
     return moved
@@ -197,45 +286,129 @@ def _whole(spacing_mm: float) -> int:
     return round(spacing_mm)
 
 
-def _line(case_id: str, row: SliceBoxes, grid: Grid) -> SliceLine:
-    boxes = [
-        BoxLine(
-            voxels=(box.x0, box.y0, box.x1, box.y1),
-            mm=(
-                grid.edge_mm(0, box.x0),
-                grid.edge_mm(1, box.y0),
-                grid.edge_mm(0, box.x1),
-                grid.edge_mm(1, box.y1),
-            ),
-            score=box.score,
-        )
-        for box in row.boxes
-    ]
-    tokens = row.tokens
-    return SliceLine(
-        case_id=case_id,
-        spacing_mm=grid.spacing_mm,
-        slice=row.slice,
-        slice_mm=(grid.edge_mm(2, row.slice), grid.edge_mm(2, row.slice + 1)),
-        boxes=boxes,
-        detector=row.detector,
-        model=row.model,
-        prompt_sha256=row.prompt_sha256,
-        reply=row.reply,
-        problems=list(row.problems),
-        tokens=TokensLine(prompt=tokens.prompt, completion=tokens.completion) if tokens else None,
-    )
+def _parse_lines(path: Path, case_ids: Collection[str] | None) -> list[SliceLine]:
+    """Return the lines of a boxes file, in order; :data:`MAX_PROBLEMS` are told at most."""
+    found = _LinesRead(case_ids)
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(str(path), ["not a regular file"], _NEXT_STEP)
+        with path.open("rb") as stream:
+            _read(stream, found)
+    except OSError as error:
+        raise InputError(str(path), [error.strerror or str(error)], _NEXT_STEP) from None
+    if found.problems:
+        raise InputError(str(path), found.problems, _NEXT_STEP)
+    return found.lines
 
 
-def _row(line: SliceLine) -> SliceBoxes:
-    tokens = line.tokens
-    return SliceBoxes(
-        line.slice,
-        tuple(Box(*box.voxels, box.score) for box in line.boxes),
-        line.detector,
-        model=line.model,
-        prompt_sha256=line.prompt_sha256,
-        reply=line.reply,
-        problems=tuple(line.problems),
-        tokens=Tokens(tokens.prompt, tokens.completion) if tokens else None,
-    )
+@dataclass(slots=True)
+class _LinesRead:
+    """Lines and problems so far."""
+
+    case_ids: Collection[str] | None
+    lines: list[SliceLine] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seen: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    @property
+    def most(self) -> int | None:
+        """Lines that the cases can have: one a slice, and some that are empty."""
+        if self.case_ids is None:
+            return None
+        return len(self.case_ids) * FULL_SHAPE[2] + MAX_PROBLEMS
+
+    def tell(self, number: int, what: Iterable[str]) -> None:
+        self.problems.extend(f"line {number}: {problem}" for problem in what)
+
+    def take(self, number: int, raw: bytes) -> None:
+        try:
+            line = _parsed(raw)
+        except ValueError as error:
+            self.tell(number, _reasons(error))
+            return
+        hinted = len(self.problems) < MAX_HINTS
+        self.tell(number, _conflicts(line, self.lines[:1], self.case_ids, hinted=hinted))
+        first = self.seen.setdefault((line.case_id, line.slice), number)
+        if first != number:
+            self.tell(number, [f"slice {line.slice} of {line.case_id}, as line {first}"])
+        self.lines.append(line)
+
+
+def _read(stream: BinaryIO, found: _LinesRead) -> None:
+    for number in count(1):
+        raw = stream.readline(MAX_LINE_BYTES + 1)
+        if not raw:
+            return
+        if found.most is not None and number > found.most:
+            cases = len(found.case_ids or ())
+            found.tell(
+                number, [f"more lines than {cases} cases have slices; the rest was not read"]
+            )
+            return
+        if len(found.problems) >= MAX_PROBLEMS:
+            found.tell(number, ["the rest was not read"])
+            return
+        if raw.strip():
+            found.take(number, raw)
+        if len(raw) > MAX_LINE_BYTES and not _passed_over(stream):
+            return
+
+
+def _passed_over(stream: BinaryIO) -> bool:
+    """Go on behind the end of a line that is too long; False where the file ends before."""
+    while raw := stream.readline(MAX_LINE_BYTES):
+        if raw.endswith(b"\n"):
+            return True
+    return False
+
+
+def _parsed(raw: bytes) -> SliceLine:
+    if len(raw) > MAX_LINE_BYTES:
+        raise ValueError(f"more than {MAX_LINE_BYTES} bytes")
+    return LINE.validate_json(raw)
+
+
+def _reasons(error: ValueError) -> list[str]:
+    if not isinstance(error, ValidationError):
+        return [str(error)]
+    return validation_problems(error, words=_WORDS)[:MAX_HINTS]
+
+
+def _conflicts(
+    line: SliceLine,
+    before: list[SliceLine],
+    case_ids: Collection[str] | None,
+    *,
+    hinted: bool,
+) -> Iterator[str]:
+    """Yield what is wrong with a line that has the right form."""
+    grid = Grid(line.spacing_mm)
+    if case_ids is not None and line.case_id not in case_ids:
+        hint = nearest(line.case_id, case_ids) if hinted else ""
+        yield f"unknown case {line.case_id!r}{hint}"
+    if before and before[0].spacing_mm != line.spacing_mm:
+        yield f"a grid of {line.spacing_mm} mm; the lines before are of {before[0].spacing_mm} mm"
+    if line.slice >= grid.shape[2]:
+        yield f"slice {line.slice} of a grid with slices 0 to {grid.shape[2] - 1}"
+    if not _same(_slice_mm(grid, line.slice), line.slice_mm):
+        yield f"slice {line.slice} does not lie at {_told(line.slice_mm)} mm"
+    for index, box in enumerate(line.boxes):
+        yield from (f"box {index}: {what}" for what in _box_conflicts(box, grid))
+
+
+def _box_conflicts(box: LineBox, grid: Grid) -> Iterator[str]:
+    x0, y0, x1, y1 = box.voxels
+    if x0 >= x1 or y0 >= y1:
+        yield f"voxels {_told(box.voxels)} hold nothing (x0 < x1 and y0 < y1 is needed)"
+    if x1 > grid.shape[0] or y1 > grid.shape[1]:
+        yield f"voxels {_told(box.voxels)} of a slice of {grid.shape[0]} x {grid.shape[1]}"
+    if not _same(_edges_mm(grid, box.voxels), box.mm):
+        yield f"{_told(box.mm)} mm are not the voxels {_told(box.voxels)}"
+
+
+def _same(expected: Collection[float], given: Collection[float]) -> bool:
+    return all(abs(a - b) <= _SAME_MM for a, b in zip(expected, given, strict=True))
+
+
+def _told(numbers: Collection[float]) -> str:
+    return "(" + ", ".join(f"{number:g}" for number in numbers) + ")"
