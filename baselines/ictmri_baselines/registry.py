@@ -98,10 +98,10 @@ BACKBONES: Final = {
 """In the order of Table 3; the last is of the later release."""
 
 DETECTORS: Final = {
-    "saliency": f"{_HERE}.localizer.options:Saliency",
-    "qwen3-vl": f"{_HERE}.localizer.options:QwenVL",
-    "openai": f"{_HERE}.localizer.options:OpenAIChat",
-    "boxes": f"{_HERE}.localizer.options:Replay",
+    "saliency": f"{_HERE}.localizer.classical.saliency:Saliency",
+    "qwen3-vl": f"{_HERE}.localizer.vlm.qwen3_vl:QwenVL",
+    "openai": f"{_HERE}.localizer.vlm.openai_server:OpenAIChat",
+    "boxes": f"{_HERE}.localizer.replay:Replay",
 }
 """Paths of their settings."""
 

@@ -11,11 +11,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ictmri.errors import InputError
 from ictmri_baselines import registry
 from ictmri_baselines.backbones.base import Backbone
 from ictmri_baselines.backbones.settings import BackboneSettings
 from ictmri_baselines.cli import methods, volumes
-from ictmri_baselines.localizer.options import DetectorSettings
+from ictmri_baselines.localizer.boxes import SliceBoxes, numbers_only
+from ictmri_baselines.localizer.detectors import (
+    DetectorSettings,
+    detector_settings,
+    recorded,
+)
 from ictmri_baselines.methods import find_method
 
 
@@ -52,14 +58,42 @@ def test_every_path_leads_to_what_it_should() -> None:
 def test_what_is_registered_is_a_choice_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch, commands_again: Callable[[], None]
 ) -> None:
-    assert "made-up" not in shown(volumes.localize, "--help")
-    monkeypatch.setitem(registry.DETECTORS, "made-up", registry.DETECTORS["saliency"])
+    assert "made_up" not in shown(methods.reproduce, "--help")
     made = registry.RegisteredMethod("made_up:method")
     monkeypatch.setitem(registry.METHODS, "made_up", made)
     commands_again()
+    assert "made_up" in shown(methods.reproduce, "--help")
+    monkeypatch.undo()
+
+
+class MadeUp(DetectorSettings):
+    name = "made-up"
+    version = "7"
+    unrecorded = frozenset({"threads"})
+
+    reach: int = 3
+    threads: int = 1
+
+
+def test_a_new_detector_is_its_settings_and_one_row(
+    monkeypatch: pytest.MonkeyPatch, commands_again: Callable[[], None]
+) -> None:
+    row = SliceBoxes(3, (), "made-up")
+    assert numbers_only(row, "boxes").detector == "boxes"
+    monkeypatch.setitem(registry.DETECTORS, "made-up", f"{__name__}:MadeUp")
+    assert numbers_only(row, "boxes").detector == "made-up"
+    assert recorded(detector_settings("made-up", reach=5)) == {
+        "detector": "made-up",
+        "detector_version": "7",
+        "reach": 5,
+    }
+    with pytest.raises(InputError, match=r"--model is not an option(.|\n)*--reach, --threads"):
+        detector_settings("made-up", model="m")
+    with pytest.raises(InputError, match="did you mean 'made-up'"):
+        detector_settings("mad-up")
+    commands_again()
     assert "made-up" in shown(volumes.localize, "--help")
     assert "made-up" in shown(volumes.localize, "out/mine", "--detector", "no-such")
-    assert "made_up" in shown(methods.reproduce, "--help")
     monkeypatch.undo()
 
 

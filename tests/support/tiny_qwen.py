@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ictmri_baselines.localizer.options import QwenVL
 from ictmri_baselines.localizer.vlm import qwen3_vl
 from ictmri_baselines.localizer.vlm.prompts import Prompt
 from ictmri_baselines.localizer.vlm.slices import Picture
@@ -68,7 +67,7 @@ def teach(folder: Path, prompt: Prompt, shown: Sequence[Picture], said: Sequence
     """Train the model in ``folder`` until it says the right thing to each picture."""
     import torch
 
-    options = QwenVL(model=str(folder), dtype="float32", device="cpu", pixels=PIXELS)
+    options = qwen3_vl.QwenVL(model=str(folder), dtype="float32", device="cpu", pixels=PIXELS)
     loaded = qwen3_vl._load(options)
     batch = _with_answers(loaded, prompt, shown, said)
     right = batch.pop("labels")[:, 1:]

@@ -135,14 +135,6 @@ LINE: Final = TypeAdapter(SliceLine)
 class Detector(Protocol):
     """Finds tumours on axial slices [equations 2 and 3]; it sees the brain, never a label or an id."""
 
-    @property
-    def name(self) -> str:
-        """What it is called on the command line."""
-
-    @property
-    def version(self) -> str:
-        """Changes whenever the same brain may give other boxes."""
-
     def detect(self, brain: Brain) -> list[SliceBoxes]:
         """Return the slices that were looked at, in order; those without a box may be left out."""
 

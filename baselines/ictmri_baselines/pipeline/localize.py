@@ -22,11 +22,9 @@ from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import localize, voxels_of
 from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
+from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import (
     DetectorSettings,
-    Saliency,
-    make_detector,
-    prepare,
     recorded,
 )
 from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
@@ -82,7 +80,7 @@ def localize_cohort(
         settings,
         partial(_localized, detector, settings, able, shared=voxel_model == "cohort"),
         source="processed",
-        prepare=lambda cohort: prepare(detector, _ids(cohort)),
+        prepare=lambda cohort: detector.prepare(_ids(cohort)),
     )
 
 
@@ -179,7 +177,7 @@ def _localize(
     """Localise one case; the row holds no label, so none can be looked at."""
     case_id = row["case_id"]
     brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
-    made = make_detector(detector, case_id=case_id, journal=work / "answers.journal")
+    made = detector.detector(case_id=case_id, journal=work / "answers.journal")
     found = localize(brain, made, model=model)
     levels = np.round(np.asarray(found.coarse.dataobj) * 255).astype(np.uint8)
     coarse = nib.Nifti1Image(levels, brain.image.affine)
@@ -286,7 +284,7 @@ def cohort_model(
 def _drawn(folder: Path, journal: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
     case_id = row["case_id"]
     brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
-    found = voxels_of(brain, make_detector(detector, case_id=case_id, journal=journal))
+    found = voxels_of(brain, detector.detector(case_id=case_id, journal=journal))
     if found is not None:
         with replacing(folder / f"{case_id}.npz") as part, part.open("wb") as file:
             np.savez(file, features=found.features, tumour=found.tumour)

@@ -26,7 +26,7 @@ from ictmri.scans.scan import Scan
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE, load_reference
 from ictmri_baselines.localizer import Localization, localize
-from ictmri_baselines.localizer.detectors import Saliency, make_detector
+from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.predict.decision import decide, ordered, told
 from ictmri_baselines.predict.diagnosis import diagnose
 from ictmri_baselines.predict.page import write_page
@@ -255,7 +255,7 @@ def _made(given: Given, request: Request, step: Step) -> Biopsy:
     found = marked = diagnosis = None
     if processed is not None and outcome.shown:
         step("localize")
-        found = localize(processed.brain, make_detector(Saliency()))
+        found = localize(processed.brain, Saliency().detector())
         marked = _in_scan(found, processed, image)
         outcome = so_far(found=found)
     if processed is not None and found is not None and outcome.shown:

@@ -30,16 +30,14 @@ from ictmri_baselines.localizer.boxes import (
     regrid,
     write_boxes,
 )
+from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import (
-    DETECTORS,
-    Replay,
-    Saliency,
     detector_settings,
-    make_detector,
-    prepare,
     recorded,
 )
 from ictmri_baselines.localizer.grid import Grid
+from ictmri_baselines.localizer.replay import Replay
+from ictmri_baselines.registry import DETECTORS, imported
 
 ROWS = [
     SliceBoxes(30, (Box(1, 2, 3, 4, 0.5), Box(5, 6, 97, 115)), "test"),
@@ -277,27 +275,27 @@ def test_the_same_boxes_from_several_slices_are_one() -> None:
 def test_replay_gives_the_rows_of_the_case(boxes_file: Path, tmp_path: Path) -> None:
     settings = Replay(boxes=boxes_file)
     brain = made_brain({30: None})
-    prepare(settings, ["case-0001"])
-    assert make_detector(settings, case_id="case-0001").detect(brain) == ROWS
-    fine = make_detector(settings, case_id="case-0001").detect(made_brain({60: None}, spacing_mm=1))
+    settings.prepare(["case-0001"])
+    assert settings.detector(case_id="case-0001").detect(brain) == ROWS
+    fine = settings.detector(case_id="case-0001").detect(made_brain({60: None}, spacing_mm=1))
     assert [row.slice for row in fine] == [59, 60, 61, 62, 63]
     assert fine[1].boxes[0] == Box(1, 3, 6, 8, 0.5)
     with pytest.raises(InputError, match=r"no line of case case-0002(.|\n)*no line of case case-3"):
-        prepare(settings, ["case-0001", "case-0002", "case-3"])
+        settings.prepare(["case-0001", "case-0002", "case-3"])
     with pytest.raises(InputError, match="no line of case case-0002"):
-        make_detector(settings, case_id="case-0002").detect(brain)
+        settings.detector(case_id="case-0002").detect(brain)
     with pytest.raises(InputError, match="unknown case 'case-0001'"):
-        prepare(settings, ["case-0002"])
+        settings.prepare(["case-0002"])
     assert str(tmp_path) not in json.dumps(recorded(settings))
 
 
 def test_a_changed_file_is_another_detector(boxes_file: Path) -> None:
     settings = Replay(boxes=boxes_file)
     before = recorded(settings)
-    assert make_detector(settings, case_id="case-0001").detect(made_brain({30: None}))
+    assert settings.detector(case_id="case-0001").detect(made_brain({30: None}))
     write_boxes(boxes_file, "case-0001", ROWS[:1], spacing_mm=2, detector="test")
     assert recorded(settings) != before
-    assert make_detector(settings, case_id="case-0001").detect(made_brain({30: None})) == ROWS[:1]
+    assert settings.detector(case_id="case-0001").detect(made_brain({30: None})) == ROWS[:1]
 
 
 def test_settings_are_checked_at_once() -> None:
@@ -320,15 +318,15 @@ def test_settings_travel_to_workers(name: str, boxes_file: Path) -> None:
     settings = detector_settings(name, **given.get(name, {}))
     assert pickle.loads(pickle.dumps(settings)) == settings
     facts = recorded(settings)
-    assert facts["detector"] == name == make_detector(settings).name
-    assert facts["detector_version"] == make_detector(settings).version
+    assert (facts["detector"], facts["detector_version"]) == (name, settings.version)
+    assert settings.detector()
     assert json.loads(json.dumps(facts)) == facts
     assert settings.parallel == (name in {"saliency", "boxes"})
 
 
 def test_every_option_is_in_the_docs() -> None:
     text = (Path(__file__).parents[3] / "docs" / "detectors.md").read_text()
-    fields = {field for kind in DETECTORS.values() for field in kind.model_fields}
+    fields = {field for kind in map(imported, DETECTORS.values()) for field in kind.model_fields}
     options = {"--" + field.replace("_", "-") for field in fields - {"structured"}}
     assert {option for option in options | {"--no-structured"} if option not in text} == set()
     example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
@@ -341,11 +339,11 @@ def test_choosing_a_detector_loads_no_model() -> None:
     """Nor does checking its settings: the command line must start at once."""
     text = """
 import sys
-from ictmri_baselines.localizer.detectors import detector_settings, make_detector, recorded
+from ictmri_baselines.localizer.detectors import detector_settings, recorded
 settings = detector_settings("openai", base_url="http://x/v1", model="m")
-make_detector(settings), recorded(settings)
+settings.detector(), recorded(settings)
 recorded(detector_settings("qwen3-vl"))
-make_detector(detector_settings("qwen3-vl"))
+detector_settings("qwen3-vl").detector()
 print(*({"torch", "transformers", "openai"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)

@@ -23,14 +23,12 @@ from ictmri.errors import InputError
 from ictmri_baselines.localizer.boxes import Box, Tokens
 from ictmri_baselines.localizer.detectors import (
     detector_settings,
-    make_detector,
-    prepare,
     recorded,
 )
-from ictmri_baselines.localizer.options import OpenAIChat, QwenVL
 from ictmri_baselines.localizer.vlm.journal import Answer, Journal
-from ictmri_baselines.localizer.vlm.openai_server import ANSWER_SCHEMA
+from ictmri_baselines.localizer.vlm.openai_server import ANSWER_SCHEMA, OpenAIChat
 from ictmri_baselines.localizer.vlm.prompted import SlicesFailedError
+from ictmri_baselines.localizer.vlm.qwen3_vl import QwenVL
 from ictmri_baselines.localizer.vlm.tally import tally
 
 PLACES = {z: Box(20 + z % 30, 40, 45 + z % 30, 70) for z in range(30, 36)}
@@ -58,8 +56,8 @@ def served(say: Any = looked, **changes: Any) -> Iterator[tuple[LoopbackOpenAI, 
 
 def test_the_server_sees_the_slices_and_its_words_become_boxes() -> None:
     with served() as (server, settings):
-        prepare(settings, [])
-        rows = make_detector(settings).detect(BRAIN)
+        settings.prepare([])
+        rows = settings.detector().detect(BRAIN)
     expected = {z: (Box(b.x0, b.y0, b.x1, b.y1, 0.5),) for z, b in PLACES.items()}
     assert {row.slice: row.boxes for row in rows} == expected
     assert {row.model for row in rows} == {"tiny"}
@@ -76,7 +74,7 @@ def test_the_server_sees_the_slices_and_its_words_become_boxes() -> None:
 
 def test_no_question_holds_more_than_prompt_and_picture() -> None:
     with served() as (server, settings):
-        make_detector(settings, case_id="ictmri-0007").detect(BRAIN)
+        settings.detector(case_id="ictmri-0007").detect(BRAIN)
     for body in server.requests:
         assert "ictmri-0007" not in json.dumps(body)
         assert set(body) == {"model", "messages", "temperature", "max_tokens", "response_format"}
@@ -84,7 +82,7 @@ def test_no_question_holds_more_than_prompt_and_picture() -> None:
 
 def test_several_are_asked_at_once_but_not_more_than_allowed() -> None:
     with served(pause_s=0.15, concurrency=3) as (server, settings):
-        make_detector(settings).detect(BRAIN)
+        settings.detector().detect(BRAIN)
     assert server.most_at_once == 3
 
 
@@ -97,9 +95,9 @@ def test_what_passes_is_tried_again_and_leaves_no_trace() -> None:
         return Fault(0) if before == 2 else looked(picture)
 
     with served() as (_, settings):
-        expected = make_detector(settings).detect(BRAIN)
+        expected = settings.detector().detect(BRAIN)
     with served(moody, retries=4) as (server, settings):
-        assert make_detector(settings).detect(BRAIN) == expected
+        assert settings.detector().detect(BRAIN) == expected
     assert server.asked == 4 * len(PLACES)
 
 
@@ -112,13 +110,13 @@ def test_what_does_not_pass_is_named_and_the_rest_is_kept(tmp_path: Path) -> Non
     journal = tmp_path / "answers.jsonl"
     with served(half, retries=1) as (server, settings):
         with pytest.raises(SlicesFailedError, match=r"slice \d+: HTTP 500: .*no luck") as caught:
-            make_detector(settings, journal=journal).detect(BRAIN)
+            settings.detector(journal=journal).detect(BRAIN)
         lost = len(caught.value.problems)
         assert 0 < lost < len(PLACES)
         assert len(journal.read_text().splitlines()) == len(PLACES) - lost
         mended.append(True)
         before = server.asked
-        rows = make_detector(settings, journal=journal).detect(BRAIN)
+        rows = settings.detector(journal=journal).detect(BRAIN)
         assert server.asked == before + lost
     assert len(rows) == len(PLACES)
 
@@ -128,7 +126,7 @@ def test_a_slow_server_is_named() -> None:
         served(pause_s=0.6, timeout_s=0.1, retries=0) as (_, settings),
         pytest.raises(InputError, match=r"slice 30: no answer within 0.1 s"),
     ):
-        make_detector(settings).detect(BRAIN)
+        settings.detector().detect(BRAIN)
 
 
 def test_a_server_that_is_gone_stops_the_run() -> None:
@@ -136,20 +134,20 @@ def test_a_server_that_is_gone_stops_the_run() -> None:
         pass
     settings = settings.model_copy(update={"retries": 0, "concurrency": 2})
     with pytest.raises(InputError, match="check that the server runs"):
-        prepare(settings, [])
+        settings.prepare([])
     with pytest.raises(InputError, match="cannot be reached"):
-        make_detector(settings).detect(BRAIN)
+        settings.detector().detect(BRAIN)
 
 
 def test_a_server_without_schemas_is_asked_without() -> None:
     with served(takes_schema=False, concurrency=1) as (server, settings):
-        rows = make_detector(settings).detect(BRAIN)
+        rows = settings.detector().detect(BRAIN)
     assert all(row.boxes for row in rows)
     # Refused once; then nobody insists.
     assert server.asked == len(PLACES) + 1
     assert sum("response_format" in body for body in server.requests) == 1
     with served(structured=False) as (server, settings):
-        make_detector(settings).detect(BRAIN)
+        settings.detector().detect(BRAIN)
     assert not any("response_format" in body for body in server.requests)
 
 
@@ -169,7 +167,7 @@ def test_a_schema_that_is_ignored_is_not_trusted() -> None:
         ]
     )
     with served(lambda *_: next(answers), concurrency=1) as (_, settings):
-        rows = make_detector(settings).detect(made_brain(PLACES | {36: None}))
+        rows = settings.detector().detect(made_brain(PLACES | {36: None}))
     assert rows[5].reply == "half ?"
     expected = [
         *(("fenced",), ("truncated",), ("refusal",), ("refusal",)),
@@ -186,33 +184,33 @@ def test_a_schema_that_is_ignored_is_not_trusted() -> None:
 def test_wrong_model_and_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(models=["qwen3-vl-8b"], model="qwen3-vl-4b") as (_, settings):
         with pytest.raises(InputError, match="did you mean 'qwen3-vl-8b'"):
-            prepare(settings, [])
+            settings.prepare([])
         with pytest.raises(InputError, match="check --model"):
-            make_detector(settings).detect(BRAIN)
+            settings.detector().detect(BRAIN)
     monkeypatch.delenv("TINY_KEY", raising=False)
     with served(key="secret", api_key_env="TINY_KEY") as (_, settings):
         with pytest.raises(InputError, match="TINY_KEY is not set"):
-            prepare(settings, [])
+            settings.prepare([])
         monkeypatch.setenv("TINY_KEY", "wrong")
         with pytest.raises(InputError, match="--api-key-env") as caught:
-            prepare(settings.model_copy(update={"retries": 1}), [])
+            settings.model_copy(update={"retries": 1}).prepare([])
         assert "wrong" not in str(caught.value)
         monkeypatch.setenv("TINY_KEY", "secret")
-        prepare(settings.model_copy(update={"retries": 2}), [])
+        settings.model_copy(update={"retries": 2}).prepare([])
         assert "secret" not in json.dumps(recorded(settings))
         assert "127.0.0.1" not in json.dumps(recorded(settings))
 
 
 def test_a_server_without_a_list_of_models_is_used_anyway() -> None:
     with served(models=None) as (_, settings):
-        prepare(settings, [])
-        assert len(make_detector(settings).detect(BRAIN)) == len(PLACES)
+        settings.prepare([])
+        assert len(settings.detector().detect(BRAIN)) == len(PLACES)
 
 
 @pytest.mark.parametrize("every", [2, 3])
 def test_slices_that_were_left_out_get_the_nearest_boxes(every: int) -> None:
     with served(every=every) as (server, settings):
-        rows = make_detector(settings).detect(BRAIN)
+        rows = settings.detector().detect(BRAIN)
     shown = [z for z in PLACES if z % every == 0]
     assert server.asked == len(shown)
     for row in rows:
@@ -274,7 +272,7 @@ def test_each_kind_of_reply_that_is_no_answer(kind: str, tmp_path: Path) -> None
     with served(lambda *_: raw, retries=0, timeout_s=0.4 if slow else 20) as (_, settings):
         started = time.monotonic()
         with pytest.raises(SlicesFailedError, match="slice 30: ") as caught:
-            make_detector(settings, journal=journal).detect(ONE)
+            settings.detector(journal=journal).detect(ONE)
         assert time.monotonic() - started < 15
     assert told in str(caught.value)
     assert not journal.exists()
@@ -288,7 +286,7 @@ def test_a_list_of_models_that_is_none(body: bytes, pause_s: float) -> None:
         served(list_with=raw, retries=0, timeout_s=0.4 if pause_s else 20) as (_, settings),
         pytest.raises(InputError, match=r"no list of models|Request timed out"),
     ):
-        prepare(settings, [])
+        settings.prepare([])
 
 
 @pytest.mark.parametrize(
@@ -307,7 +305,7 @@ def test_a_list_of_models_that_is_none(body: bytes, pause_s: float) -> None:
 def test_a_count_that_is_none_costs_no_answer(usage: Any, tmp_path: Path) -> None:
     journal = tmp_path / "answers.jsonl"
     with served(reply_with={"usage": usage}) as (server, settings):
-        rows = make_detector(settings, journal=journal).detect(ONE)
+        rows = settings.detector(journal=journal).detect(ONE)
         assert rows[0].boxes
         assert rows[0].tokens is None
         assert Journal(journal).find(json.loads(journal.read_text())["question"])
@@ -317,7 +315,7 @@ def test_a_count_that_is_none_costs_no_answer(usage: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize("model", [None, 7, ["x"], "", "x" * 500])
 def test_a_model_that_does_not_say_who_it_is(model: Any) -> None:
     with served(reply_with={"model": model}) as (_, settings):
-        assert make_detector(settings).detect(ONE)[0].model == "tiny"
+        assert settings.detector().detect(ONE)[0].model == "tiny"
 
 
 def test_text_in_parts_is_put_together() -> None:
@@ -327,7 +325,7 @@ def test_text_in_parts_is_put_together() -> None:
         *({"type": "text", "text": part} for part in (text[:9], text[9:])),
     ]
     with served(lambda *_: Raw(said(parts))) as (_, settings):
-        (row,) = make_detector(settings).detect(ONE)
+        (row,) = settings.detector().detect(ONE)
     assert row.reply == NOTHING
 
 
@@ -339,12 +337,12 @@ def test_no_picture_goes_where_a_server_sends_it(status: int) -> None:
             served(lambda *_: Raw(b"", status, there), retries=0) as (_, settings),
             pytest.raises(InputError, match=r"sends on to 127\.0\.0\.1:\d+"),
         ):
-            make_detector(settings).detect(ONE)
+            settings.detector().detect(ONE)
         with (
             served(list_with=Raw(b"", status, there), retries=0) as (_, settings),
             pytest.raises(InputError, match="sends on to"),
         ):
-            prepare(settings, [])
+            settings.prepare([])
         assert elsewhere.asked == 0
 
 
@@ -369,13 +367,13 @@ def test_a_family_behind_another_name_is_found_out() -> None:
     real = "Qwen/Qwen2.5-VL-7B-Instruct"
     with served(roots={"tiny": real}) as (_, settings):
         with pytest.raises(InputError, match=r"'tiny' there is 'Qwen/Qwen2\.5-VL"):
-            prepare(settings, [])
-        prepare(settings.model_copy(update={"coordinates": "pixels"}), [])
+            settings.prepare([])
+        settings.model_copy(update={"coordinates": "pixels"}).prepare([])
     with (
         served(reply_with={"model": real}) as (_, settings),
         pytest.raises(InputError, match="--coordinates pixels"),
     ):
-        make_detector(settings).detect(ONE)
+        settings.detector().detect(ONE)
 
 
 GOOD = {
@@ -423,9 +421,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
-from test_openai_detector import BRAIN, OpenAIChat, make_detector
+from test_openai_detector import BRAIN, OpenAIChat
 settings = OpenAIChat(base_url={url!r}, model="tiny", concurrency=1)
-make_detector(settings, journal=Path({journal!r})).detect(BRAIN)
+settings.detector(journal=Path({journal!r})).detect(BRAIN)
 """
 
 
@@ -434,7 +432,7 @@ def test_a_run_that_is_killed_goes_on(tmp_path: Path) -> None:
     with served(pause_s=0.2, concurrency=1) as (server, settings):
         here = Path(__file__).parent
         text = SCRIPT.format(tests=str(here), url=server.url, journal=str(journal))
-        path = os.pathsep.join([str(here), str(here.parent)])
+        path = os.pathsep.join([str(here), *sys.path])
         child = subprocess.Popen(
             [sys.executable, "-c", text], env={**os.environ, "PYTHONPATH": path}
         )
@@ -448,10 +446,10 @@ def test_a_run_that_is_killed_goes_on(tmp_path: Path) -> None:
         kept = journal.read_bytes().count(b"\n")
         time.sleep(0.3)
         before = server.asked
-        rows = make_detector(settings, journal=journal).detect(BRAIN)
+        rows = settings.detector(journal=journal).detect(BRAIN)
         assert server.asked - before == len(PLACES) - kept
     with served() as (_, settings):
-        assert rows == make_detector(settings).detect(BRAIN)
+        assert rows == settings.detector().detect(BRAIN)
 
 
 def test_the_schema_is_a_schema() -> None:

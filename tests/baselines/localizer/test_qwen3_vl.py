@@ -13,11 +13,11 @@ from support.tiny_qwen import PIXELS, make_tiny_qwen, teach
 
 from ictmri.errors import InputError
 from ictmri_baselines.localizer.boxes import Box
-from ictmri_baselines.localizer.detectors import make_detector, prepare, recorded
-from ictmri_baselines.localizer.options import QwenVL
+from ictmri_baselines.localizer.detectors import recorded
 from ictmri_baselines.localizer.vlm import qwen3_vl
 from ictmri_baselines.localizer.vlm.journal import Answer
 from ictmri_baselines.localizer.vlm.prompts import Prompt, read_prompt
+from ictmri_baselines.localizer.vlm.qwen3_vl import QwenVL
 from ictmri_baselines.localizer.vlm.slices import Picture, pictures
 
 pytestmark = pytest.mark.slow  # the model is taught first
@@ -70,7 +70,7 @@ def settings(weights: Path, prompt: str) -> Callable[..., QwenVL]:
 
 
 def test_it_sees_the_picture_and_its_words_become_boxes(settings: Callable[..., QwenVL]) -> None:
-    rows = make_detector(settings()).detect(BRAIN)
+    rows = settings().detector().detect(BRAIN)
     assert [(row.slice, row.boxes) for row in rows] == [(30, ()), (31, (RIGHT,)), (32, (LEFT,))]
     assert [row.problems for row in rows] == [(), (), ()]
     assert rows[0].reply == '{"lesions": []}'
@@ -84,12 +84,12 @@ def test_it_sees_the_picture_and_its_words_become_boxes(settings: Callable[..., 
 
 def test_batches_change_nothing_and_a_second_run_neither(settings: Callable[..., QwenVL]) -> None:
     """The three answers differ in length, so that a batch pads the shortest one."""
-    runs = [make_detector(settings(batch_size=size)).detect(BRAIN) for size in (1, 2, 3, 3)]
+    runs = [settings(batch_size=size).detector().detect(BRAIN) for size in (1, 2, 3, 3)]
     assert all(run == runs[0] for run in runs)
 
 
 def test_an_answer_that_is_cut_says_so(settings: Callable[..., QwenVL]) -> None:
-    rows = make_detector(settings(max_new_tokens=30)).detect(BRAIN)
+    rows = settings(max_new_tokens=30).detector().detect(BRAIN)
     assert [row.tokens.completion for row in rows] == [16, 30, 30]
     assert [row.problems for row in rows] == [(), ("truncated",), ("truncated",)]
     assert not any(row.boxes for row in rows)
@@ -103,9 +103,9 @@ def test_a_killed_run_asks_only_for_the_rest(
     lost: int,
     rest: int,
 ) -> None:
-    whole = make_detector(settings()).detect(BRAIN)
+    whole = settings().detector().detect(BRAIN)
     journal = tmp_path / "answers.jsonl"
-    make_detector(settings(), journal=journal).detect(BRAIN)
+    settings().detector(journal=journal).detect(BRAIN)
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(lines[0] + lines[1][:-lost])
     asked: list[int] = []
@@ -119,7 +119,7 @@ def test_a_killed_run_asks_only_for_the_rest(
 
     monkeypatch.setattr(qwen3_vl.QwenModel, "_answers", counting)
     fresh = settings(device="cpu", batch_size=4)  # other settings, so another object
-    assert make_detector(fresh, journal=journal).detect(BRAIN) == whole
+    assert fresh.detector(journal=journal).detect(BRAIN) == whole
     assert asked == [rest]
     assert journal.read_bytes() == b"".join(lines)
 
@@ -148,9 +148,9 @@ def test_other_weights_have_another_name(weights: Path, tmp_path: Path) -> None:
 def test_weights_that_are_not_there(settings: Callable[..., QwenVL], tmp_path: Path) -> None:
     """Offline, as in a hospital: the Hub is never reached in tests."""
     with pytest.raises(InputError, match="hf download Qwen/Qwen3-VL-8B-Instruct"):
-        prepare(settings(model="Qwen/Qwen3-VL-8B-Instruct"), [])
+        settings(model="Qwen/Qwen3-VL-8B-Instruct").prepare([])
     with pytest.raises(InputError, match="no weights"):
-        prepare(settings(model=str(tmp_path)), [])
+        settings(model=str(tmp_path)).prepare([])
 
 
 def test_weights_that_are_cut_off(
@@ -161,12 +161,12 @@ def test_weights_that_are_cut_off(
     content = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="no weights"):
-        prepare(settings(model=str(cut)), [])
+        settings(model=str(cut)).prepare([])
 
 
 def test_coordinates_must_be_those_of_the_family(settings: Callable[..., QwenVL]) -> None:
     with pytest.raises(InputError, match="--coordinates relative"):
-        prepare(settings(coordinates="pixels"), [])
+        settings(coordinates="pixels").prepare([])
     with pytest.raises(InputError, match="--coordinates pixels"):
         qwen3_vl._check_family(settings(), "qwen2_5_vl")
 
@@ -181,13 +181,13 @@ def test_weights_bring_no_code_with_them(family: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "net.py").write_text(PAYLOAD)
     with pytest.raises(InputError, match=r"no weights|are none of"):
-        prepare(QwenVL(model=str(tmp_path), device="cpu"), [])
+        QwenVL(model=str(tmp_path), device="cpu").prepare([])
     assert not list(tmp_path.rglob("ran"))
 
 
 def test_a_device_that_is_not_there(settings: Callable[..., QwenVL]) -> None:
     with pytest.raises(InputError, match="--device cpu"):
-        prepare(settings(device="cuda:7"), [])
+        settings(device="cuda:7").prepare([])
 
 
 def test_memory_that_does_not_suffice_says_what_to_do(settings: Callable[..., QwenVL]) -> None:

@@ -23,7 +23,8 @@ from ictmri.verify.cohort import check_rows
 from ictmri_baselines.cases import load_cases
 from ictmri_baselines.cli.volumes import _settings
 from ictmri_baselines.localizer.boxes import read_boxes
-from ictmri_baselines.localizer.detectors import OpenAIChat, Replay
+from ictmri_baselines.localizer.replay import Replay
+from ictmri_baselines.localizer.vlm.openai_server import OpenAIChat
 from ictmri_baselines.pipeline import (
     Workers,
     boxes_tally,

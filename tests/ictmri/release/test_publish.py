@@ -252,7 +252,7 @@ def test_boxes_that_hold_words_for_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_detector_has_a_name_that_may_be_published() -> None:
-    from ictmri_baselines.localizer.detectors import DETECTORS as MADE
+    from ictmri_baselines.registry import DETECTORS as MADE
 
     assert sorted(MADE) == sorted(DETECTORS)
 

@@ -10,6 +10,7 @@ calibre of the normal vessels near the surface.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,6 +40,7 @@ from ictmri_baselines.localizer.classical.vessel_atlas import (
     near_vessels,
     thicker_than_normal,
 )
+from ictmri_baselines.localizer.detectors import DetectorSettings
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
@@ -126,9 +128,6 @@ class Candidate:
 class SaliencyDetector:
     """Classical saliency on the processed brain."""
 
-    name = "saliency"
-    version = "3"
-
     def detect(self, brain: Brain) -> list[SliceBoxes]:
         """Return boxes around the heaviest candidates, slice by slice, on the brain's own grid.
 
@@ -145,6 +144,17 @@ class SaliencyDetector:
         strength = np.clip(np.maximum(seen.bright, seen.dark), 0, CAP) * region
         fine = on_brain_grid(region.astype(np.float32), brain) >= 0.5
         return _slices(fine, on_brain_grid(strength, brain))
+
+
+class Saliency(DetectorSettings):
+    """There is nothing to choose."""
+
+    name = "saliency"
+    version = "3"
+
+    def detector(self, *, case_id: str = "", journal: Path | None = None) -> SaliencyDetector:  # noqa: ARG002
+        """Return the detector."""
+        return SaliencyDetector()
 
 
 def candidates(seen: Evidence) -> list[Candidate]:
@@ -288,5 +298,5 @@ def _slices(region: Mask, strength: Field) -> list[SliceBoxes]:
             Box(x.start, y.start, x.stop, y.stop, round(float(strength[x, y, z].max()), 3))
             for x, y in ndimage.find_objects(labels)
         )
-        rows.append(SliceBoxes(int(z), boxes, SaliencyDetector.name))
+        rows.append(SliceBoxes(int(z), boxes, Saliency.name))
     return rows

@@ -8,15 +8,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, Field
+
 from ictmri.errors import InputError, MissingDependencyError, nearest
-from ictmri_baselines.localizer.options import OpenAIChat
 from ictmri_baselines.localizer.vlm.completion import read_completion, read_models
-from ictmri_baselines.localizer.vlm.families import conflict
 from ictmri_baselines.localizer.vlm.journal import Answer
-from ictmri_baselines.localizer.vlm.prompted import Failure
+from ictmri_baselines.localizer.vlm.prompted import Failure, Prompted, conflict
 from ictmri_baselines.localizer.vlm.prompts import Prompt
 from ictmri_baselines.localizer.vlm.slices import Picture, png
 
@@ -51,6 +51,55 @@ ANSWER_SCHEMA: Final[dict[str, Any]] = {
     "additionalProperties": False,
 }
 """What an answer is asked to be; servers may ignore it, so nothing relies on it."""
+
+
+def _is_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must look like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("must hold no password; name the key's variable with --api-key-env")
+    return text
+
+
+class OpenAIChat(Prompted):
+    """A model behind an OpenAI-compatible server.
+
+    Attributes:
+        base_url: address of the server, up to and with ``/v1``.
+        model: as the server calls it.
+        api_key_env: environment variable that holds the key; none is sent where None.
+        concurrency: questions under way at once.
+        retries: further attempts after 429, 5xx, timeouts and cut connections, with growing pauses.
+        timeout_s: for one attempt, from its first byte sent to the last one received.
+        structured: ask for the JSON schema; the answer is checked in any case.
+        price_in: of a million tokens read, in any currency.
+        price_out: of a million tokens written.
+    """
+
+    name = "openai"
+    # Somebody's network is nobody else's business.
+    unrecorded = Prompted.unrecorded | {
+        *("base_url", "api_key_env", "concurrency", "retries", "timeout_s", "price_in", "price_out")
+    }
+
+    base_url: Annotated[str, AfterValidator(_is_address)]
+    model: Annotated[str, Field(min_length=1)]
+    api_key_env: str | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
+    retries: Annotated[int, Field(ge=0, le=20)] = 5
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    structured: bool = True
+    price_in: Annotated[float, Field(ge=0)] = 0.0
+    price_out: Annotated[float, Field(ge=0)] = 0.0
+
+    def asker(self) -> OpenAIServer:
+        """Return the server, not asked yet."""
+        return OpenAIServer(self)
+
+    def published_model(self) -> str:
+        """Return the name that the server has for it."""
+        return self.model
 
 
 class OpenAIServer:

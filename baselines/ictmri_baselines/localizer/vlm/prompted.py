@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
+
+from pydantic import Field, model_validator
 
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_bytes
 from ictmri_baselines.localizer.boxes import SliceBoxes
+from ictmri_baselines.localizer.detectors import DetectorSettings
 from ictmri_baselines.localizer.grid import Grid
 from ictmri_baselines.localizer.vlm.journal import Answer, Journal
-from ictmri_baselines.localizer.vlm.prompts import Prompt, read_prompt
+from ictmri_baselines.localizer.vlm.prompts import DEFAULT, Coordinates, Prompt, read_prompt
 from ictmri_baselines.localizer.vlm.replies import read_reply
-from ictmri_baselines.localizer.vlm.slices import Picture, Slice, pictures
+from ictmri_baselines.localizer.vlm.slices import Picture, Pixels, Slice, pictures
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
-    from ictmri_baselines.localizer.options import Prompted
 
-VERSION: Final = "1"
+FAMILIES: Final[dict[str, tuple[str, Coordinates]]] = {
+    "qwen25vl": ("Qwen2.5-VL", "pixels"),
+    "qwen2vl": ("Qwen2-VL", "relative"),
+    "qwen3vl": ("Qwen3-VL", "relative"),
+}
+"""What each family of models counts boxes in, by the letters and digits that stand in a name of the family,
+whatever is between them. Sources: the Qwen team on its models, github.com/QwenLM/Qwen3-VL/issues/866
+(Qwen2-VL, Qwen2.5-VL) and issues/1741 (Qwen3-VL)."""
+_BETWEEN: Final = re.compile("[^a-z0-9]")
 
 
 class SlicesFailedError(InputError):
@@ -45,6 +58,9 @@ class Asker(Protocol):
     def identity(self) -> str:
         """Everything beside words and picture that an answer depends on."""
 
+    def prepare(self) -> None:
+        """Find out whether questions can be answered."""
+
     def ask(
         self, shown: Sequence[Picture], prompt: Prompt
     ) -> Iterator[tuple[int, Answer | Failure]]:
@@ -55,19 +71,101 @@ class Asker(Protocol):
         """
 
 
+def family_of(name: str) -> tuple[str, Coordinates] | None:
+    """Return title and coordinates of the family that a model's name tells; None where it tells none."""
+    letters = _BETWEEN.sub("", name.lower())
+    return next((known for key, known in FAMILIES.items() if key in letters), None)
+
+
+def conflict(name: str, coordinates: Coordinates) -> str | None:
+    """Say why a model of this name cannot be read in these coordinates; None where it can."""
+    known = family_of(name)
+    if known is None or known[1] == coordinates:
+        return None
+    title, counted = known
+    return f"{title} gives no {coordinates} coordinates: --coordinates {counted}"
+
+
+class Prompted(DetectorSettings):
+    """What all detectors share that show slices to a vision-language model.
+
+    Attributes:
+        prompt: name of a prompt that ships with the package, or a YAML file.
+        coordinates: ``relative`` (thousandths of the picture: Qwen3-VL) or ``pixels`` (Qwen2.5-VL); by the
+            family that the model's name tells where not given, ``relative`` where it tells none.
+        pixels: edge of the square pictures.
+        every: show each ``every``-th slice; the others get the boxes of the nearest shown one.
+        max_new_tokens: limit of an answer.
+    """
+
+    version = "1"
+    parallel = False
+    unrecorded = frozenset({"model", "prompt"})
+
+    prompt: str = DEFAULT
+    coordinates: Coordinates = "relative"
+    pixels: Pixels = 448
+    every: Annotated[int, Field(ge=1, le=10)] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 512
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_family(cls, given: Any) -> Any:
+        """Take the coordinates of the model's family where none are given."""
+        if not isinstance(given, Mapping) or given.get("coordinates") is not None:
+            return given
+        known = family_of(str(given.get("model", "")))
+        return {**given, "coordinates": known[1]} if known else given
+
+    @model_validator(mode="after")
+    def _of_the_family(self) -> Self:
+        problem = conflict(getattr(self, "model", ""), self.coordinates)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    def asker(self) -> Asker:
+        """Return who answers; nothing is loaded or sent yet."""
+        raise NotImplementedError
+
+    def published_model(self) -> str:
+        """Return a name of the model that holds no path."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """Return the prompt and the model by names, and the digest of the prompt's words."""
+        prompt = read_prompt(self.prompt, self.coordinates)
+        model = self.published_model()
+        return {"prompt": prompt.name, "prompt_sha256": prompt.sha256, "model": model}
+
+    def prepare(self, case_ids: Collection[str]) -> None:  # noqa: ARG002
+        """Read the prompt, and load the weights or ask the server for its models."""
+        read_prompt(self.prompt, self.coordinates)
+        _asker(self).prepare()
+
+    def detector(self, *, case_id: str = "", journal: Path | None = None) -> PromptedDetector:  # noqa: ARG002
+        """Return the detector, the same one for the next case."""
+        return _detector(self, journal)
+
+
+@lru_cache(maxsize=1)
+def _asker(settings: Prompted) -> Asker:
+    return settings.asker()
+
+
+@lru_cache(maxsize=1)
+def _detector(settings: Prompted, journal: Path | None) -> PromptedDetector:
+    return PromptedDetector(settings, Journal(journal))
+
+
 class PromptedDetector:
     """Slices, a prompt, somebody who answers, and a journal of the answers."""
 
-    version = VERSION
-
-    def __init__(
-        self, name: str, asker: Asker, options: Prompted, journal: Journal | None = None
-    ) -> None:
-        self.name = name
-        self._asker = asker
+    def __init__(self, options: Prompted, journal: Journal) -> None:
+        self._asker = _asker(options)
         self._options = options
         self._prompt = read_prompt(options.prompt, options.coordinates)
-        self._journal = journal or Journal()
+        self._journal = journal
 
     def detect(self, brain: Brain) -> list[SliceBoxes]:
         """Return a row for each slice that was shown, boxes or not.
@@ -116,7 +214,7 @@ class PromptedDetector:
         return SliceBoxes(
             shown.index,
             reading.boxes,
-            self.name,
+            self._options.name,
             model=answer.model,
             prompt_sha256=self._prompt.sha256,
             reply=answer.text,

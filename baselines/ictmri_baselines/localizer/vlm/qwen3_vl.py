@@ -14,24 +14,54 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri_baselines.localizer.boxes import Tokens
-from ictmri_baselines.localizer.options import QWEN, QwenVL
-from ictmri_baselines.localizer.vlm.families import FAMILIES, family_of
 from ictmri_baselines.localizer.vlm.journal import Answer
+from ictmri_baselines.localizer.vlm.prompted import FAMILIES, Prompted, family_of
 from ictmri_baselines.localizer.vlm.prompts import Prompt
 from ictmri_baselines.localizer.vlm.slices import Picture
 
 if TYPE_CHECKING:
     import torch
 
+QWEN: Final = "Qwen/Qwen3-VL-8B-Instruct"
 IMAGE_TOKEN: Final = "<|image_pad|>"
 _SAMPLE_BYTES: Final = 1024 * 1024
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class QwenVL(Prompted):
+    """Qwen3-VL in this process, through transformers.
+
+    Attributes:
+        model: id on the Hub, or a folder with the weights.
+        revision: commit, tag or branch on the Hub.
+        device: as torch names it (``cpu``, ``cuda:1``); ``auto`` takes a GPU where there is one.
+        dtype: of weights and arithmetic.
+        batch_size: pictures at once.
+    """
+
+    name = "qwen3-vl"
+    unrecorded = Prompted.unrecorded | {"revision", "device", "batch_size"}
+
+    model: str = QWEN
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+
+    def asker(self) -> QwenModel:
+        """Return the model, not loaded yet."""
+        return QwenModel(self)
+
+    def published_model(self) -> str:
+        """Return the Hub's name, or a folder's with a fingerprint."""
+        return published_name(self.model, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
