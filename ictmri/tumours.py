@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import yaml
+from ictmri.io.yamlfile import own_table
 
 LONGEST: Final = 100
 """Characters; no tumour has a longer name."""
@@ -56,7 +56,7 @@ def mentions(text: str, name: str) -> bool:
 
 @cache
 def _entities() -> tuple[tuple[str, ...], ...]:
-    content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    content = own_table(Path(__file__).with_suffix(".yaml"))
     return tuple(tuple(names) for group in content.values() for names in group)
 
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from ictmri.cohort import CLINICAL
 from ictmri.documents.facts import Facts
 from ictmri.documents.licences import OTHER, hub_name
+from ictmri.io.yamlfile import own_table
 from ictmri.manifest import Manifest
 from ictmri.schema import COLUMNS, Config, features
 
-_GATE: Final[dict[str, Any]] = yaml.safe_load(
-    Path(__file__).with_name("gate.yaml").read_text(encoding="utf-8")
-)
+_GATE: Final[dict[str, Any]] = own_table(Path(__file__).with_name("gate.yaml"))
 CONDITIONS: Final = tuple(
     text for text, kind in _GATE["extra_gated_fields"].items() if kind == "checkbox"
 )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ictmri.documents.facts import Fact, Facts
 from ictmri.io.resources import shipped
+from ictmri.io.yamlfile import own_table
 from ictmri.manifest import Manifest
 
 ItemStatus = Literal["met", "partial", "unknown", "not-applicable"]
@@ -55,7 +56,7 @@ def checklists(manifest: Manifest, facts: Facts) -> dict[str, str]:
 
 @cache
 def _read(path: Path) -> _Checklist:
-    return _Checklist.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return _Checklist.model_validate(own_table(path))
 
 
 def _filled(source: _Checklist, manifest: Manifest, facts: Facts) -> str:

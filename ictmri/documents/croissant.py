@@ -11,13 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
 from ictmri.documents.card_header import pretty_name
 from ictmri.documents.facts import Facts, load_facts
 from ictmri.documents.licences import licence_url
 from ictmri.io.files import canonical_json
+from ictmri.io.yamlfile import own_table
 from ictmri.manifest import Manifest
 from ictmri.schema import COLUMNS, CONFIG_TITLES, Column, Config
 
@@ -32,9 +31,7 @@ Node = dict[str, Any]
 
 @cache
 def _words() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(
-        Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    )
+    content: dict[str, Any] = own_table(Path(__file__).with_suffix(".yaml"))
     return content
 
 

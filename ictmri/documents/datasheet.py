@@ -10,20 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from ictmri.documents.card_header import pretty_name
 from ictmri.documents.dataset_card import people_tables
 from ictmri.documents.facts import Facts
 from ictmri.documents.table_one import cell, fold_detail, read_people
 from ictmri.io.resources import shipped
+from ictmri.io.yamlfile import own_table
 from ictmri.manifest import Manifest
 from ictmri.pages.templating import document
 from ictmri.schema import CONFIG_TITLES
 
-SECTIONS: Final[dict[str, list[str]]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+SECTIONS: Final[dict[str, list[str]]] = own_table(Path(__file__).with_suffix(".yaml"))
 """Titles of the sections, and the questions of each."""
 
 

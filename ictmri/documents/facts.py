@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ictmri.cohort import CLINICAL
@@ -22,7 +21,7 @@ from ictmri.documents import licences
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.resources import shipped
-from ictmri.io.yamlfile import read_yaml
+from ictmri.io.yamlfile import own_table, read_yaml
 from ictmri.manifest import Manifest
 from ictmri.verify.privacy import is_plain_subtype
 
@@ -197,8 +196,7 @@ def kind_of(manifest: Manifest) -> Kind:
 @cache
 def questions() -> tuple[Question, ...]:
     """Return the questions in their order."""
-    rows = yaml.safe_load((shipped("facts") / "questions.yaml").read_text(encoding="utf-8"))
-    return tuple(Question(**row) for row in rows)
+    return tuple(Question(**row) for row in own_table(shipped("facts") / "questions.yaml"))
 
 
 def template_text(manifest: Manifest | None = None) -> str:

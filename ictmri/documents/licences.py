@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from ictmri.errors import nearest
+from ictmri.io.yamlfile import own_table
 
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
-_OF_SPDX: Final[dict[str, str]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+_OF_SPDX: Final[dict[str, str]] = own_table(Path(__file__).with_suffix(".yaml"))
 HUB_NAMES: Final = frozenset({*_OF_SPDX.values(), OTHER, UNKNOWN})
 
 

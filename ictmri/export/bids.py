@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from ictmri.changes import FIRST_VERSION
 from ictmri.classes import CLASS_TITLES, SEXES
 from ictmri.errors import InputError
@@ -20,6 +18,7 @@ from ictmri.export.convert import probabilities
 from ictmri.export.layout import Layout, VolumeFile, licence_file, readme
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import canonical_json
+from ictmri.io.yamlfile import own_table
 from ictmri.schema import CONFIG_TITLES, Config
 from ictmri.version import __version__
 
@@ -29,9 +28,7 @@ TEMPLATE_URL: Final = "https://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin
 """Where the template comes from whose space is called MNI152NLin2009cSym."""
 UNKNOWN: Final = "n/a"
 _ANAT: Final = "{subject}/anat/{subject}_"
-_NAMES: Final[dict[str, Any]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+_NAMES: Final[dict[str, Any]] = own_table(Path(__file__).with_suffix(".yaml"))
 PIPELINES: Final[dict[Config, str]] = {
     config: kind["pipeline"] for config, kind in _NAMES["derivatives"].items()
 }

@@ -110,7 +110,8 @@ def silent_about(classes: list[str]) -> dict[str, list[str]]:
 
     words = yaml.safe_load((REPOSITORY / "ictmri/build/clinical/vocabulary.yaml").read_text())
     subtypes = {
-        name: [subtype for subtype, who in SUBTYPES.items() if who.label == name] for name in classes
+        name: [subtype for subtype, who in SUBTYPES.items() if who.label == name]
+        for name in classes
     }
     knows = {
         "ictmri/phantom/phenotypes.yaml": lambda name: bool(subtypes[name]),
