@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.made_predictions import probabilities, write_predictions
+from support.made_entries import add_entry, made_entry
+from support.made_predictions import probabilities
 
 from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
-from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
+from ictmri_benchmark.board.entry import InputsUsed
 from ictmri_benchmark.board.leaderboard import build_leaderboard
 
-IMAGE = InputsUsed(image=True, prior="none", demographics=False)
 MADE: tuple[tuple[str, str, float | None, dict[str, Any]], ...] = (
     ("table2-5", "Refined prior, attention", 0.34, {}),
     ("table2-2", "Coarse prior", 0.27, {}),
@@ -52,34 +52,12 @@ def phantom() -> FoldTable:
     return find_folds("ictmri-phantom")[0]
 
 
-def made_entry(cohort: FoldTable, slug: str, name: str, **changes: Any) -> Entry:
-    """An entry of which everything but slug and name has a plain value."""
-    texts = {"summary": "Made up to look at.", "authors": ("A. Author",), "licence": "MIT"}
-    texts |= {key: changes.pop(key) for key in MethodInfo.model_fields if key in changes}
-    fields: dict[str, Any] = {
-        "slug": slug,
-        "benchmark": BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256),
-        "synthetic": True,
-        "method": MethodInfo(name=name, **texts),
-        "selection": "fixed-epoch",
-        "seeds": (0,),
-        "inputs": IMAGE,
-    }
-    return Entry(**(fields | changes))
-
-
-def add_entry(folder: Path, cohort: FoldTable, described: Entry, values: np.ndarray) -> None:
-    """Write an entry with its predictions into a folder of entries."""
-    write_predictions(folder / described.slug / "predictions.csv", cohort, values)
-    write_entry(folder / described.slug / "entry.yaml", described)
-
-
 def made_entries(folder: Path, cohort: FoldTable) -> None:
     """Write the made-up entries."""
     for place, (slug, name, skill, changes) in enumerate(MADE):
         majority = np.zeros(len(cohort.rows), dtype=np.int64)
         values = majority if skill is None else probabilities(cohort, skill, place)
-        add_entry(folder, cohort, made_entry(cohort, slug, name, **changes), values)
+        add_entry(folder, cohort, made_entry(cohort, slug, name=name, **changes), values)
 
 
 def made_board(folder: Path) -> dict[str, Any]:

@@ -12,16 +12,27 @@ from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, Method
 
 
 def made_entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
+    """An entry of which everything but the slug has a plain value; changes may be those of its method."""
+    texts: dict[str, object] = {"name": slug.title(), "summary": "Made up.", "authors": ("A",)}
+    texts |= {key: changes.pop(key) for key in MethodInfo.model_fields if key in changes}
     fields: dict[str, object] = {
         "slug": slug,
         "benchmark": BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256),
         "synthetic": True,
-        "method": MethodInfo(name=slug.title(), summary="Made up.", authors=("A",), licence="MIT"),
+        "method": MethodInfo(**{"licence": "MIT", **texts}),
         "selection": "fixed-epoch",
         "seeds": (0,),
         "inputs": InputsUsed(image=True, prior="none", demographics=False),
     }
     return Entry(**(fields | changes))
+
+
+def add_entry(folder: Path, cohort: FoldTable, described: Entry, values: np.ndarray) -> Path:
+    """Write an entry with its predictions into a folder of entries, and return its own folder."""
+    place = folder / described.slug
+    write_predictions(place / "predictions.csv", cohort, values)
+    write_entry(place / "entry.yaml", described)
+    return place
 
 
 def hand_in(folder: Path, cohort: FoldTable, entry: Entry, values: np.ndarray) -> tuple[Path, Path]:

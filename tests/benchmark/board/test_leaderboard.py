@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.made_predictions import probabilities, write_predictions
+from support.made_entries import add_entry, made_entry
+from support.made_predictions import probabilities
 
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
@@ -12,8 +13,6 @@ from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import (
     BenchmarkRef,
     Entry,
-    InputsUsed,
-    MethodInfo,
     load_entry,
     write_entry,
 )
@@ -22,30 +21,16 @@ from ictmri_benchmark.board.submission import submit, withdraw_entry
 
 
 def entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
-    fields: dict[str, object] = {
-        "slug": slug,
-        "benchmark": BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256),
-        "synthetic": False,
-        "method": MethodInfo(name=slug.title(), summary="Made up.", authors=("A",), licence="MIT"),
-        "selection": "fixed-epoch",
-        "seeds": (0,),
-        "inputs": InputsUsed(image=True, prior="none", demographics=False),
-    }
-    return Entry(**(fields | changes))
-
-
-def add(folder: Path, cohort: FoldTable, described: Entry, values: np.ndarray) -> Path:
-    path = folder / described.slug
-    write_predictions(path / "predictions.csv", cohort, values)
-    write_entry(path / "entry.yaml", described)
-    return path
+    return made_entry(cohort, slug, synthetic=False, **changes)
 
 
 @pytest.fixture
 def entries(cohort: FoldTable, tmp_path: Path) -> Path:
     folder = tmp_path / "entries"
     for place, skill in enumerate((0.0, 0.3, 0.6)):
-        add(folder, cohort, entry(cohort, f"skill-{place}"), probabilities(cohort, skill, place))
+        add_entry(
+            folder, cohort, entry(cohort, f"skill-{place}"), probabilities(cohort, skill, place)
+        )
     return folder
 
 
@@ -67,7 +52,7 @@ def test_entries_are_rescored_and_ranked(entries: Path, cohort: FoldTable) -> No
 
 def test_equal_entries_share_the_rank(cohort: FoldTable, tmp_path: Path) -> None:
     for slug in ("a", "b", "c"):
-        add(tmp_path, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
+        add_entry(tmp_path, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
     rows = rescored(build_leaderboard(tmp_path, cohort, synthetic=False))
     assert [row["rank"]["value"] for row in rows] == [1, 1, 1]
 
@@ -77,14 +62,14 @@ def test_near_entries_have_overlapping_rank_intervals(cohort: FoldTable, tmp_pat
     for place in range(3):
         near = predicted.copy()
         near[40 * place : 40 * place + 3] = 3
-        add(tmp_path, cohort, entry(cohort, f"s{place}"), near)
+        add_entry(tmp_path, cohort, entry(cohort, f"s{place}"), near)
     rows = rescored(build_leaderboard(tmp_path, cohort, synthetic=False))
     assert all(row["rank"]["low"] < 3 and row["rank"]["high"] > 1 for row in rows)
 
 
 def test_test_fold_selection_is_shown_and_not_ranked(entries: Path, cohort: FoldTable) -> None:
     described = entry(cohort, "peeked", selection="test-fold")
-    add(entries, cohort, described, np.array(cohort.labels))
+    add_entry(entries, cohort, described, np.array(cohort.labels))
     (row,) = [
         row
         for row in rescored(build_leaderboard(entries, cohort, synthetic=False))
@@ -108,7 +93,7 @@ def test_an_entry_for_other_folds_is_refused_with_the_reason(
     entries: Path, cohort: FoldTable
 ) -> None:
     other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
-    add(entries, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
+    add_entry(entries, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
     board = build_leaderboard(entries, cohort, synthetic=False)
     assert [item["slug"] for item in board["refused"]] == ["stale"]
     assert "splits_sha256" in board["refused"][0]["reason"]
@@ -139,7 +124,7 @@ def test_regenerating_changes_nothing(entries: Path, cohort: FoldTable, tmp_path
 
 
 def test_submit_writes_an_entry_that_the_board_takes(cohort: FoldTable, tmp_path: Path) -> None:
-    source = add(tmp_path / "mine", cohort, entry(cohort, "mine"), probabilities(cohort, 0.4))
+    source = add_entry(tmp_path / "mine", cohort, entry(cohort, "mine"), probabilities(cohort, 0.4))
     done = submit(
         source / "predictions.csv",
         source / "entry.yaml",
@@ -157,7 +142,7 @@ def test_submit_writes_an_entry_that_the_board_takes(cohort: FoldTable, tmp_path
 
 def test_submit_names_the_problems_of_both_files(cohort: FoldTable, tmp_path: Path) -> None:
     wrong = entry(cohort, "mine", claimed={"macro_f1": 0.99, "f2": 0.5}, seeds=(0, 1))
-    source = add(tmp_path / "mine", cohort, wrong, probabilities(cohort, 0.4))
+    source = add_entry(tmp_path / "mine", cohort, wrong, probabilities(cohort, 0.4))
     arguments = (source / "predictions.csv", source / "entry.yaml", cohort, tmp_path / "entries")
     with pytest.raises(InputError) as caught:
         submit(*arguments, synthetic=False)
@@ -197,7 +182,7 @@ def test_an_empty_folder_says_what_to_do(cohort: FoldTable, tmp_path: Path) -> N
 
 
 def hand_in(place: Path, cohort: FoldTable, slug: str, entries: Path, **how: str) -> None:
-    source = add(place, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
+    source = add_entry(place, cohort, entry(cohort, slug), probabilities(cohort, 0.4))
     given = (source / "predictions.csv", source / "entry.yaml")
     submit(*given, cohort, entries, synthetic=False, **how)  # type: ignore[arg-type]
 
@@ -250,7 +235,9 @@ def test_runs_may_lie_in_folders_of_any_name(runs: Path, cohort: FoldTable, tmp_
     hand_in(tmp_path, cohort, "mine", runs)
     assert slugs(runs, cohort) == {"mine", "skill-0", "skill-1", "skill-2"}
     other = BenchmarkRef(cohort=cohort.name, splits_sha256="0" * 64)
-    stale = add(runs, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4))
+    stale = add_entry(
+        runs, cohort, entry(cohort, "stale", benchmark=other), probabilities(cohort, 0.4)
+    )
     (stale / "run.json").write_text("{}")
     stale.rename(runs / "old")
     assert build_leaderboard(runs, cohort, synthetic=False)["refused"][0]["slug"] == "stale"

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from support.made_board import (
     HOSTILE,
-    add_entry,
     made_board,
-    made_entry,
     phantom,
     repeated,
     with_text,
 )
+from support.made_entries import add_entry, made_entry
 from support.made_predictions import probabilities
 
 from ictmri.classes import CLASSES
@@ -143,7 +142,7 @@ def test_only_web_addresses_and_known_numbers_become_links(text: str, link: str 
 
 def test_a_link_leaves_no_door_open(tmp_path: Path) -> None:
     cohort = phantom()
-    linked = made_entry(cohort, "linked", "Linked", code="https://example.org/code")
+    linked = made_entry(cohort, "linked", code="https://example.org/code")
     add_entry(tmp_path, cohort, linked, probabilities(cohort, 0.3))
     page = Page(render_page(build_leaderboard(tmp_path, cohort, synthetic=True)))
     links = [a for tag, a in page.tags if tag == "a" and not (a["href"] or "").startswith("#")]
@@ -318,7 +317,7 @@ def test_figures_are_drawn_from_entries_and_never_from_reported_numbers(
 
 def test_without_the_papers_entries_the_commands_stand_there(tmp_path: Path) -> None:
     cohort = phantom()
-    add_entry(tmp_path, cohort, made_entry(cohort, "mine", "Mine"), probabilities(cohort, 0.3))
+    add_entry(tmp_path, cohort, made_entry(cohort, "mine"), probabilities(cohort, 0.3))
     drawn = section(render_page(build_leaderboard(tmp_path, cohort, synthetic=True)), "figures")
     assert drawn.count("ictmri reproduce table2/") == 5
     assert drawn.count("ictmri reproduce table3/") == 7
@@ -369,7 +368,7 @@ def test_boards_with_little_on_them_still_have_a_page(
     nothing["resolution"]["optimism_of_the_best"] = None
     assert "No entry could be scored." in render_page(nothing)
     cohort = phantom()
-    peeked = made_entry(cohort, "peeked", "Peeked", selection="test-fold")
+    peeked = made_entry(cohort, "peeked", selection="test-fold")
     add_entry(tmp_path, cohort, peeked, np.array(cohort.labels))
     page = render_page(build_leaderboard(tmp_path, cohort, synthetic=True))
     assert "No entry is ranked yet." in page
