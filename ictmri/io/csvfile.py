@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from ictmri.errors import InputError
+from ictmri.errors import InputError, nearest
 from ictmri.io.files import read_plain
 
 MAX_BYTES: Final = 64 * 2**20
@@ -63,6 +64,21 @@ class CsvFile:
                 problem = f"row {numbered[0]}: at most {self.max_rows} rows are taken"
                 raise InputError(str(self.path), [problem], "leave out what does not belong there")
             yield numbered
+
+    def header_problems(self, known: Collection[str], needed: Iterable[str]) -> list[str]:
+        """Name the columns that are unknown, stand twice, or are missing."""
+        problems = [
+            f"row 1: unknown column {shown(name)}{nearest(name[:50], known)}"
+            for name in self.header
+            if name not in known
+        ]
+        problems += [
+            f"row 1: column {name!r} twice"
+            for name, count in Counter(self.header).items()
+            if count > 1 and name in known
+        ]
+        missing = (name for name in needed if name not in self.header)
+        return problems + [f"row 1: column {name!r} is missing" for name in missing]
 
 
 def read_csv(path: Path, example: str, max_rows: int = MAX_ROWS) -> CsvFile:

@@ -137,12 +137,13 @@ def _tell(recipe: Recipe, done: Run) -> None:
 
 def _reported(slug: str, *, synthetic: bool) -> str:
     from ictmri_benchmark.board.leaderboard import reported_rows
+    from ictmri_benchmark.score.metrics import PRINTED
 
     row = next((row for row in reported_rows() if row["slug"] == slug), None)
     if row is None:
         return f"\nbenchmark/reported.yaml has no row {slug}: nothing to hold this against."
-    metrics = ("precision", "recall", "f1", "accuracy")
-    numbers = ", ".join(f"{key} {row[key]}" for key in metrics if row[key] is not None)
+    named = [metric.plain for metric in PRINTED if row[metric.plain] is not None]
+    numbers = ", ".join(f"{name} {row[name]}" for name in named)
     about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
     return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
 

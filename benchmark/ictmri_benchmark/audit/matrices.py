@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ictmri_benchmark.audit.printed import ValueRange
 from ictmri_benchmark.audit.relations import harmonic_mean
+from ictmri_benchmark.score.metrics import BY_CLASS
 
 Averaging = Literal["macro", "weighted"]
 Possible = Literal["fits", "does not fit", "not decided"]
@@ -43,7 +44,6 @@ _MAX_N: Final = 1000
 _MAX_CELLS: Final = 2_000_000
 _MAX_ROWS: Final = 4_000_000
 _CHUNK: Final = 1_000_000
-_METRICS: Final = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def steps(question: MatrixQuestion) -> int:
 def averages(cells: tuple[Cell, ...], averaging: Averaging) -> dict[str, Fraction]:
     """Return precision, recall and F1 over the classes, exactly; 0 where a class's is undefined."""
     n = sum(tp + fn for tp, fn, _ in cells)
-    sums = dict.fromkeys(_METRICS, Fraction(0))
+    sums = dict.fromkeys(BY_CLASS, Fraction(0))
     for tp, fn, fp in cells:
         weight = Fraction(tp + fn, n) if averaging == "weighted" else Fraction(1, len(cells))
         if tp:

@@ -80,7 +80,9 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
         InputError: anything is wrong with it; every problem is named with its row and column.
     """
     file = read_csv(path, EXAMPLE, MAX_ROWS)
-    problems = _header_problems(file.header)
+    problems = file.header_problems(COLUMNS, ["name"])
+    if not set(REPORTED) & set(file.header):
+        problems.append(f"row 1: none of the columns {', '.join(REPORTED)}")
     if problems:
         raise InputError(str(path), problems, f"a header is {EXAMPLE}; ictmri audit --help")
     rows: list[Row] = []
@@ -102,22 +104,6 @@ def read_rows(path: Path) -> tuple[list[Row], str]:
     if problems:
         raise InputError(str(path), problems, "correct these cells; an unknown one is left empty")
     return rows, sha256_bytes(file.content)
-
-
-def _header_problems(header: list[str]) -> list[str]:
-    problems = [
-        f"row 1: unknown column {name[:50]!r}{nearest(name[:50], COLUMNS)}"
-        for name in header
-        if name not in COLUMNS
-    ]
-    problems += [
-        f"row 1: column {n[:50]!r} twice" for n, count in Counter(header).items() if count > 1
-    ]
-    if "name" not in header:
-        problems.append("row 1: column 'name' is missing")
-    if not set(REPORTED) & set(header):
-        problems.append(f"row 1: none of the columns {', '.join(REPORTED)}")
-    return problems
 
 
 def _parsed(texts: dict[str, str]) -> tuple[dict[str, Any], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, InvalidOperation
@@ -81,7 +80,7 @@ def read_predictions(path: Path, cohort: FoldTable) -> Predictions:
             reading stops after some hundred of them.
     """
     file = read_csv(path, HEADERS[0], max_rows=MAX_SEEDS * len(cohort.rows))
-    problems = _header_problems(file.header)
+    problems = _header_problems(file)
     if problems:
         raise InputError(str(path), problems, f"the header is {HEADERS[0]} or {HEADERS[1]}")
     rows, problems = _rows(file, cohort)
@@ -110,28 +109,14 @@ def format_predictions(read: Predictions, case_ids: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _header_problems(header: list[str]) -> list[str]:
-    if len(header) > _MAX_COLUMNS:
-        return [f"row 1: {len(header)} columns, {len(PROBABILITIES) + 2} are needed at most"]
-    known = ("case_id", "seed", *PROBABILITIES, "prediction")
-    problems = [
-        f"row 1: unknown column {shown(name)}{nearest(name[:50], known)}"
-        for name in header
-        if name not in known
-    ]
-    problems += [
-        f"row 1: column {name!r} twice"
-        for name, count in Counter(header).items()
-        if count > 1 and name in known
-    ]
-    if "case_id" not in header:
-        problems.append("row 1: column 'case_id' is missing")
-    given = [name for name in PROBABILITIES if name in header]
-    if "prediction" in header and given:
+def _header_problems(file: CsvFile) -> list[str]:
+    if len(file.header) > _MAX_COLUMNS:
+        return [f"row 1: {len(file.header)} columns, {len(PROBABILITIES) + 2} are needed at most"]
+    labels = "prediction" in file.header
+    needed = ("case_id", *(() if labels else PROBABILITIES))
+    problems = file.header_problems(("case_id", "seed", *PROBABILITIES, "prediction"), needed)
+    if labels and set(PROBABILITIES) & set(file.header):
         problems.append("row 1: either 'prediction' or probabilities, not both")
-    elif "prediction" not in header:
-        missing = [name for name in PROBABILITIES if name not in header]
-        problems += [f"row 1: column {name!r} is missing" for name in missing]
     return problems
 
 
