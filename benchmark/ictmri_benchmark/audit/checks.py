@@ -57,7 +57,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _KnownRow:
     """What is known about a row.
 
     Attributes:
@@ -91,19 +91,19 @@ def checks(
         tried: the ways that the declaration leaves open.
         smaller: smaller test sets that give the accuracy.
     """
-    case = _Case(row, following, tried, smaller)
+    known = _KnownRow(row, following, tried, smaller)
     found = []
     for place, (title, check) in enumerate(_CHECKS.items(), start=1):
         try:
-            found.append(Check(f"C{place}", title, *check(case)))
+            found.append(Check(f"C{place}", title, *check(known)))
         except _NotAskedError as needs:
             found.append(Check(f"C{place}", title, "not asked", [str(needs)], {}))
     return found
 
 
-def _pooled(case: _Case) -> _Found:
+def _pooled(known: _KnownRow) -> _Found:
     """C1: whether the accuracy is a ratio k / n."""
-    row = case.row
+    row = known.row
     printed, n = row.printed.get("accuracy"), row.n
     if printed is None or n is None:
         raise _NotAskedError("needs the accuracy and the number of cases")
@@ -137,9 +137,9 @@ def _pooled(case: _Case) -> _Found:
     return _verdict(digits), lines, numbers
 
 
-def _fold_mean(case: _Case) -> _Found:
+def _fold_mean(known: _KnownRow) -> _Found:
     """C2: whether the accuracy is the plain mean of the accuracies of the folds."""
-    printed, sizes = case.row.printed.get("accuracy"), case.row.fold_sizes
+    printed, sizes = known.row.printed.get("accuracy"), known.row.fold_sizes
     if printed is None or not sizes:
         raise _NotAskedError("needs the accuracy and the sizes of several folds")
     numbers: dict[str, Any] = {"folds": {str(size): count for size, count in sizes.items()}}
@@ -170,14 +170,14 @@ def _fold_mean(case: _Case) -> _Found:
     return _verdict(digits), lines, numbers
 
 
-def _test_sets(case: _Case) -> _Found:
+def _test_sets(known: _KnownRow) -> _Found:
     """C3: the sizes of one test set that would give the accuracy."""
-    row = case.row
+    row = known.row
     printed, n = row.printed.get("accuracy"), row.n
     if printed is None:
         raise _NotAskedError("needs the accuracy")
     limit = min(n - 1, JOINT_LIMIT) if n else UNKNOWN_LIMIT
-    sizes = list(case.smaller.all) or fitting_sizes([printed.interval()], limit)
+    sizes = list(known.smaller.all) or fitting_sizes([printed.interval()], limit)
     usual = [size for size in sizes if n and is_usual_share(size, n)]
     found = f"{len(sizes)} of the sizes up to {limit}: {listed(sizes)}"
     lines = [found if sizes else f"none up to {limit}"]
@@ -198,9 +198,9 @@ def _test_sets(case: _Case) -> _Found:
     return "fits" if sizes else "does not fit", lines, numbers
 
 
-def _recall(case: _Case) -> _Found:
+def _recall(known: _KnownRow) -> _Found:
     """C4: whether recall is accuracy, as weighted recall always is."""
-    recall, accuracy = (case.row.printed.get(name) for name in ("recall", "accuracy"))
+    recall, accuracy = (known.row.printed.get(name) for name in ("recall", "accuracy"))
     if recall is None or accuracy is None:
         raise _NotAskedError("needs recall and accuracy")
     difference = recall.value - accuracy.value
@@ -208,16 +208,16 @@ def _recall(case: _Case) -> _Found:
     decimals = max(recall.percent_decimals, accuracy.percent_decimals)
     points = "+" * (difference > 0) + percent(difference, decimals)
     shown = f"recall - accuracy = {points} points"
-    if case.row.averaging == "macro":
+    if known.row.averaging == "macro":
         raise _NotAskedError(f"{shown}; macro recall need not be accuracy")
     line = f"{shown}: " + ("one value within rounding" if same else "not one value")
     numbers = {"difference_points": points, "equal": same}
     return "fits" if same else "does not fit", [line], numbers
 
 
-def _scores(case: _Case) -> _Found:
+def _scores(known: _KnownRow) -> _Found:
     """C5: whether precision, recall and F1 go together, and with the accuracy."""
-    row = case.row
+    row = known.row
     lines: list[str] = []
     numbers: dict[str, Any] = {}
     above = exceeds_harmonic_mean(ranges_of(row, "rounded"))
@@ -231,8 +231,8 @@ def _scores(case: _Case) -> _Found:
         )
         if above:
             lines.append("F1 lies above it, which no averaging over classes or folds gives")
-    own = [fit for way in case.tried for fit in way.fits if way.digits == "rounded"]
-    fits = own or list(case.smaller.fits)
+    own = [fit for way in known.tried for fit in way.fits if way.digits == "rounded"]
+    fits = own or list(known.smaller.fits)
     lines += _fit_lines(fits)
     numbers["matrices"] = [_fit_numbers(fit) for fit in fits]
     if not lines:
@@ -240,9 +240,9 @@ def _scores(case: _Case) -> _Found:
     return "does not fit" if above else possible(fits), lines, numbers
 
 
-def _interval(case: _Case) -> _Found:
+def _interval(known: _KnownRow) -> _Found:
     """C6: Wilson's interval at the declared size, and at the sizes that the accuracy implies."""
-    row, smaller = case.row, case.smaller
+    row, smaller = known.row, known.smaller
     printed = row.printed.get("accuracy")
     sizes = ([row.n] if row.n else []) + [n for n in smaller.asked if n in smaller.left]
     if printed is None or not sizes:
@@ -259,9 +259,9 @@ def _interval(case: _Case) -> _Found:
     return "computed", lines, {"intervals": numbers}
 
 
-def _claim(case: _Case) -> _Found:
+def _claim(known: _KnownRow) -> _Found:
     """C7: how likely it is that the order of this row and the next is the wrong one."""
-    row, following = case.row, case.following
+    row, following = known.row, known.following
     if following is None or row.n is None or row.n != following.n:
         raise _NotAskedError("needs a next row on the same number of cases")
     first, second = (r.printed.get("accuracy") for r in (row, following))
@@ -280,7 +280,7 @@ def _claim(case: _Case) -> _Found:
     return "computed", [line], {**numbers, "low": float(chance[0]), "high": float(chance[1])}
 
 
-_CHECKS: Final[dict[str, Callable[[_Case], _Found]]] = {
+_CHECKS: Final[dict[str, Callable[[_KnownRow], _Found]]] = {
     "accuracy as k/n of all cases": _pooled,
     "accuracy as the mean over folds": _fold_mean,
     "accuracy as k/n of one test set": _test_sets,

@@ -56,11 +56,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class _Strict(BaseModel):
+class _EntryPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class BenchmarkRef(_Strict):
+class BenchmarkRef(_EntryPart):
     """The benchmark that the entry was made for."""
 
     name: Literal["ictmri-cv"] = BENCHMARK
@@ -69,7 +69,7 @@ class BenchmarkRef(_Strict):
     splits_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class MethodInfo(_Strict):
+class MethodInfo(_EntryPart):
     """What was done, in words and links."""
 
     name: Name
@@ -81,7 +81,7 @@ class MethodInfo(_Strict):
     command: Text = ""
 
 
-class InputsUsed(_Strict):
+class InputsUsed(_EntryPart):
     """What the method looked at."""
 
     image: bool
@@ -89,7 +89,7 @@ class InputsUsed(_Strict):
     demographics: bool
 
 
-class Entry(_Strict):
+class Entry(_EntryPart):
     """An entry of the leaderboard.
 
     Attributes:

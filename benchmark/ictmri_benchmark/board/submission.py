@@ -137,9 +137,7 @@ def submit(
     """
     done = check(predictions, entry, cohort, synthetic=synthetic)
     slug, digest = done.entry.slug, done.predictions.sha256
-    content = read_plain(predictions, MAX_BYTES, "give a CSV file")
-    if sha256_bytes(content) != digest:
-        raise InputError(str(predictions), ["changed while it was read"], "run the command again")
+    content = _content(predictions, digest)
     with folder_lock(entries):
         _tidy(entries, slug)
         before = ledger.last_event(entries, slug)
@@ -155,6 +153,13 @@ def submit(
         _tidy(entries, slug)
     flags = review_flags(done.predictions, cohort, _others(entries, slug, cohort))
     return Submission(entries / slug, done.report, flags)
+
+
+def _content(predictions: Path, digest: str) -> bytes:
+    content = read_plain(predictions, MAX_BYTES, "give a CSV file")
+    if sha256_bytes(content) != digest:
+        raise InputError(str(predictions), ["changed while it was read"], "run the command again")
+    return content
 
 
 def is_run(folder: Path) -> bool:

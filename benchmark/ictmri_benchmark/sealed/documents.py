@@ -29,7 +29,7 @@ CaseId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Participant = Annotated[
     str, Field(pattern=r"^[^\p{C}\s](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\s])?$", max_length=60)
 ]
-Value = Annotated[str, Field(pattern=r"^[01]\.[0-9]{1,4}$")]
+Value = Annotated[str, Field(pattern=r"^-?[01]\.[0-9]{1,4}$")]
 """A released score: decimal text, so that its bytes do not depend on anybody's floats."""
 MetricName = Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
