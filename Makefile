@@ -9,7 +9,7 @@ SOURCES := pyproject.toml constraints.txt
 found = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null) \
   $(lastword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
 OTHERS := $(foreach v,3.12 3.13,$(if $(call found,$(v)),$(v)))
-SCORING := $(addprefix tests/benchmark/test_,$(addsuffix .py,leaderboard predictions))
+SCORING := tests/benchmark/board/test_leaderboard.py tests/benchmark/score/test_predictions.py
 
 .PHONY: demo test test-long lint clean $(OTHERS:%=scoring-%)
 
