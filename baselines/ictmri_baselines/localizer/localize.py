@@ -98,14 +98,9 @@ def localize(
     rows = list(detector.detect(brain))
     coarse = _stacked(brain, rows, sigma_mm, dilation_mm)
     refined, flags = _refined(brain, coarse, step, seed, model)
-    n_boxes = sum(len(row.boxes) for row in rows)
-    if "empty" in flags and n_boxes:
-        flags = ["outside-brain", *(flag for flag in flags if flag != "empty")]
-    mask = np.asarray(brain.mask.dataobj) > 0
-    summary = _summary(refined, mask) | {
-        "slices": float(sum(bool(row.boxes) for row in rows)),
-        "boxes": float(n_boxes),
-    }
+    summary = _summary(refined, np.asarray(brain.mask.dataobj) > 0, rows)
+    if "empty" in flags and summary["boxes"]:
+        flags = ["outside-brain"]
     if summary["brain_share"] > VERY_LARGE:
         flags.append("very-large")
     if summary["components"] > MANY_PARTS:
@@ -148,7 +143,7 @@ def _stacked(brain: Brain, rows: list[SliceBoxes], sigma_mm: float, dilation_mm:
 def _refined(
     brain: Brain, coarse: Field, step: int, seed: int, model: VoxelModel | None
 ) -> tuple[Mask, list[str]]:
-    """Refine on the working grid and come back to the brain's own."""
+    """Refine on the 2 mm grid and come back to the brain's own."""
     mask = np.asarray(brain.mask.dataobj) > 0
     inside = mask & (coarse > INSIDE)
     if not inside.any():
@@ -158,18 +153,20 @@ def _refined(
         return inside, ["no-contrast"]
     every = (slice(None, None, step),) * 3
     found = refine(seen, np.ascontiguousarray(coarse[every]), seed=seed, model=model)
-    if found.outcome == "empty":  # thinner than a voxel of the working grid
+    if found.outcome == "empty":  # thinner than a voxel of the 2 mm grid
         return inside, ["few-voxels"]
     flags: list[str] = [] if found.outcome == "refined" else [found.outcome]
     back = on_brain_grid(found.mask.astype(np.float32), brain) >= 0.5
     return back & mask, flags
 
 
-def _summary(refined: Mask, mask: Mask) -> dict[str, float]:
+def _summary(refined: Mask, mask: Mask, rows: list[SliceBoxes]) -> dict[str, float]:
     _, parts = ndimage.label(refined, np.ones((3, 3, 3)))
     return {
         "brain_share": round(float(refined.sum() / max(mask.sum(), 1)), 5),
         "components": float(parts),
+        "slices": float(sum(bool(row.boxes) for row in rows)),
+        "boxes": float(sum(len(row.boxes) for row in rows)),
     }
 
 

@@ -30,13 +30,13 @@ from ictmri_baselines.pipeline.resumable import (
     volume,
 )
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, process
-from ictmri_baselines.processor.extraction.mask import ExtractionError
+from ictmri_baselines.processor.extraction.network import ExtractionError
 from ictmri_baselines.processor.process import Processed, used_steps
 from ictmri_baselines.processor.qc.apply_rules import BORROWED, FAILED, apply_rules, borrowed
 from ictmri_baselines.processor.qc.figure import centre_of, figure
 from ictmri_baselines.processor.qc.measures import measure
 from ictmri_baselines.processor.qc.page import ProcessedCase, processing_page
-from ictmri_baselines.processor.step_cache import Keep
+from ictmri_baselines.processor.step_cache import StepCache
 
 PAGE = "process"
 TABLE = "qc/process.csv"
@@ -119,9 +119,9 @@ def _process(
     """Process one case; what was wrong with it is recorded, not raised."""
     case_id = row["case_id"]
     image = unpack(row["image"])
-    keep = Keep(work / "steps", case_id)
+    cache = StepCache(work / "steps", case_id)
     try:
-        processed = process(image, settings, own_mask=_own_mask(masks, case_id), keep=keep)
+        processed = process(image, settings, own_mask=_own_mask(masks, case_id), cache=cache)
     except (AlignmentError, ExtractionError, InputError) as error:
         finish_case(work, case_id, {"included": False, "error": _reason(error)})
         return
@@ -135,7 +135,7 @@ def _process(
         write_bytes(work / f"{case_id}_warp.nii.gz", pack(processed.mapping.warp, case_id)["bytes"])
     write_bytes(work / f"{case_id}.webp", figure(processed, image, centre_of(numbers)))
     finish_case(work, case_id, _facts(processed, numbers, findings))
-    keep.clear()
+    cache.clear()
 
 
 def _own_mask(masks: Path | None, case_id: str) -> nib.Nifti1Image | None:

@@ -33,7 +33,7 @@ from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import Biopsy, Marked, content_of
 from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.processor import Mapping, Processed, ProcessorSettings, preset, process
-from ictmri_baselines.processor.extraction.mask import ExtractionError
+from ictmri_baselines.processor.extraction.network import ExtractionError
 from ictmri_baselines.processor.extraction.own_mask import own_mask_step
 from ictmri_baselines.processor.qc.apply_rules import apply_rules, borrowed, failed
 from ictmri_baselines.processor.qc.measures import measure

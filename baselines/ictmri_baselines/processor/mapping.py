@@ -18,11 +18,11 @@ from scipy import ndimage
 from ictmri.atlas.geometry import Affine, canonical
 from ictmri.atlas.template import SHAPE, SPACING_MM, grid_affine
 from ictmri.phantom.fields import resample_axes
-from ictmri_baselines.processor.inverse import inverse_displacement
 from ictmri_baselines.processor.points import (
     Array,
     carried,
     grid_points,
+    inverse_displacement,
     look_up,
     look_up_affine,
     look_up_vectors,

@@ -18,14 +18,17 @@ from ictmri_baselines.processor.bias import N4, NoBias
 from ictmri_baselines.processor.extraction.deepbet import DeepBet
 from ictmri_baselines.processor.extraction.hd_bet import HdBet
 from ictmri_baselines.processor.extraction.hd_bet_2 import HdBet2
-from ictmri_baselines.processor.extraction.own_mask import AlreadyExtracted, own_mask_step
-from ictmri_baselines.processor.extraction.template_mask import TemplateMask
+from ictmri_baselines.processor.extraction.own_mask import (
+    AlreadyExtracted,
+    TemplateMask,
+    own_mask_step,
+)
 from ictmri_baselines.processor.intensity import kept_image, on_mni, robust_image
 from ictmri_baselines.processor.mapping import Mapping, stored_warp
 from ictmri_baselines.processor.registration.register import AffineOnly, Syn
 from ictmri_baselines.processor.settings import PRESETS, ProcessorSettings
 from ictmri_baselines.processor.step import RegistrationStep, Step, VolumeStep
-from ictmri_baselines.processor.step_cache import Keep, step_key
+from ictmri_baselines.processor.step_cache import StepCache, step_key
 from ictmri_baselines.processor.volume import (
     Mask,
     Volume,
@@ -68,7 +71,7 @@ def process(
     settings: ProcessorSettings = PRESETS["paper"],
     *,
     own_mask: nib.Nifti1Image | None = None,
-    keep: Keep | None = None,
+    cache: StepCache | None = None,
 ) -> Processed:
     """Extract a scan's brain, correct its bias field and bring it to MNI152 space.
 
@@ -76,7 +79,7 @@ def process(
         image: a head, with or without skull, in any orientation; its background may be any constant.
         settings: which steps, and their switches.
         own_mask: the user's brain mask on the scan's grid; no extraction is run then.
-        keep: where finished steps are kept, so that a run that was killed goes on after them.
+        cache: where finished steps are kept, so that a run that was killed goes on after them.
 
     Returns:
         The brain on the MNI152 grid. The same scan and settings give the same bytes, whatever the
@@ -88,16 +91,15 @@ def process(
         InputError: ``own_mask`` does not fit the scan, or weights are not in their place.
         MissingDependencyError: a step's package is not installed.
     """
-    case = _Case(settings, keep)
+    case = _Case(settings, cache)
     steps: dict[str, Any] = dict(steps_of(settings))
-    own = None if own_mask is None else own_mask_step(own_mask, image)
+    if own_mask is not None:
+        steps["brain"] = own_mask_step(own_mask, image)
     scan = volume_of(image)
     place = case.timed("align", _Alignment(), lambda: align(image))
     extracted = place.support is not None
     scan = on_plain_background(scan) if extracted else scan
-    if own is not None:
-        steps["brain"] = own
-    elif extracted and not settings.extract_again:
+    if own_mask is None and extracted and not settings.extract_again:
         steps["brain"] = AlreadyExtracted()
     case.key = step_key(scan.digest(), {})
     masked = case.brain(steps["brain"], scan, place)
@@ -149,7 +151,7 @@ class _Case:
     """One case on its way: what was done, and under which key the next step is kept."""
 
     settings: ProcessorSettings
-    keep: Keep | None
+    cache: StepCache | None
     key: str = ""
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -198,15 +200,15 @@ class _Case:
 
     def _kept(self, name: str, step: Step, made: Callable[[], _Made]) -> nib.Nifti1Image:
         self.key = step_key(self.key, step.describe())
-        found = None if self.keep is None else self.keep.find(name, self.key)
+        found = None if self.cache is None else self.cache.find(name, self.key)
         if found is not None:
             image, self.records[name] = found
             return image
         start = time.perf_counter()
         image, found_too = made()
         self.records[name] = _record(step, start) | found_too
-        if self.keep is not None:
-            self.keep.store(name, self.key, image, self.records[name])
+        if self.cache is not None:
+            self.cache.store(name, self.key, image, self.records[name])
         return image
 
 

@@ -13,7 +13,7 @@ from ictmri.io.states import read_record, write_record
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class StepCache:
     """Where the steps of one case are kept.
 
     A step's result carries the digest of the input and of all settings up to it in its name: after a

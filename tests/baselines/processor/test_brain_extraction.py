@@ -12,9 +12,13 @@ from ictmri.atlas.alignment import align
 from ictmri.errors import InputError
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, preset, process
 from ictmri_baselines.processor.extraction.deepbet import DeepBet
-from ictmri_baselines.processor.extraction.grid import network_grid, on_scan
 from ictmri_baselines.processor.extraction.hd_bet import HdBet
-from ictmri_baselines.processor.extraction.mask import ExtractionError, cleaned
+from ictmri_baselines.processor.extraction.network import (
+    ExtractionError,
+    cleaned,
+    network_grid,
+    on_scan,
+)
 from ictmri_baselines.processor.process import used_steps
 from ictmri_baselines.processor.volume import Volume, volume_of
 

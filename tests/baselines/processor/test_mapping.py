@@ -12,8 +12,8 @@ from support.moved_heads import moved, reordered
 from ictmri.atlas.geometry import to_itk
 from ictmri.atlas.template import grid_affine, template
 from ictmri_baselines.processor import Mapping
-from ictmri_baselines.processor.inverse import inverse_displacement
 from ictmri_baselines.processor.mapping import stored_warp
+from ictmri_baselines.processor.points import inverse_displacement
 
 CENTRE, WIDTH = np.array([10.0, -20.0, 15.0]), 22.0
 PUSH = np.array([7.0, -5.0, 4.0])

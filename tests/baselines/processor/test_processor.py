@@ -17,7 +17,7 @@ from ictmri.atlas.template import DEEP_LABELS, VENTRICLE_LABELS, template
 from ictmri.errors import InputError
 from ictmri_baselines.processor import PRESETS, Processed, process
 from ictmri_baselines.processor.process import used_steps
-from ictmri_baselines.processor.step_cache import Keep
+from ictmri_baselines.processor.step_cache import StepCache
 
 LIGHT = PRESETS["light"]
 
@@ -212,21 +212,21 @@ def test_intensities_may_be_kept_as_they_are() -> None:
 
 
 def test_a_finished_step_is_found_again_and_no_other(tmp_path: Path) -> None:
-    keep = Keep(tmp_path, "case-1")
+    cache = StepCache(tmp_path, "case-1")
     image = nib.Nifti1Image(
         np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.diag([2.0, 2, 2, 1])
     )
-    keep.store("brain", "0123", image, {"name": "x", "seconds": 1.5})
-    found = keep.find("brain", "0123")
+    cache.store("brain", "0123", image, {"name": "x", "seconds": 1.5})
+    found = cache.find("brain", "0123")
     assert found is not None
     np.testing.assert_array_equal(found[0].dataobj, image.dataobj)
     assert found[1] == {"name": "x", "seconds": 1.5}
-    assert keep.find("brain", "0124") is None
-    assert keep.find("bias", "0123") is None
-    assert Keep(tmp_path, "case-2").find("brain", "0123") is None
-    Keep(tmp_path, "case-2").clear()
-    assert keep.find("brain", "0123") is not None
-    keep.clear()
+    assert cache.find("brain", "0124") is None
+    assert cache.find("bias", "0123") is None
+    assert StepCache(tmp_path, "case-2").find("brain", "0123") is None
+    StepCache(tmp_path, "case-2").clear()
+    assert cache.find("brain", "0123") is not None
+    cache.clear()
     assert not list(tmp_path.iterdir())
 
 

@@ -16,10 +16,10 @@ from ictmri.atlas.alignment import align
 from ictmri.atlas.template import grid_affine, template
 from ictmri.phantom import render, roster
 from ictmri_baselines.processor import PRESETS, Processed, process
-from ictmri_baselines.processor.inverse import inverse_displacement
-from ictmri_baselines.processor.registration.affine import brain_affine, overlap
+from ictmri_baselines.processor.points import inverse_displacement
 from ictmri_baselines.processor.registration.ants_syn import SynParameters, syn
-from ictmri_baselines.processor.step_cache import Keep
+from ictmri_baselines.processor.registration.register import brain_affine, overlap
+from ictmri_baselines.processor.step_cache import StepCache
 from ictmri_baselines.processor.volume import volume_of
 
 EDGE = 4
@@ -147,20 +147,20 @@ def test_a_deformed_head_is_brought_to_the_template_and_resumes(
     """N4 and SyN as the paper has them; killed after N4, or after SyN, it ends with the same bytes."""
     scan, mask = pushed_head
     settings = PRESETS["paper"].model_copy(update={"spacing_mm": 2})
-    keep = Keep(tmp_path, "case")
-    done = process(scan, settings, own_mask=mask, keep=keep)
+    cache = StepCache(tmp_path, "case")
+    done = process(scan, settings, own_mask=mask, cache=cache)
     target, found = template(2), np.asarray(done.brain.mask.dataobj) > 0
     assert 2 * (found & target.mask).sum() / (found.sum() + target.mask.sum()) > 0.98
     assert done.mapping.jacobian().min() > 0
     points = nib.affines.apply_affine(grid_affine(2), np.argwhere(target.deep)[::50])
     back = done.mapping.mni_points(done.mapping.scan_points(points))
     assert np.linalg.norm(back - points, axis=1).max() < 0.1
-    again = process(scan, settings, own_mask=mask, keep=keep)
+    again = process(scan, settings, own_mask=mask, cache=cache)
     assert again.steps["registration"] == done.steps["registration"]  # found: the same seconds
     assert content(again) == content(done)
     for path in tmp_path.glob("*registration*.nii"):
         path.unlink()
-    resumed = process(scan, settings, own_mask=mask, keep=keep)
+    resumed = process(scan, settings, own_mask=mask, cache=cache)
     assert resumed.steps["bias"] == done.steps["bias"]
     assert content(resumed) == content(done)
 

@@ -24,7 +24,7 @@ from ictmri_baselines.localizer.classical.grid_2mm import (
     highest,
     inside_mm,
     lowest,
-    on_working_grid,
+    on_grid_2mm,
     outside_mm,
     smoothed,
 )
@@ -60,7 +60,7 @@ FAR: Final = np.float32(-99)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A brain on the working grid against what is expected, in spreads of white matter.
+    """A brain on the 2 mm grid against what is expected, in spreads of white matter.
 
     Attributes:
         image: smoothed, intensity drift taken out, unit as in the brain, 0 outside.
@@ -117,14 +117,14 @@ class _Curve:
 @lru_cache(maxsize=1)
 def evidence_of(brain: Brain) -> Evidence | None:
     """Return the evidence of a brain; detector and refinement ask for it one after the other."""
-    return evidence(*on_working_grid(brain))
+    return evidence(*on_grid_2mm(brain))
 
 
 def evidence(image: Field, mask: Mask) -> Evidence | None:
     """Compare a brain with the template and with its own other side.
 
     Args:
-        image: (97, 115, 97) on the working grid, smoothed.
+        image: (97, 115, 97) on the 2 mm grid, smoothed.
         mask: the brain.
 
     Returns:
@@ -139,9 +139,7 @@ def evidence(image: Field, mask: Mask) -> Evidence | None:
     curve = _curve(flat, core)
     white = float(curve.level[-1])
     spread = float(np.clip(curve.spread[-3:].mean(), *SPREAD))
-    other, theirs = flat[::-1], mask[::-1]
-    low_there = lowest(np.where(theirs, other, -FAR), TOLERANCE_MM)
-    high_there = highest(np.where(theirs, other, FAR), TOLERANCE_MM)
+    low_there, high_there = _mirror_range(flat[::-1], mask[::-1])
 
     def counted(difference: Field, known: Mask = mask) -> Field:
         return np.where(mask & known, difference / np.float32(spread), FAR).astype(np.float32)
@@ -162,6 +160,12 @@ def evidence(image: Field, mask: Mask) -> Evidence | None:
         mirror_dark=counted(low_there - flat, low_there < -FAR / 2),
         unlike=_unlike(flat, curve(expected.smooth), mask & expected.mask, spread),
     )
+
+
+def _mirror_range(other: Field, theirs: Mask) -> tuple[Field, Field]:
+    """Return the least and the greatest value within reach of the mirror image; FAR out where none is."""
+    low = lowest(np.where(theirs, other, -FAR), TOLERANCE_MM)
+    return low, highest(np.where(theirs, other, FAR), TOLERANCE_MM)
 
 
 def from_ventricles() -> Field:

@@ -28,7 +28,7 @@ VOXEL_ML: Final = SPACING_MM**3 / 1000
 
 
 def step_of(brain: Brain) -> int:
-    """Return how many of the brain's voxels make one of the working grid: 1 (2 mm) or 2 (1 mm).
+    """Return how many of the brain's voxels make one of the 2 mm grid: 1 (2 mm) or 2 (1 mm).
 
     Raises:
         InputError: the volume lies on neither grid.
@@ -47,7 +47,7 @@ def step_of(brain: Brain) -> int:
     )
 
 
-def on_working_grid(brain: Brain) -> tuple[Field, Mask]:
+def on_grid_2mm(brain: Brain) -> tuple[Field, Mask]:
     """Return the image, smoothed inside the brain, and the mask, (97, 115, 97) of 2 mm.
 
     Raises:
@@ -62,7 +62,7 @@ def on_working_grid(brain: Brain) -> tuple[Field, Mask]:
 
 
 def on_brain_grid(field: Field, brain: Brain) -> Field:
-    """Return a field of the working grid on the brain's own, linear in between."""
+    """Return a field of the 2 mm grid on the brain's own, linear in between."""
     if step_of(brain) == 1:
         return field
     for axis in range(3):
@@ -138,7 +138,7 @@ def closed(mask: Mask, radius_mm: float) -> Mask:
 
 @lru_cache(maxsize=1)
 def places() -> tuple[Field, Field, Field]:
-    """Return the MNI x, y and z of each voxel of the working grid in mm."""
+    """Return the MNI x, y and z of each voxel of the 2 mm grid in mm."""
     axes = [
         start + SPACING_MM * np.arange(n, dtype=np.float32)
         for start, n in zip(ORIGIN_MM, SHAPE, strict=True)

@@ -22,11 +22,73 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri_baselines.localizer.classical.features import FEATURES, voxel_features
-from ictmri_baselines.localizer.classical.grid_2mm import VOXEL_ML, Field, Mask, outside_mm, within
+from ictmri.atlas.template import SPACING_MM
+from ictmri_baselines.localizer.classical.grid_2mm import (
+    VOXEL_ML,
+    Field,
+    Mask,
+    outside_mm,
+    smoothed,
+    within,
+)
 
 if TYPE_CHECKING:
     from ictmri_baselines.localizer.classical.evidence import Evidence
+
+FEATURES: Final = (
+    "intensity at 1 mm",
+    "intensity at 3 mm",
+    "intensity at 6 mm",
+    "gradient at 2 mm",
+    "standard deviation at 4 mm",
+    "above the template's range",
+    "below the template's range",
+    "above the mirror image's range",
+    "below the mirror image's range",
+    "difference to the mirror image at 4 mm",
+)
+"""In the order of the last axis; sigma of the Gaussians in mm."""
+FEATURE_LIMIT: Final = 8.0
+"""Spreads of white matter to which every feature is clipped: a sinus is no outlier then."""
+
+
+def voxel_features(seen: Evidence) -> Field:
+    """Return what the MLP looks at [F_MLP of equation 5], (97, 115, 97, 10) float32 on the 2 mm grid.
+
+    Unit: spreads of the scan's white matter, intensities relative to its level; clipped to
+    [-:data:`FEATURE_LIMIT`, :data:`FEATURE_LIMIT`]. All are computed from intensities. Coordinates and
+    depth are not among them; the comparison with the template uses the place, and gives away no more of it
+    than what belongs there.
+    """
+    spread = np.float32(seen.spread)
+    level = np.where(seen.mask, (seen.image - np.float32(seen.white)) / spread, 0).astype(
+        np.float32
+    )
+    mid = smoothed(level, seen.mask, 3.0)
+    wide = smoothed(level, seen.mask, 4.0)
+    square = smoothed(level * level, seen.mask, 4.0)
+    mirror = np.where(seen.mask & seen.mask[::-1], wide - wide[::-1], 0)
+    found = (
+        level,
+        mid,
+        smoothed(level, seen.mask, 6.0),
+        _gradient(level),
+        np.sqrt(np.maximum(square - wide * wide, 0)),
+        seen.bright,
+        seen.dark,
+        seen.mirror_bright,
+        seen.mirror_dark,
+        mirror,
+    )
+    stacked: Field = np.stack(
+        [np.clip(f, -FEATURE_LIMIT, FEATURE_LIMIT) for f in found], axis=-1, dtype=np.float32
+    )
+    return stacked
+
+
+def _gradient(level: Field) -> Field:
+    found: Field = ndimage.gaussian_gradient_magnitude(level, 2.0 / SPACING_MM) * np.float32(2.0)
+    return found
 
 
 VERSION: Final = "2"
@@ -63,7 +125,7 @@ class Samples:
     """Voxels to learn from.
 
     Attributes:
-        features: (n, 10) float32, see :data:`ictmri_baselines.localizer.classical.features.FEATURES`.
+        features: (n, 10) float32, see :data:`ictmri_baselines.localizer.classical.refine.FEATURES`.
         tumour: (n,) bool, the pseudo-labels.
     """
 
@@ -101,7 +163,7 @@ class VoxelModel:
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """The refined prior on the working grid.
+    """The refined prior on the 2 mm grid.
 
     Attributes:
         mask: bool.
@@ -122,7 +184,7 @@ def refine(
 
     Args:
         seen: the brain, compared with the template.
-        coarse: coarse prior on the working grid, [0, 1].
+        coarse: coarse prior on the 2 mm grid, [0, 1].
         seed: of the draw of voxels and of the MLP; equal seeds give equal masks.
         model: trained over a cohort (``fit`` of ``samples`` of its cases); where None, one is trained on
             this case alone.
@@ -149,7 +211,7 @@ def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
 
     Args:
         seen: the brain, compared with the template.
-        coarse: coarse prior on the working grid.
+        coarse: coarse prior on the 2 mm grid.
         seed: of the draw.
     """
     inside = seen.mask & (coarse > INSIDE)

@@ -111,11 +111,11 @@ HOLE_MM2: Final = 2500.0
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TumourCandidate:
     """A place that may be a tumour.
 
     Attributes:
-        region: its voxels on the working grid.
+        region: its voxels on the 2 mm grid.
         weight: ml x spreads of white matter.
         kind: bright, dark or deep.
     """
@@ -157,13 +157,13 @@ class Saliency(DetectorSettings):
         return SaliencyDetector()
 
 
-def candidates(seen: Evidence) -> list[Candidate]:
+def candidates(seen: Evidence) -> list[TumourCandidate]:
     """Return everything that may be a tumour, heaviest first."""
     found = _bright(seen) + _dark(seen) + _deep(seen)
     return sorted(found, key=lambda candidate: -candidate.weight)
 
 
-def chosen(found: list[Candidate]) -> list[Candidate]:
+def chosen(found: list[TumourCandidate]) -> list[TumourCandidate]:
     """Return the candidates that are reported: heavy, or near to a heavy one."""
     heavy = [c for c in found if c.weight >= MIN_WEIGHT or c.kind == "deep"]
     if not heavy:
@@ -177,12 +177,12 @@ def chosen(found: list[Candidate]) -> list[Candidate]:
     return kept[:MAX_PARTS]
 
 
-def whole(kept: list[Candidate]) -> Mask:
+def whole(kept: list[TumourCandidate]) -> Mask:
     """Return what the candidates cover with the gaps between and inside them: a tumour is compact."""
     return closed(np.logical_or.reduce([c.region for c in kept]), CLOSING_MM)
 
 
-def _bright(seen: Evidence) -> list[Candidate]:
+def _bright(seen: Evidence) -> list[TumourCandidate]:
     alone = np.clip(seen.mirror_bright, 0, 1)
     filled = _rings_filled((seen.bright > BRIGHT) | ((seen.local > LOCAL) & (alone > 0)), seen)
     thick = thicker_than_normal(filled, seen.depth)
@@ -206,7 +206,7 @@ def _share(value: Any, between: tuple[float, float]) -> Any:
     return np.clip((value - between[0]) / (between[1] - between[0]), 0, 1)
 
 
-def _deep(seen: Evidence) -> list[Candidate]:
+def _deep(seen: Evidence) -> list[TumourCandidate]:
     """Look a second time, at the deep brain: less sharp, so that little contrast suffices."""
     pooled = (
         _pooled_unlikeness(seen) * np.exp(-from_deep() / DEEP_MM) * (seen.depth > DARK_DEPTH_MM)
@@ -221,7 +221,7 @@ def _deep(seen: Evidence) -> list[Candidate]:
         if peak >= least:
             region = part.region & (pooled > DEEP_EDGE * peak)
             weight = float(pooled[region].sum() * VOXEL_ML)
-            found.append(Candidate(region, weight, "deep"))
+            found.append(TumourCandidate(region, weight, "deep"))
     return found
 
 
@@ -245,7 +245,7 @@ def _without_fluid(seen: Evidence) -> Mask:
     return place & ~in_cistern(seen.depth)
 
 
-def _dark(seen: Evidence) -> list[Candidate]:
+def _dark(seen: Evidence) -> list[TumourCandidate]:
     dark = (seen.dark > DARK) & _without_fluid(seen)
     thick = opened(dark, DARK_RADIUS_MM)
     strength = DARK_WEIGHT * np.clip(seen.dark, 0, CAP)
@@ -254,7 +254,7 @@ def _dark(seen: Evidence) -> list[Candidate]:
     return _parts(thick, weight, "dark")
 
 
-def _parts(region: Mask, weight: Field, kind: str) -> list[Candidate]:
+def _parts(region: Mask, weight: Field, kind: str) -> list[TumourCandidate]:
     labels, _ = ndimage.label(region)
     found = []
     for number, box in enumerate(ndimage.find_objects(labels), 1):
@@ -263,7 +263,7 @@ def _parts(region: Mask, weight: Field, kind: str) -> list[Candidate]:
             continue
         part = np.zeros_like(region)
         part[box] = inside
-        found.append(Candidate(part, float(weight[box][inside].sum() * VOXEL_ML), kind))
+        found.append(TumourCandidate(part, float(weight[box][inside].sum() * VOXEL_ML), kind))
     return found
 
 

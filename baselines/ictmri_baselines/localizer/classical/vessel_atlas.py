@@ -21,7 +21,7 @@ ELSEWHERE_MM: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Zone:
+class VesselZone:
     """A region of MNI152 space with structures that enhance.
 
     Attributes:
@@ -41,7 +41,7 @@ class Zone:
     radius: float
 
     def holds(self, depth: Field) -> Mask:
-        """Return the zone in a brain whose voxels are ``depth`` mm deep, working grid."""
+        """Return the zone in a brain whose voxels are ``depth`` mm deep, 2 mm grid."""
         x, y, z = places()
         return (
             (np.abs(x) >= self.x[0])
@@ -55,25 +55,25 @@ class Zone:
 
 
 ENHANCING: Final = (
-    Zone("cortical veins and dura", ANYWHERE, ANYWHERE, ANYWHERE, 6, 3.0),
-    Zone("great vein and straight sinus", (0, 8), (-75, -34), (-15, 30), 99, 3.9),
-    Zone("sagittal sinus", (0, 16), (-125, 80), (40, 100), 14, 6.0),
-    Zone("torcula", (0, 16), (-125, -60), (-45, 40), 14, 6.0),
-    Zone("transverse and sigmoid sinus", (14, 200), (-125, -25), (-80, 15), 16, 7.0),
-    Zone("middle fossa and orbits", ANYWHERE, (-5, 80), (-80, -5), 10, 6.0),
-    Zone("petrous bone", (20, 200), (-30, -5), (-80, -5), 10, 6.0),
-    Zone("cavernous sinus and arteries", (8, 20), (-15, 15), (-40, -8), 99, 4.0),
-    Zone("pituitary and basilar artery", (0, 8), (-15, 15), (-40, -8), 99, 3.0),
-    Zone("choroid plexus of the atrium", (14, 32), (-50, -30), (4, 22), 99, 3.9),
+    VesselZone("cortical veins and dura", ANYWHERE, ANYWHERE, ANYWHERE, 6, 3.0),
+    VesselZone("great vein and straight sinus", (0, 8), (-75, -34), (-15, 30), 99, 3.9),
+    VesselZone("sagittal sinus", (0, 16), (-125, 80), (40, 100), 14, 6.0),
+    VesselZone("torcula", (0, 16), (-125, -60), (-45, 40), 14, 6.0),
+    VesselZone("transverse and sigmoid sinus", (14, 200), (-125, -25), (-80, 15), 16, 7.0),
+    VesselZone("middle fossa and orbits", ANYWHERE, (-5, 80), (-80, -5), 10, 6.0),
+    VesselZone("petrous bone", (20, 200), (-30, -5), (-80, -5), 10, 6.0),
+    VesselZone("cavernous sinus and arteries", (8, 20), (-15, 15), (-40, -8), 99, 4.0),
+    VesselZone("pituitary and basilar artery", (0, 8), (-15, 15), (-40, -8), 99, 3.0),
+    VesselZone("choroid plexus of the atrium", (14, 32), (-50, -30), (4, 22), 99, 3.9),
 )
 """Calibres up to which what enhances there counts as a vessel, dura or plexus: chosen from anatomy and by
 looking at normal and real brains, not taken from a published table."""
 
 DARK_CISTERNS: Final = (
-    Zone("ambient and quadrigeminal cistern", (0, 24), (-56, -28), (-18, 16), 99, np.inf),
-    Zone("cisterna magna and below the vermis", (0, 16), (-80, -36), (-80, -20), 99, np.inf),
-    Zone("suprasellar cistern", (0, 16), (-16, 14), (-34, -8), 99, np.inf),
-    Zone("between the hemispheres", (0, 6), ANYWHERE, (20, 100), 99, np.inf),
+    VesselZone("ambient and quadrigeminal cistern", (0, 24), (-56, -28), (-18, 16), 99, np.inf),
+    VesselZone("cisterna magna and below the vermis", (0, 16), (-80, -36), (-80, -20), 99, np.inf),
+    VesselZone("suprasellar cistern", (0, 16), (-16, 14), (-34, -8), 99, np.inf),
+    VesselZone("between the hemispheres", (0, 6), ANYWHERE, (20, 100), 99, np.inf),
 )
 """Fluid of a normal brain that an affine does not bring into place."""
 
@@ -82,7 +82,7 @@ def thicker_than_normal(bright: Mask, depth: Field) -> Mask:
     """Return what is thicker than the normal enhancing structures of its place.
 
     Args:
-        bright: what enhances, working grid.
+        bright: what enhances, 2 mm grid.
         depth: distance to the brain's surface in mm.
     """
     radius = np.full(bright.shape, ELSEWHERE_MM, dtype=np.float32)
@@ -97,7 +97,7 @@ def thicker_than_normal(bright: Mask, depth: Field) -> Mask:
 
 
 def near_vessels(depth: Field) -> Mask:
-    """Return where structures that normally enhance lie, working grid."""
+    """Return where structures that normally enhance lie, 2 mm grid."""
     found = np.zeros(depth.shape, dtype=bool)
     for zone in ENHANCING:
         found |= zone.holds(depth)

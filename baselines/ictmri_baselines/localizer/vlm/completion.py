@@ -8,61 +8,52 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import validation_problems
-from ictmri_baselines.localizer.boxes import Tokens
+from ictmri_baselines.localizer.boxes import Count, Tokens
 from ictmri_baselines.localizer.vlm.journal import Answer
 from ictmri_baselines.localizer.vlm.replies import MAX_CHARACTERS
 
 _ANSWERS: Final = ("text", "output_text")
 _THOUGHTS: Final = ("thinking", "reasoning")
-_Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
-class _Part(BaseModel):
+class _Strict(BaseModel):
+    """Without conversions; what a server says besides is ignored."""
+
     model_config = ConfigDict(strict=True)
 
+
+class _Part(_Strict):
     type: str
     text: str | None = None
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _Message(_Strict):
     content: str | list[_Part] | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _Choice(_Strict):
     message: _Message
     finish_reason: str | None = None
 
 
-class _Usage(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    prompt_tokens: _Count
-    completion_tokens: _Count
+class _Usage(_Strict):
+    prompt_tokens: Count
+    completion_tokens: Count
 
 
-class _Completion(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _Completion(_Strict):
     choices: Annotated[list[_Choice], Field(min_length=1)]
     model: Any = None
     usage: Any = None
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _Model(_Strict):
     id: str
     root: Any = None
 
 
-class _Models(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _Models(_Strict):
     data: list[_Model]
 
 

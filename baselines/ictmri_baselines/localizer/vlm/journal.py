@@ -15,10 +15,9 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.io.files import replacing
-from ictmri_baselines.localizer.boxes import Tokens
+from ictmri_baselines.localizer.boxes import Count, Tokens
 
 _OWNER: Final = 0o600
-_Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class _Line(BaseModel):
     question: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     text: str
     model: str | None
-    tokens: tuple[_Count, _Count] | None
+    tokens: tuple[Count, Count] | None
     refused: bool
     cut: bool
 

@@ -116,6 +116,11 @@ def read_reply(
     if refused:
         notes.add("refusal")
     scale = view.pixels / _SCALE if coordinates == "relative" else 1.0
+    return Reading(_boxes(entries, view, scale, notes), notes.ordered())
+
+
+def _boxes(entries: list[Any], view: View, scale: float, notes: _Notes) -> tuple[Box, ...]:
+    """Return the boxes of the entries, each once."""
     boxes: dict[tuple[int, int, int, int], Box] = {}
     for entry in entries:
         box = _box(entry, view, scale, notes)
@@ -128,7 +133,7 @@ def read_reply(
             notes.add("too-many")
         else:
             boxes[place] = box
-    return Reading(tuple(boxes.values()), notes.ordered())
+    return tuple(boxes.values())
 
 
 def _entries(text: str, notes: _Notes) -> list[Any] | None:

@@ -14,10 +14,14 @@ import numpy as np
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.errors import MissingDependencyError
-from ictmri_baselines.processor.extraction.grid import network_grid, on_scan
-from ictmri_baselines.processor.extraction.mask import ExtractionError, cleaned
+from ictmri_baselines.processor.extraction.network import (
+    ExtractionError,
+    cleaned,
+    network_grid,
+    on_scan,
+    one_torch_thread,
+)
 from ictmri_baselines.processor.step import version_of
-from ictmri_baselines.processor.torch_thread import one_torch_thread
 from ictmri_baselines.processor.volume import Volume
 
 GRID_MM: Final = 1.0

@@ -20,10 +20,13 @@ from ictmri.atlas.alignment import Aligned
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
-from ictmri_baselines.processor.extraction.grid import network_grid, on_scan
-from ictmri_baselines.processor.extraction.mask import cleaned
+from ictmri_baselines.processor.extraction.network import (
+    cleaned,
+    network_grid,
+    on_scan,
+    one_torch_thread,
+)
 from ictmri_baselines.processor.step import version_of
-from ictmri_baselines.processor.torch_thread import one_torch_thread
 from ictmri_baselines.processor.volume import Volume
 
 FOLDER_VARIABLE: Final = "ICTMRI_HD_BET_2"

@@ -1,17 +1,19 @@
-"""Brain masks that came with the scan: the user's own, or an extraction that was done before."""
+"""Brain masks without a network: that of a scan which holds a brain alone, the user's, the template's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.geometry import canonical
+from ictmri.atlas.template import template
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_bytes
+from ictmri_baselines.processor.points import look_up_affine
 from ictmri_baselines.processor.volume import Mask, Volume, support_of
 
 GRID_TOLERANCE_MM: Final = 0.01
@@ -90,3 +92,21 @@ def _farthest_mm(
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1).T
     apart = nib.affines.apply_affine(first, corners) - nib.affines.apply_affine(second, corners)
     return float(np.linalg.norm(apart, axis=1).max())
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateMask:
+    """Extraction by the template's mask."""
+
+    name: ClassVar[str] = "template"
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, version and parameters."""
+        return {"name": self.name, "version": "1", "parameters": {}}
+
+    def run(self, volume: Volume, place: Aligned) -> Volume:
+        """Return the volume with the template's mask on its grid."""
+        target = template()
+        index = np.linalg.inv(target.affine) @ np.linalg.inv(place.scan_from_mni) @ volume.affine
+        inside = look_up_affine(target.mask.astype(np.float32), index, volume.voxels.shape)
+        return volume.with_mask(inside > 0.5)

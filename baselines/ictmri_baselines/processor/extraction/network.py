@@ -1,16 +1,19 @@
-"""The part of a scan that holds the head, on the voxels that a network was trained on, and back."""
+"""What extractions by networks share: the part of a scan that holds the head, one thread, a clean mask."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
+from scipy import ndimage
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.geometry import Affine
 from ictmri.atlas.template import SHAPE, grid_affine
 from ictmri_baselines.processor.points import Array, look_up_affine
-from ictmri_baselines.processor.volume import Volume, Voxels, block_means
+from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means
 
 MARGIN_MM: Final = 15.0
 """Kept around the place where the template's head lies: more than an affine may be wrong by."""
@@ -50,3 +53,51 @@ def _head_box(
     low = np.clip(np.floor(at.min(axis=1) - margin), 0, last).astype(int)
     high = np.clip(np.ceil(at.max(axis=1) + margin), 0, last).astype(int)
     return low, np.maximum(high, low)
+
+
+MIN_BRAIN_ML: Final = 200.0
+"""Less is no brain: a newborn's has about 350 ml, and half a head's half of an adult's about 600."""
+
+
+class ExtractionError(ValueError):
+    """An extraction that found no brain; the message says what it found."""
+
+
+def cleaned(mask: Mask, volume: Volume, name: str) -> Mask:
+    """Return the largest piece of a mask with its holes filled.
+
+    Args:
+        mask: what the extraction found.
+        volume: the scan it belongs to.
+        name: of the extraction, for the message.
+
+    Raises:
+        ExtractionError: less than :data:`MIN_BRAIN_ML` is left.
+    """
+    labels, count = ndimage.label(mask)
+    if count > 1:
+        mask = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    filled: Mask = ndimage.binary_fill_holes(mask)
+    millilitres = filled.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000
+    if millilitres < MIN_BRAIN_ML:
+        raise ExtractionError(
+            f"{name} found {millilitres:.0f} ml of brain; no head, or not seen whole"
+        )
+    return filled
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Run torch on one thread, without gradients, and put the number of threads back.
+
+    Workers share the cores, and one order of sums gives one result.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
