@@ -8,7 +8,7 @@ doi:10.1109/TMI.2010.2046908.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.geometry import Affine, from_itk, to_itk
 from ictmri.phantom.fields import resample_axes
 from ictmri_baselines.processor.points import Array
+from ictmri_baselines.processor.step import described
 from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means
 
 FLOOR: Final = 0.02
@@ -47,16 +48,8 @@ class N4:
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {
-            "name": "n4",
-            "version": f"SimpleITK {sitk.Version.VersionString()}",
-            "parameters": {
-                "masked": self.masked,
-                "grid_mm": self.grid_mm,
-                "iterations": list(self.iterations),
-                "tolerance": self.tolerance,
-            },
-        }
+        parameters = asdict(self) | {"iterations": list(self.iterations)}
+        return described("n4", f"SimpleITK {sitk.Version.VersionString()}", **parameters)
 
     def run(self, volume: Volume, place: Aligned) -> Volume:  # noqa: ARG002 - the protocol's
         """Return the volume with its voxels divided by the bias field, whose mean in the brain is 1.
@@ -124,7 +117,7 @@ class NoBias:
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {"name": "none", "version": "1", "parameters": {}}
+        return described("none")
 
     def run(self, volume: Volume, place: Aligned) -> Volume:  # noqa: ARG002 - the protocol's
         """Return the volume as it is."""

@@ -26,7 +26,6 @@ from ictmri_baselines.processor.points import (
     look_up,
     look_up_affine,
     look_up_vectors,
-    prefiltered,
     slabs,
 )
 from ictmri_baselines.processor.volume import in_stored_order
@@ -63,7 +62,7 @@ class Mapping:
         Args:
             image: on any grid in the scan's space.
             spacing_mm: edge of the result's voxels.
-            order: of the spline: 0 for labels, 1 for anything else.
+            order: 0, the nearest voxel, for labels; 1, linear, for anything else.
             outside: value where the image has none.
         """
         voxels, affine = canonical(image)
@@ -84,7 +83,7 @@ class Mapping:
         shape = [len(axis) for axis in axes]
         if self.warp is None:
             return look_up_affine(voxels, index @ grid_affine(spacing_mm), shape, order, outside)
-        source, field = prefiltered(voxels, order), self.field()
+        source, field = np.asarray(voxels, dtype=np.float32), self.field()
         result = np.empty(shape, dtype=np.float32)
         for part, slab in slabs(axes):
             at = grid_points(slab, index, self._on_grid(field, slab))
@@ -103,7 +102,7 @@ class Mapping:
         Args:
             volume: on any MNI grid.
             like: the scan; only its grid is used.
-            order: of the spline: 0 for labels, 1 for anything else.
+            order: 0, the nearest voxel, for labels; 1, linear, for anything else.
             outside: value where the volume has none.
         """
         voxels, affine = canonical(volume)
@@ -113,7 +112,7 @@ class Mapping:
         index = np.asarray(np.linalg.inv(affine), dtype=np.float64)
         if self.warp is None:
             return in_stored_order(look_up_affine(voxels, index @ mni, shape, order, outside), like)
-        source = prefiltered(voxels, order)
+        source = np.asarray(voxels, dtype=np.float32)
         field, inverse = self.field(), self.inverse_field()
         of_field = np.asarray(np.linalg.inv(self._field_affine()), dtype=np.float64)
         result = np.empty(shape, dtype=np.float32)

@@ -44,25 +44,15 @@ def _carried(at: list[Array], affine: Affine) -> Array:
     return np.stack(rows)
 
 
-def prefiltered(voxels: npt.NDArray[Any], order: int) -> npt.NDArray[Any]:
-    """Return the spline coefficients that :func:`look_up` wants; the voxels below order 2."""
-    voxels = np.asarray(voxels, dtype=np.float32)
-    if order < 2:
-        return voxels
-    return np.asarray(ndimage.spline_filter(voxels, order, output=np.float64))
-
-
-def look_up(
-    coefficients: npt.NDArray[Any], indices: Array, order: int = 1, outside: float = 0.0
-) -> Array:
-    """Return prefiltered voxels at fractional indices (3, ...).
+def look_up(voxels: Array, indices: Array, order: int = 1, outside: float = 0.0) -> Array:
+    """Return voxels at fractional indices (3, ...): the nearest one (order 0), or linearly (order 1).
 
     A voxel reaches half an edge beyond its centre, on thick slices 3 mm; ``outside`` lies beyond that.
     """
     values: Array = ndimage.map_coordinates(
-        coefficients, indices, np.float32, order=order, mode="nearest", prefilter=False
+        voxels, indices, np.float32, order=order, mode="nearest"
     )
-    for index, size in zip(indices, coefficients.shape, strict=True):
+    for index, size in zip(indices, voxels.shape, strict=True):
         values[(index < -0.5) | (index > size - 0.5)] = outside
     return values
 
@@ -85,7 +75,7 @@ def look_up_affine(
     outside: float = 0.0,
 ) -> Array:
     """Return voxels on another grid; ``index`` takes that grid's indices to the voxels'."""
-    source = prefiltered(voxels, order)
+    source = np.asarray(voxels, dtype=np.float32)
     result = np.empty(tuple(shape), dtype=np.float32)
     for part, slab in slabs([np.arange(size, dtype=np.float32) for size in shape]):
         result[part] = look_up(source, grid_points(slab, index), order, outside)

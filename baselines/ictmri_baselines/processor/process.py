@@ -27,7 +27,7 @@ from ictmri_baselines.processor.intensity import kept_image, on_mni, robust_imag
 from ictmri_baselines.processor.mapping import Mapping, stored_warp
 from ictmri_baselines.processor.registration.register import AffineOnly, Syn
 from ictmri_baselines.processor.settings import PRESETS, ProcessorSettings
-from ictmri_baselines.processor.step import RegistrationStep, Step, VolumeStep
+from ictmri_baselines.processor.step import RegistrationStep, Step, VolumeStep, described
 from ictmri_baselines.processor.step_cache import StepCache, step_key
 from ictmri_baselines.processor.volume import (
     Mask,
@@ -224,11 +224,7 @@ class _Alignment:
     def describe(self) -> dict[str, Any]:
         import SimpleITK as sitk
 
-        return {
-            "name": "affine alignment",
-            "version": f"SimpleITK {sitk.Version.VersionString()}",
-            "parameters": {},
-        }
+        return described("affine alignment", f"SimpleITK {sitk.Version.VersionString()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +234,14 @@ class _Resampling:
     def describe(self) -> dict[str, Any]:
         import scipy
 
-        return {
-            "name": "resampling",
-            "version": f"scipy {scipy.__version__}",
-            "parameters": {
-                "spacing_mm": self.settings.spacing_mm,
-                "order": 1,
-                "intensities": self.settings.intensities,
-            },
-        }
+        settings = self.settings
+        return described(
+            "resampling",
+            f"scipy {scipy.__version__}",
+            spacing_mm=settings.spacing_mm,
+            order=1,
+            intensities=settings.intensities,
+        )
 
 
 def _resampled(

@@ -40,6 +40,11 @@ class RegistrationStep(Step, Protocol):
         ...
 
 
+def described(name: str, version: str = "1", **parameters: Any) -> dict[str, Any]:
+    """Return what :meth:`Step.describe` does."""
+    return {"name": name, "version": version, "parameters": parameters}
+
+
 def version_of(package: str, what: str) -> str:
     """Return the version of an installed package, without importing it.
 

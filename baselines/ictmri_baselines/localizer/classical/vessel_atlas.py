@@ -98,15 +98,11 @@ def thicker_than_normal(bright: Mask, depth: Field) -> Mask:
 
 def near_vessels(depth: Field) -> Mask:
     """Return where structures that normally enhance lie, 2 mm grid."""
-    found = np.zeros(depth.shape, dtype=bool)
-    for zone in ENHANCING:
-        found |= zone.holds(depth)
+    found: Mask = np.logical_or.reduce([zone.holds(depth) for zone in ENHANCING])
     return found
 
 
 def in_cistern(depth: Field) -> Mask:
     """Return where normal fluid lies outside the ventricles."""
-    found = np.zeros(depth.shape, dtype=bool)
-    for zone in DARK_CISTERNS:
-        found |= zone.holds(depth)
+    found: Mask = np.logical_or.reduce([zone.holds(depth) for zone in DARK_CISTERNS])
     return found

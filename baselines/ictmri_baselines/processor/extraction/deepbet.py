@@ -21,7 +21,7 @@ from ictmri_baselines.processor.extraction.network import (
     on_scan,
     one_torch_thread,
 )
-from ictmri_baselines.processor.step import version_of
+from ictmri_baselines.processor.step import described, version_of
 from ictmri_baselines.processor.volume import Volume
 
 GRID_MM: Final = 1.0
@@ -40,11 +40,7 @@ class DeepBet:
         Raises:
             MissingDependencyError: deepbet is not installed.
         """
-        return {
-            "name": "deepbet",
-            "version": version_of("deepbet", _WHAT),
-            "parameters": {"threshold": 0.5, "dilation": 0},
-        }
+        return described("deepbet", version_of("deepbet", _WHAT), threshold=0.5, dilation=0)
 
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with a brain mask.

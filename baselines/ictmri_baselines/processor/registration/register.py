@@ -21,9 +21,15 @@ from ictmri.atlas.registration import COARSE_MM, FINE_MM, reference, register
 from ictmri.atlas.template import grid_affine, template
 from ictmri_baselines.processor.mapping import Mapping, stored_warp
 from ictmri_baselines.processor.registration.ants_syn import SynParameters, check_ants, syn
-from ictmri_baselines.processor.step import version_of
+from ictmri_baselines.processor.step import described, version_of
 from ictmri_baselines.processor.volume import Volume, Voxels, block_means
 
+GRID_MM: Final = 2
+MARGIN_MM: Final = 6
+"""Around the template's brain: SyN holds the border of its grid still. 12 mm gave the same overlaps."""
+
+RIM_MM: Final = 6
+"""Around the brain the metric looks on: the step from brain to background is what aligns the outlines."""
 _JUDGED_MM: Final = 2
 
 
@@ -64,14 +70,6 @@ def brain_voxels(volume: Volume) -> Voxels:
     return np.asarray(inside, dtype=np.float32)
 
 
-GRID_MM: Final = 2
-MARGIN_MM: Final = 6
-"""Around the template's brain: SyN holds the border of its grid still. 12 mm gave the same overlaps."""
-
-RIM_MM: Final = 6
-"""Around the brain the metric looks on: the step from brain to background is what aligns the outlines."""
-
-
 @dataclass(frozen=True, slots=True)
 class AffineOnly:
     """One affine.
@@ -84,7 +82,7 @@ class AffineOnly:
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""
-        return {"name": "affine", "version": "1", "parameters": {"again": self.again}}
+        return described("affine", again=self.again)
 
     def run(self, volume: Volume, place: Aligned) -> Mapping:
         """Return the mapping without a warp."""
@@ -112,16 +110,14 @@ class Syn:
             MissingDependencyError: ANTs is not installed.
         """
         check_ants()
-        return {
-            "name": "syn",
-            "version": f"antspyx {version_of('antspyx', 'SyN (antspyx)')}",
-            "parameters": {
-                "again": self.again,
-                "masked": self.masked,
-                "grid_mm": GRID_MM,
-                **asdict(self.parameters),
-            },
-        }
+        return described(
+            "syn",
+            f"antspyx {version_of('antspyx', 'SyN (antspyx)')}",
+            again=self.again,
+            masked=self.masked,
+            grid_mm=GRID_MM,
+            **asdict(self.parameters),
+        )
 
     def run(self, volume: Volume, place: Aligned) -> Mapping:
         """Return the mapping of a volume whose brain was extracted.
