@@ -103,9 +103,9 @@ def check_reveal(folder: Path, challenge: Challenge) -> CheckedReveal:
             submissions.append(load_submission(place, sha256, challenge))
             if submissions[-1].envelope.participant != item.intent.key:
                 problems.append(f"{name}: not signed by {item.intent.participant!r}")
-    known = {item.intent.submission for item in log.counted}
-    more = (path for path in (folder / "submissions").glob("*") if path.stem not in known)
-    problems += [f"{path.name}: not in the log" for path in sorted(more)]
+    known = {f"{item.intent.submission}.zip" for item in log.counted}
+    there = {path.name for path in (folder / "submissions").glob("*")}
+    problems += [f"{name}: not in the log" for name in sorted(there - known)]
     if table is not None and not problems:
         checked = CheckedReveal(log, submissions, table)
         problems = list(_score_problems(checked))

@@ -654,6 +654,8 @@ def test_a_reveal_that_is_not_what_was_promised(played: World, tmp_path: Path) -
     changed(f"submissions/{names[0]}", second, "not the submission in the log")
     changed(f"submissions/{names[0]}", b"", "not the submission in the log")
     changed("submissions/more.zip", b"x", "not in the log")
+    changed(f"submissions/{names[0]}.txt", b"x", "not in the log")
+    changed(f"submissions/{Path(names[0]).stem}.csv", b"x", "not in the log")
     (out / "submissions" / names[0]).unlink()
     refused("No such file", check_reveal, out, played.challenge)
 
