@@ -59,13 +59,16 @@ def preflight(repo_id: str, *, token: str | None = None, revision: str | None = 
             rejected, no such repository or revision, offline, or the Hub does not answer.
         InputError: ``repo_id`` is not a name that a repository can have.
     """
-    from huggingface_hub import HfApi
+    import huggingface_hub as hub
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-    api = HfApi(token=token)
     with reaching(repo_id, token=token, revision=revision):
-        info = api.dataset_info(repo_id, revision=revision, timeout=TIMEOUT)
-        # A gated repository shows its information to everybody; this asks for the content.
-        api.auth_check(repo_id, repo_type="dataset")
+        info = hub.HfApi(token=token).dataset_info(repo_id, revision=revision, timeout=TIMEOUT)
+        # A gated repository shows its information to everybody; this asks for the content. HfApi.auth_check
+        # asks the same and waits for ever.
+        address = f"{hub.constants.ENDPOINT}/api/datasets/{repo_id}/auth-check"
+        headers = build_hf_headers(token=token)
+        hf_raise_for_status(hub.get_session().get(address, headers=headers, timeout=TIMEOUT))
     return str(info.sha)
 
 
@@ -119,7 +122,11 @@ def download(
 def read_snapshot(root: Path) -> Snapshot | None:
     """Return what ``download`` recorded of a folder, None where it did not finish one there."""
     record = _read_record(root)
-    return Snapshot(root, record["repo_id"], record["commit"]) if record.get("whole") else None
+    files = record.get("files")
+    # Records of before 28 November 2026 have no word for it, but the digest of each finished file.
+    whole = all("sha256" in file for file in files.values()) if isinstance(files, dict) else False
+    known = whole or record.get("whole")
+    return Snapshot(root, record["repo_id"], record["commit"]) if known else None
 
 
 def _read_record(root: Path) -> dict[str, Any]:
