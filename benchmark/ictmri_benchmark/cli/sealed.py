@@ -45,8 +45,12 @@ def init(  # noqa: PLR0913
     *,
     name: Annotated[str, typer.Option(help="Name of the challenge [default: the cohort's].")] = "",
     labels: Annotated[Path | None, typer.Option(help="CSV: case_id,label.")] = None,
-    cases: Annotated[Path | None, typer.Option(help="CSV: case_id[,image_sha256].")] = None,
-    cohort: Annotated[str, typer.Option(help="Cohort, by name or folder, not --labels.")] = "",
+    cases: Annotated[
+        Path | None, typer.Option(help="CSV: case_id, and if wished image_sha256.")
+    ] = None,
+    cohort: Annotated[
+        str, typer.Option(help="Dataset name or cohort folder, instead of --labels.")
+    ] = "",
     metric: MetricName = RANK_KEY,
     quota: Annotated[int, typer.Option(min=1, help="Submissions of a participant.")] = 5,
     per_day: Annotated[int, typer.Option(min=1, help="Of them in any 24 hours.")] = 1,
@@ -117,7 +121,9 @@ def admit(
     public_key: Annotated[Path, typer.Argument(help="The participant's .pub file.")],
     *,
     name: Annotated[str, typer.Option(help="Who this is; published in the log.")],
-    new_key: Annotated[bool, typer.Option("--new-key", help="Lost key; the quota stays.")] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="The same participant lost the key; quota stays.")
+    ] = False,
 ) -> None:
     """Admit a participant: one name, one key, one quota.
 
@@ -136,7 +142,9 @@ def score(
     folder: Folder,
     submission: Annotated[Path, typer.Argument(help="submission.zip of an admitted participant.")],
     *,
-    out: Annotated[Path | None, typer.Option(help="Copy of the result.", dir_okay=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the signed result there too.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Score a submission: one released number, signed and logged; nothing by case.
 
@@ -157,7 +165,9 @@ def score(
 @sealed_app.command("verify")
 def verify(
     challenge: Published,
-    files: Annotated[list[Path] | None, typer.Argument(help="Results, heads, logs.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Results, heads and logs (log.jsonl).")
+    ] = None,
     *,
     organiser: Organiser = "",
 ) -> None:
@@ -205,7 +215,9 @@ def check_reveal(
     challenge: Published,
     *,
     organiser: Organiser = "",
-    entries: Annotated[Path | None, typer.Option(help="Write R4 entries and board there.")] = None,
+    entries: Annotated[
+        Path | None, typer.Option(help="Write entries of level R4 and their board there.")
+    ] = None,
 ) -> None:
     """Check a revealed challenge: commitment, submissions, every score and every release.
 
