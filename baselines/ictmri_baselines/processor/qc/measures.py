@@ -74,7 +74,7 @@ class Placed:
 
 
 def measure(image: nib.Nifti1Image, processed: Processed) -> dict[str, float]:
-    """Return the QC numbers of a processed scan; :mod:`.apply_rules` judges them.
+    """Return the QC numbers of a processed scan, to which :mod:`.apply_rules` applies the bounds.
 
     Args:
         image: the scan as it was processed, in any orientation.
