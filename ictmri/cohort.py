@@ -144,13 +144,14 @@ def published_digest(name: str, version: str = FIRST_VERSION) -> str | None:
     return digests.get(file)
 
 
-def open_cohort(root: Path) -> Cohort:
+def open_cohort(root: str | Path) -> Cohort:
     """Open a cohort folder.
 
     Raises:
         InputError: it is not a cohort folder.
     """
-    return Cohort(root, read_manifest(root))
+    place = Path(root)
+    return Cohort(place, read_manifest(place))
 
 
 def read_acquisition(root: Path) -> dict[str, dict[str, str]]:

@@ -223,7 +223,9 @@ def test_every_command_of_the_core_works_or_names_its_extra(forge: Path, tmp_pat
     phantom = ("--cohort", "ictmri-phantom")
     words: dict[str, list[object]] = {
         "info": ["ictmri-phantom"],
+        "list": [],
         "evaluate": [given[0], *phantom],
+        "compare": [given[0], given[0], *phantom],
         "submit": [given[0], "--entry", given[1], *phantom],
         "leaderboard": phantom,
         "audit": ["paper.csv"],

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, nearest
 from ictmri.io.states import json_mapping
-from ictmri_baselines.cases import Cases
 from ictmri_baselines.registry import METHODS, imported, is_own
+
+if TYPE_CHECKING:
+    from ictmri_baselines.cases import Cases
 
 RUN: Final = "run.json"
 IDENTITY: Final = (

@@ -9,6 +9,7 @@ COMMANDS: Final = {
     "build": "ictmri.cli.data:build_app",
     "verify": "ictmri.cli.data:verify",
     "info": "ictmri.cli.data:info",
+    "list": "ictmri.cli.data:list_names",
     "export": "ictmri.cli.export:export",
     "facts": "ictmri.cli.release:facts",
     "publish": "ictmri.cli.release:publish",
@@ -16,3 +17,9 @@ COMMANDS: Final = {
     "erratum": "ictmri.cli.release:erratum",
 }
 """Name of a command -> where its function or its group of commands lies."""
+
+LISTS: Final = {"cohorts": "ictmri.cli.data:list_cohorts"}
+"""Heading in ``ictmri list`` -> where the function lies that yields name and line of each thing.
+
+The module of each such entry point may have one; functions of the core run without the extras.
+"""

@@ -69,6 +69,24 @@ def _commands(entry: EntryPoint) -> Iterator[tuple[str, Any]]:
         yield name, getattr(importlib.import_module(module), attribute)
 
 
+def listed() -> dict[str, dict[str, str]]:
+    """Return what ``ictmri list`` shows: heading -> name -> line, of every package that adds some."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in sorted(entry_points(group=_GROUP), key=_is_foreign):
+        try:
+            lists = getattr(importlib.import_module(entry.module), "LISTS", {})
+            for heading, place in lists.items():
+                module, _, attribute = place.partition(":")
+                lines = getattr(importlib.import_module(module), attribute)()
+                found.setdefault(heading, {}).update(lines)
+        except Exception as error:
+            if not _is_foreign(entry):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            echo(f"warning: the lists of {entry.value} are left out ({reason})", err=True)
+    return found
+
+
 def _is_foreign(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name != "ictmri"
 

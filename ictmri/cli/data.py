@@ -1,11 +1,13 @@
-"""Commands about cohorts: build, verify, info."""
+"""Commands about cohorts: build, verify, info, list."""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -201,6 +203,65 @@ def info(
     else:
         facts = describe(found or find_cohort(cohort))
     echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
+
+
+def list_names(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the cohorts here and known, and what recipes and commands may name, a line each.
+
+    Example: ictmri list
+    """
+    from ictmri.cli.app import listed
+
+    found = listed()
+    if as_json:
+        echo(json.dumps(found, indent=1))
+        return
+    for number, (heading, lines) in enumerate(found.items()):
+        width = max((len(name) for name in lines), default=0)
+        echo("\n" * (number > 0) + heading)
+        for name, line in lines.items():
+            echo(f"  {name:<{width}}  {line}".rstrip())
+
+
+def list_cohorts() -> Iterator[tuple[str, str]]:
+    """Yield name and line of the cohorts that have a name, and of those that lie where cohorts do."""
+    from ictmri.cohort import CLINICAL, PHANTOM, open_cohort
+    from ictmri.errors import InputError
+    from ictmri.io.resources import find_cache
+    from ictmri.lookup import GATED_SOURCE, local_cohort
+
+    absent = {
+        CLINICAL: f"clinical, not here: ask for access at {GATED_SOURCE}",
+        PHANTOM: "SYNTHETIC, 249 cases, not here: scoring needs no volumes, loading makes them",
+    }
+    seen = set()
+    for name, line in absent.items():
+        try:
+            found = local_cohort(name)
+        except InputError as error:
+            yield name, f"damaged: {error.problems[0]}"
+            continue
+        yield name, line if found is None else _cohort_line(found)
+        seen |= {found.root.resolve()} if found else set()
+    home, cache = os.environ.get("ICTMRI_HOME"), find_cache()
+    places = [Path(home).expanduser()] if home else []
+    places += [*([cache] if cache else []), Path(), Path("out")]
+    for path in sorted(path for place in places for path in place.glob("*/manifest.json")):
+        root = path.parent
+        if root.resolve() not in seen and not root.name.startswith("."):
+            seen.add(root.resolve())
+            with suppress(InputError):  # any program may call a file manifest.json
+                yield str(root), _cohort_line(open_cohort(root))
+
+
+def _cohort_line(cohort: Cohort) -> str:
+    manifest = cohort.manifest
+    kind = "SYNTHETIC, " if cohort.synthetic else ""
+    configs = ", ".join(manifest.configs)
+    return f"{kind}{manifest.n_cases} cases, {cohort.name} {manifest.version} ({configs}), in {cohort.root}"
 
 
 def describe(cohort: Cohort) -> dict[str, Any]:

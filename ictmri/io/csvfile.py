@@ -92,7 +92,15 @@ def read_csv(path: Path, example: str, max_rows: int = MAX_ROWS) -> CsvFile:
     Raises:
         InputError: it cannot be read, is empty, or is something else than comma-separated UTF-8 text.
     """
-    content = _content(path)
+    return parse_csv(path, _content(path), example, max_rows)
+
+
+def parse_csv(path: Path, content: bytes, example: str, max_rows: int = MAX_ROWS) -> CsvFile:
+    """Read the content of a CSV file as far as its header; ``path`` is its name in messages.
+
+    Raises:
+        InputError: see :func:`read_csv`.
+    """
     header = next(_parsed(path, content), None)
     if header is None:
         raise InputError(str(path), ["the file is empty"], f"begin with the header {example}")

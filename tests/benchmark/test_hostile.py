@@ -519,7 +519,8 @@ classes.CLASSES = names
 classes.CLASS_TITLES = {name: name.title() for name in names}
 from ictmri.folds import FoldRow, FoldTable
 from ictmri_benchmark.board import comparison
-from ictmri_benchmark.score import intervals, metrics, predictions, report
+from ictmri_benchmark import evaluate
+from ictmri_benchmark.score import intervals, metrics, predictions
 
 K, rng = len(names), np.random.default_rng(0)
 truth = np.repeat(np.arange(K), 4)
@@ -555,8 +556,7 @@ chances = np.eye(K)[one] * 0.5 + 0.5 / K
 lines = [",".join(["case_id", *predictions.PROBABILITIES])]
 lines += [",".join([row.case_id, *map(repr, map(float, p))]) for row, p in zip(rows, chances)]
 open(sys.argv[2], "w").write("\\n".join(lines))
-from pathlib import Path
-made = report.evaluate(Path(sys.argv[2]), table, n_draws=50)
+made = evaluate(sys.argv[2], table, n_draws=50)
 assert list(made.content["per_class"]) == list(names) and made.render()
 assert abs(made.content["pooled"]["macro_f1"]["value"] - macro_f1(one)) < 1e-12
 """

@@ -34,7 +34,7 @@ from ictmri.folds import FoldRow, read_folds, write_folds
 from ictmri.manifest import Manifest
 from ictmri.schema import features
 from ictmri_benchmark.score.predictions import PROBABILITIES
-from ictmri_benchmark.score.report import evaluate
+from ictmri_benchmark import evaluate
 
 rows = [FoldRow(f"c-{i:04d}", f"c-p{i:04d}", CLASSES[i % len(CLASSES)], i % 2) for i in range(40)]
 path = Path(sys.argv[2]) / "folds.csv"

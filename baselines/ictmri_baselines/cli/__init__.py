@@ -11,3 +11,11 @@ COMMANDS: Final = {
     "predict": "ictmri_baselines.cli.predict:predict",
 }
 """See :data:`ictmri.cli.COMMANDS`."""
+
+LISTS: Final = {
+    "recipes": "ictmri_baselines.cli.lists:list_recipes",
+    "methods": "ictmri_baselines.cli.lists:list_methods",
+    "backbones": "ictmri_baselines.cli.lists:list_backbones",
+    "detectors": "ictmri_baselines.cli.lists:list_detectors",
+}
+"""See :data:`ictmri.cli.LISTS`."""

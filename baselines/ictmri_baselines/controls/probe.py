@@ -44,7 +44,7 @@ def linear_probe(
     edge: int,
     workspace: Workspace | None = None,
 ) -> NDArray[np.float64]:
-    """Fit on a fold's training cases, predict its test cases.
+    """Predict (n_test, 4) from features of a frozen network: logistic regression.
 
     Args:
         train: training cases.

@@ -69,7 +69,7 @@ def adaptive_diagnoser(
     workspace: Workspace | None = None,
     **settings: Any,
 ) -> NDArray[np.float64]:
-    """Train on the training cases and return probabilities (n_test, 4).
+    """Train the Adaptive-Diagnoser on the training cases and return probabilities (n_test, 4).
 
     Killed at any moment and called again with the same workspace, it ends in the same bytes.
 

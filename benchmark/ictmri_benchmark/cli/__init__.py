@@ -4,6 +4,7 @@ from typing import Final
 
 COMMANDS: Final = {
     "evaluate": "ictmri_benchmark.cli.scoring:evaluate",
+    "compare": "ictmri_benchmark.cli.scoring:compare",
     "submit": "ictmri_benchmark.cli.scoring:submit",
     "leaderboard": "ictmri_benchmark.cli.scoring:leaderboard",
     "audit": "ictmri_benchmark.cli.audit:audit",

@@ -1,4 +1,4 @@
-"""Commands that score: evaluate, submit, leaderboard."""
+"""Commands that score: evaluate, compare, submit, leaderboard."""
 
 from __future__ import annotations
 
@@ -32,14 +32,36 @@ def evaluate(
     Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
     """
     from ictmri.io.files import write_text
-    from ictmri.lookup import find_folds
     from ictmri_benchmark import evaluate as score
 
-    table, synthetic = find_folds(cohort)
-    report = score(predictions, table, synthetic=synthetic, interval=interval)
+    report = score(predictions, cohort, interval=interval)
     echo(report.render())
     if json_file is not None:
         write_text(json_file, report.to_json())
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="predictions.csv of all cases.", metavar="A.csv")],
+    second: Annotated[Path, typer.Argument(help="The same of another method.", metavar="B.csv")],
+    *,
+    cohort: CohortName = "ictmri",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the comparison there.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Compare two predictions files: difference with its paired interval, and whether it is chance.
+
+    The difference is A minus B in the metric that ranks the board, tested as the board tests its entries.
+
+    Example: ictmri compare mine.csv out/radiomics/predictions.csv --cohort ictmri-phantom
+    """
+    from ictmri.io.files import write_text
+    from ictmri_benchmark import compare as compared
+
+    found = compared(first, second, cohort)
+    echo(found.render())
+    if json_file is not None:
+        write_text(json_file, found.to_json())
 
 
 def submit(

@@ -15,7 +15,9 @@ from typing import Any
 from ictmri.errors import InputError
 from ictmri.folds import read_folds
 from ictmri.io.files import write_json
-from ictmri_benchmark.score.report import Report, evaluate
+from ictmri_benchmark.score.intervals import bootstrap
+from ictmri_benchmark.score.predictions import read_predictions
+from ictmri_benchmark.score.report import Report, score
 
 
 def scores(report: Report) -> dict[str, float]:
@@ -37,8 +39,9 @@ def main(folders: Sequence[str]) -> int:
         table = read_folds(
             source / "ref" / "folds.csv", about["cohort"], expected_sha256=about["splits_sha256"]
         )
-        found = source / "res" / "predictions.csv"
-        report = evaluate(found, table, synthetic=about["synthetic"])
+        found = read_predictions(source / "res" / "predictions.csv", table)
+        drawn = bootstrap(table, [found.labels])
+        report = score(found, table, drawn, synthetic=about["synthetic"])
     except InputError as error:
         sys.stderr.write(f"{error}\nA submission is a zip file with predictions.csv at its top.\n")
         return 1

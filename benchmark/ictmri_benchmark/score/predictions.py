@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, InvalidOperation
 from functools import reduce
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ictmri.classes import CLASSES, label_of
 from ictmri.errors import MAX_PROBLEMS, InputError, nearest
 from ictmri.folds import FoldTable
-from ictmri.io.csvfile import CsvFile, read_csv, shown
+from ictmri.io.csvfile import CsvFile, parse_csv, read_csv, shown
 from ictmri.io.files import sha256_bytes
 from ictmri_benchmark.score.protocol import SUM_TOLERANCE
 
@@ -72,14 +72,31 @@ class _Rows:
     unknown: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_predictions(path: Path, cohort: FoldTable) -> Predictions:
+def read_predictions(
+    path: Path,
+    cohort: FoldTable,
+    *,
+    content: bytes | None = None,
+    folds: Collection[int] | None = None,
+) -> Predictions:
     """Read a predictions file.
+
+    Args:
+        path: the file.
+        cohort: its cases.
+        content: what stands in the file, where it is known; ``path`` is then its name in messages.
+        folds: the folds whose cases are needed and kept, all where None.
 
     Raises:
         InputError: anything is wrong with it; every problem is named with its row and column, and the
             reading stops after some hundred of them.
     """
-    file = read_csv(path, HEADERS[0], max_rows=MAX_SEEDS * len(cohort.rows))
+    most = MAX_SEEDS * len(cohort.rows)
+    if content is None:
+        file = read_csv(path, HEADERS[0], max_rows=most)
+    else:
+        file = parse_csv(path, content, HEADERS[0], max_rows=most)
+    wanted = np.flatnonzero([folds is None or fold in folds for fold in cohort.folds])
     problems = _header_problems(file)
     if problems:
         raise InputError(str(path), problems, f"the header is {HEADERS[0]} or {HEADERS[1]}")
@@ -88,10 +105,10 @@ def read_predictions(path: Path, cohort: FoldTable) -> Predictions:
     if len(seeds) > MAX_SEEDS:
         problems.append(f"column seed: {len(seeds)} seeds, more than {MAX_SEEDS}")
     else:
-        problems += _case_problems(rows, cohort, complete=not problems)
+        problems += _case_problems(rows, cohort, wanted, complete=not problems)
     if problems:
         raise InputError(str(path), problems, "correct these rows; nothing was scored")
-    return _predictions(rows, cohort, sha256_bytes(file.content))
+    return _predictions(rows, len(cohort.rows), wanted, sha256_bytes(file.content))
 
 
 def format_predictions(read: Predictions, case_ids: Sequence[str]) -> str:
@@ -198,7 +215,9 @@ def _values(values: dict[str, str]) -> Iterator[float]:
         yield from (float(values[column]) for column in PROBABILITIES)
 
 
-def _case_problems(rows: _Rows, cohort: FoldTable, *, complete: bool) -> list[str]:
+def _case_problems(
+    rows: _Rows, cohort: FoldTable, wanted: NDArray[np.int64], *, complete: bool
+) -> list[str]:
     """Name unknown, repeated and, where every row could be read, missing cases of each seed."""
     used, case_ids = set(rows.places), cohort.case_ids
     unused = [case_id for place, case_id in enumerate(case_ids) if place not in used]
@@ -210,7 +229,7 @@ def _case_problems(rows: _Rows, cohort: FoldTable, *, complete: bool) -> list[st
         )
     problems += islice(_repeated(rows, cohort), MAX_PROBLEMS)
     if complete:
-        problems += islice(_missing(rows, cohort), MAX_PROBLEMS)
+        problems += islice(_missing(rows, cohort, wanted), MAX_PROBLEMS)
     return problems
 
 
@@ -229,27 +248,32 @@ def _repeated(rows: _Rows, cohort: FoldTable) -> Iterator[str]:
         )
 
 
-def _missing(rows: _Rows, cohort: FoldTable) -> Iterator[str]:
-    case_ids = cohort.case_ids
+def _missing(rows: _Rows, cohort: FoldTable, wanted: NDArray[np.int64]) -> Iterator[str]:
+    case_ids, folds = cohort.case_ids, np.array(cohort.folds)
     all_seeds, places = np.array(rows.seeds), np.array(rows.places)
     seeds = np.unique(all_seeds)
     for seed in seeds:
         there = np.zeros(len(case_ids), dtype=bool)
         there[places[all_seeds == seed]] = True
-        missing = np.flatnonzero(~there)
+        missing = wanted[~there[wanted]]
         if len(missing):
             count = "1 case is" if len(missing) == 1 else f"{len(missing)} cases are"
             where = f" for seed {seed}" if len(seeds) > 1 else ""
             listed = ", ".join(case_ids[place] for place in missing[:5])
             dots = ", ..." if len(missing) > 5 else ""
-            yield f"column case_id: {count} missing{where}: {listed}{dots}"
+            # Whole folds are most often those that were not run yet.
+            gone = sorted(set(folds[missing].tolist()) - set(folds[there].tolist()))
+            whole = np.isin(folds[missing], gone).all() and there.any()
+            which = f" (all of fold {', '.join(map(str, gone))})" if gone and whole else ""
+            yield f"column case_id: {count} missing{where}{which}: {listed}{dots}"
 
 
-def _predictions(rows: _Rows, cohort: FoldTable, digest: str) -> Predictions:
+def _predictions(rows: _Rows, n_cases: int, wanted: NDArray[np.int64], digest: str) -> Predictions:
     seeds, layers = np.unique(rows.seeds, return_inverse=True)
     given = np.array(rows.values).reshape(len(rows.numbers), -1)
-    values = np.zeros((len(seeds), len(cohort.rows), given.shape[1]))
+    values = np.zeros((len(seeds), n_cases, given.shape[1]))
     values[layers, rows.places] = given
+    values = values[:, wanted]
     names = tuple(int(seed) for seed in seeds)
     if values.shape[-1] == 1:
         return Predictions(names, values[..., 0].astype(np.int64), None, 0, digest)

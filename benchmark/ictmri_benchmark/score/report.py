@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
 from ictmri.cohort import AGE_GROUPS
+from ictmri.errors import nearest
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import (
     Drawn,
     bca_interval,
-    bootstrap,
     percentile_interval,
     percentile_intervals,
 )
@@ -33,9 +33,12 @@ from ictmri_benchmark.score.metrics import (
     mean_over,
     per_class,
 )
-from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.predictions import Predictions
 from ictmri_benchmark.score.probabilistic import probability_report, selective_report
 from ictmri_benchmark.score.proportions import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LAST_DIGITS: Final = 1e-9
 _GROUPS: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
@@ -43,11 +46,43 @@ _GROUPS: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
 SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
 
 
-@dataclass(frozen=True, slots=True)
+class Estimate(NamedTuple):
+    """A number with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """A score with its uncertainty; ``content`` follows the schema ``ictmri/report/1``."""
+    """A score with its uncertainty; ``content`` follows the schema ``ictmri/report/1``.
+
+    Each metric of :data:`~ictmri_benchmark.score.metrics.METRICS` is an attribute: ``report.macro_f1.low``.
+    """
 
     content: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Estimate:
+        if name not in METRICS:
+            raise AttributeError(f"a report has no {name!r}{nearest(name, METRICS)}")
+        return Estimate(**self.content["pooled"][name])
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *METRICS})
+
+    def __repr__(self) -> str:
+        return self.render()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the metrics, a row each: value, ends of the interval, mean and sd over the folds."""
+        import pandas as pd
+
+        rows = {
+            name: found | {f"fold_{key}": n for key, n in self.content["fold_mean"][name].items()}
+            for name, found in self.content["pooled"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", dtype="float64").rename_axis("metric")
 
     def to_json(self) -> str:
         """Return the canonical JSON text: equal inputs give equal bytes."""
@@ -85,31 +120,6 @@ def _alike(stored: object, made: object) -> bool:
 IntervalKind = Literal["percentile", "bca"]
 
 
-def evaluate(
-    predictions: Path,
-    cohort: FoldTable,
-    *,
-    synthetic: bool = False,
-    n_draws: int = protocol.N_DRAWS,
-    interval: IntervalKind = "percentile",
-) -> Report:
-    """Score a predictions file on a cohort. The labels are the cohort's, never the caller's.
-
-    Args:
-        predictions: CSV file, see :mod:`ictmri_benchmark.score.predictions`.
-        cohort: the fold table that holds the labels.
-        synthetic: marks the report of a phantom.
-        n_draws: bootstrap draws.
-        interval: of the headline metrics; the board shows ``percentile``.
-
-    Raises:
-        InputError: the file is not a valid and complete set of predictions.
-    """
-    read = read_predictions(predictions, cohort)
-    drawn = bootstrap(cohort, [read.labels], n_draws)
-    return score(read, cohort, drawn, synthetic=synthetic, interval=interval)
-
-
 def score(
     predictions: Predictions,
     cohort: FoldTable,
@@ -118,8 +128,12 @@ def score(
     synthetic: bool,
     entry: int = 0,
     interval: IntervalKind = "percentile",
+    of_folds: int | None = None,
 ) -> Report:
-    """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``."""
+    """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``.
+
+    Where the cohort is but some folds of ``of_folds``, the report says so, and that it is never ranked.
+    """
     truth = np.array(cohort.labels, dtype=np.int64)
     matrices = np.array([confusion(truth, labels) for labels in predictions.labels])
     every, folds = predictions.probabilities, np.array(cohort.folds)
@@ -132,6 +146,7 @@ def score(
             "synthetic": synthetic,
         },
         "n_cases": len(truth),
+        **({} if of_folds is None else {"folds": sorted(set(cohort.folds))}),
         "n_draws": drawn.n_draws,
         "interval": interval,
         "seeds": list(predictions.seeds),
@@ -147,7 +162,15 @@ def score(
         "digests": cohort_digests(cohort) | {"predictions": predictions.sha256},
         "warnings": _warnings(predictions, truth, synthetic=synthetic),
     }
+    if of_folds is not None:
+        content["warnings"].insert(0, partial_warning(content["folds"], of_folds))
     return Report(content)
+
+
+def partial_warning(folds: Sequence[int], of_folds: int) -> str:
+    """Return what a report of some folds says first."""
+    which = ", ".join(map(str, folds))
+    return f"only fold {which} of 0 to {of_folds - 1} is scored: for development, never ranked"
 
 
 def cohort_digests(cohort: FoldTable) -> dict[str, str]:
@@ -185,17 +208,20 @@ def _seed_sd(matrices: NDArray[np.int64]) -> dict[str, float] | None:
 
 def _fold_mean(
     predictions: Predictions, cohort: FoldTable, truth: NDArray[np.int64]
-) -> dict[str, dict[str, float]]:
-    """Return mean and sd (ddof 1) over folds of each fold's mean over seeds: the paper's convention."""
+) -> dict[str, dict[str, float | None]]:
+    """Return mean and sd (ddof 1) over folds of each fold's mean over seeds: the paper's convention.
+
+    One fold alone has no sd.
+    """
     folds = np.array(cohort.folds)
     by_fold = [
         headline(
             np.array([confusion(truth[folds == k], p[folds == k]) for p in predictions.labels])
         )
-        for k in range(cohort.n_folds)
+        for k in np.unique(folds)
     ]
     means = {n: [fmean(fold[n]) for fold in by_fold] for n in METRICS}
-    return {n: {"mean": fmean(v), "sd": stdev(v)} for n, v in means.items()}
+    return {n: {"mean": fmean(v), "sd": stdev(v) if len(v) > 1 else None} for n, v in means.items()}
 
 
 def _per_class(matrices: NDArray[np.int64], drawn: Drawn, entry: int) -> dict[str, dict[str, Any]]:
@@ -274,7 +300,8 @@ def _rendered(content: dict[str, Any]) -> list[str]:
     lines.append(f"{'metric':<34}{'value':>7}  {'95 % interval':<17}fold mean ± sd")
     for name, metric in METRICS.items():
         pooled, folds = content["pooled"][name], content["fold_mean"][name]
-        spread = f"{metric.text(folds['mean'])} ± {metric.text(folds['sd'])}"
+        sd = "" if folds["sd"] is None else f" ± {metric.text(folds['sd'])}"
+        spread = metric.text(folds["mean"]) + sd
         value = metric.text(pooled["value"])
         lines.append(f"{metric.title:<34}{value:>7}  {metric.interval(pooled):<17}{spread}")
     lines += ["", f"{'class':<12}{'precision':>10}{'recall':>9}{'F1':>8}{'cases':>8}   confusion"]

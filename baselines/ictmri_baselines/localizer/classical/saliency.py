@@ -147,7 +147,7 @@ class SaliencyDetector:
 
 
 class Saliency(DetectorSettings):
-    """There is nothing to choose."""
+    """Enhancement and asymmetry, offline; there is nothing to choose."""
 
     name = "saliency"
     version = "3"
