@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, nearest, validated
+from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.yamlfile import read_yaml
 
 OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
+_UNKNOWN: Final = "is unknown"
 SEXES: Final = ("female", "male", "unknown")
 
 
@@ -41,15 +42,6 @@ Pattern = Annotated[str, AfterValidator(_one_group)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, value: Any) -> Any:
-        keys = value if isinstance(value, dict) else {}
-        if unknown := [key for key in keys if key not in cls.model_fields]:
-            names = (f"{key}: unknown{nearest(str(key), cls.model_fields)}" for key in unknown)
-            raise ValueError("; ".join(names))
-        return value
 
 
 class ColumnMapping(_Strict):
@@ -108,7 +100,20 @@ def read_mapping(path: Path) -> ClinicalMapping:
     still_open = [f"{place} is still open" for place in _open_places(content, "")]
     if still_open:
         raise InputError(str(path), still_open, 'replace each "?" by one of the choices beside it')
-    return validated(ClinicalMapping, content, str(path), "correct it")
+    try:
+        return ClinicalMapping.model_validate(content)
+    except ValidationError as error:
+        lines = validation_problems(error, words={"extra_forbidden": _UNKNOWN})
+        raise InputError(str(path), map(_with_hint, lines), "correct it") from None
+
+
+def _with_hint(line: str) -> str:
+    """Name the key that an unknown one may be meant for, of those that can stand in its place."""
+    place = line.removesuffix(f" {_UNKNOWN}")
+    if place == line:
+        return line
+    keys = {3: TableMapping, 4: ColumnMapping}.get(len(place.split(".")), ClinicalMapping)
+    return f"{place}: unknown{nearest(place.rpartition('.')[2], keys.model_fields)}"
 
 
 def _open_places(value: Any, place: str) -> list[str]:

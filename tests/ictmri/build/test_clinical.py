@@ -397,6 +397,19 @@ def test_mistakes_in_a_mapping_are_named(text: str, message: str, tmp_path: Path
     assert message in str(caught.value)
 
 
+def test_all_mistakes_in_a_mapping_come_in_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("fold: rule\nclasses: {GCT: germinom}\ntables: [{path: a.csv, colums: {}}]\n")
+    with pytest.raises(InputError) as caught:
+        read_mapping(path)
+    for part in (
+        "fold: unknown",
+        "classes.GCT: ",
+        "tables.0.colums: unknown; did you mean 'columns'",
+    ):
+        assert part in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
