@@ -112,8 +112,9 @@ def _with_hint(line: str) -> str:
     place = line.removesuffix(f" {_UNKNOWN}")
     if place == line:
         return line
-    keys = {3: TableMapping, 4: ColumnMapping}.get(len(place.split(".")), ClinicalMapping)
-    return f"{place}: unknown{nearest(place.rpartition('.')[2], keys.model_fields)}"
+    inner: dict[int, type[BaseModel]] = {3: TableMapping, 4: ColumnMapping}
+    model = inner.get(len(place.split(".")), ClinicalMapping)
+    return f"{place}: unknown{nearest(place.rpartition('.')[2], model.model_fields)}"
 
 
 def _open_places(value: Any, place: str) -> list[str]:
