@@ -22,15 +22,30 @@ os.environ["HF_HOME"] = str(_CACHES / "hf")
 os.environ["ICTMRI_CACHE"] = str(_CACHES / "ictmri")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ICTMRI_HOME", None)
+# The tests run side by side: threads that wait for each other would take the cores from them.
+for _name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from support.made_volumes import MINI_CLASSES, write_volume  # noqa: E402
 from support.real_scans import problems  # noqa: E402
 
+from ictmri.io import parallel  # noqa: E402
+
 # A busy machine is no failure.
 settings.register_profile("ictmri", deadline=None)
 settings.load_profile("ictmri")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_process_where_none_are_asked_for() -> Iterator[None]:
+    """Keep to this process unless a test gives ``jobs``: workers import everything once more."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parallel, "usable_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ictmri.io.cluster import ONE_THREAD
+
 HERE = Path(__file__).parent
 
 
@@ -45,6 +47,8 @@ class LoopbackCluster:
     def _start(self, *words: str, **environment: str) -> Path:
         log = self.folder / f"{len(self.processes)}.log"
         path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+        # A worker has as many threads as its machine has cores unless the run sees to it.
+        inherited = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
         with log.open("wb") as stream:
             self.processes.append(
                 subprocess.Popen(
@@ -53,7 +57,7 @@ class LoopbackCluster:
                     stderr=stream,
                     cwd=self.folder,
                     start_new_session=True,
-                    env={**os.environ, "PYTHONPATH": path, **environment},
+                    env={**inherited, "PYTHONPATH": path, **environment},
                 )
             )
         return log

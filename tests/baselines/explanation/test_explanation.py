@@ -487,8 +487,15 @@ def test_strange_volumes_are_unlike_the_training_cases(a_run: Path, phantom: Coh
         assert found.verdict == "unlike", name
 
 
-def test_explain_writes_numbers_and_a_page(a_run: Path, phantom: Cohort) -> None:
-    content = explain(a_run, phantom, shown=3, jobs=1)
+@pytest.fixture(scope="module")
+def explained(a_run: Path, phantom: Cohort) -> dict[str, Any]:
+    return explain(a_run, phantom, shown=3, jobs=1)
+
+
+def test_explain_writes_numbers_and_a_page(
+    a_run: Path, phantom: Cohort, explained: dict[str, Any]
+) -> None:
+    content = explained
     assert json.loads((a_run / JSON).read_text()) == content
     assert content["synthetic"]
     assert (content["recipe"], content["n_cases"], content["folds"]) == ("tiny", 4, [0])
@@ -511,10 +518,11 @@ def test_explain_writes_numbers_and_a_page(a_run: Path, phantom: Cohort) -> None
     assert ((a_run / PAGE).read_bytes(), (a_run / JSON).read_bytes()) == before
 
 
-def test_a_share_is_that_of_the_map_and_the_truth(a_run: Path, phantom: Cohort) -> None:
+def test_a_share_is_that_of_the_map_and_the_truth(
+    a_run: Path, phantom: Cohort, explained: dict[str, Any]
+) -> None:
     """One case again, by other ways: the map from F and autograd, the lesion from the parameters."""
-    content = explain(a_run, phantom, shown=0, jobs=1)
-    case = next(case for case in content["cases"] if not case["empty_map"])
+    case = next(case for case in explained["cases"] if not case["empty_map"])
     network, _ = load_model(a_run / "folds" / "seed0-fold0" / MODEL)
     cases = load_cases(phantom, with_volumes=True)
     index = cases.case_ids.index(case["case_id"])

@@ -54,7 +54,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         known = f"{SUBTYPES[label][index // 2]},{30.7 + index},{case.sex}"
         lines.append(f"Dulcinea-{index}-Toboso,{name},{label},{known}")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
-    return localised(build_folder(folder / "table.csv", folder / "clinic", n_folds=2, jobs=2))
+    return localised(build_folder(folder / "table.csv", folder / "clinic", n_folds=2, jobs=1))
 
 
 def localised(built: FolderBuild) -> Cohort:
@@ -171,7 +171,7 @@ def test_patients_from_build_to_a_reader(
 def test_a_release_has_no_face_no_name_and_whole_years(heads: Cohort) -> None:
     before = {p: p.read_bytes() for p in heads.root.rglob("*") if p.is_file()}
     order = Order("clinic/heads", "manual")
-    release = prepare(heads, order, jobs=2).release.cohort
+    release = prepare(heads, order, jobs=1).release.cohort
     assert before == {p: p.read_bytes() for p in heads.root.rglob("*") if p.is_file()}
     stored = {row["case_id"]: row for row in heads.rows("default")}
     for row in release.rows("default"):
@@ -197,7 +197,7 @@ def test_a_release_has_no_face_no_name_and_whole_years(heads: Cohort) -> None:
 
 
 def test_a_release_names_subtypes_of_the_list_that_enough_share(heads: Cohort) -> None:
-    prepared = prepare(heads, Order("clinic/heads", "manual"), jobs=2)
+    prepared = prepare(heads, Order("clinic/heads", "manual"), jobs=1)
     release = prepared.release.cohort
     named = Counter(row["subtype"] for row in release.rows("default", ["subtype"]))
     assert named == {"GBM": 3, "": 5}
@@ -219,7 +219,7 @@ def test_a_withheld_subtype_is_named_in_no_answer(heads: Cohort, tmp_path: Path)
 
 
 def test_a_release_carries_boxes_as_numbers(heads: Cohort, tmp_path: Path) -> None:
-    release = prepare(heads, Order("clinic/heads", "manual"), jobs=2).release.cohort
+    release = prepare(heads, Order("clinic/heads", "manual"), jobs=1).release.cohort
     content = b"".join(p.read_bytes().lower() for p in release.root.rglob("*") if p.is_file())
     for word in (b"sancho", b"panza", b"1605"):
         assert word not in content
@@ -258,7 +258,7 @@ def test_every_detector_has_a_name_that_may_be_published() -> None:
 
 
 def test_without_a_gate_a_withheld_sex_is_withheld_everywhere(heads: Cohort) -> None:
-    release = prepare(heads, Order("clinic/heads", "none"), jobs=2).release
+    release = prepare(heads, Order("clinic/heads", "none"), jobs=1).release
     shown = {row.case_id: row.sex for row in release.public.rows}
     for row in release.cohort.rows("default", ["case_id", "sex"]):
         assert (row["sex"] is None) == (shown[row["case_id"]] == "")
@@ -269,7 +269,7 @@ def _voxels(row: dict[str, dict[str, bytes]]) -> np.ndarray:
 
 
 def test_without_a_gate_ages_are_left_out(heads: Cohort) -> None:
-    release = prepare(heads, Order("clinic/heads", "none"), jobs=2).release.cohort
+    release = prepare(heads, Order("clinic/heads", "none"), jobs=1).release.cohort
     assert {row["age"] for row in release.rows("default", ["age"])} == {None}
 
 
@@ -277,11 +277,11 @@ def test_the_same_release_is_made_twice_byte_for_byte(heads: Cohort) -> None:
     facts = load_facts(heads.manifest, None)
 
     def made() -> dict[str, bytes]:
-        root = make_release(heads, Order("a/b", "manual"), facts, jobs=2).cohort.root
+        root = make_release(heads, Order("a/b", "manual"), facts, jobs=1).cohort.root
         return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
     first = made()
-    make_release(heads, Order("a/b", "none"), facts, jobs=2)
+    make_release(heads, Order("a/b", "none"), facts, jobs=1)
     assert made() == first
 
 
@@ -334,7 +334,7 @@ def test_heads_that_were_not_found_must_be_looked_at(
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return build_phantom(
-        tmp_path_factory.mktemp("p") / "p", n_cases=8, n_folds=2, spacing=6.0, jobs=2
+        tmp_path_factory.mktemp("p") / "p", n_cases=8, n_folds=2, spacing=6.0, jobs=1
     )
 
 
@@ -362,7 +362,7 @@ def test_a_version_never_changes(
     owner = hub.add_user("carol", orgs=["versions"])
     target = ("--repo-id", "versions/p", "--visible")
     shell.run(owner, "publish", phantom.root, *target)
-    other = build_phantom(tmp_path / "other", seed=7, n_cases=8, n_folds=2, spacing=6.0, jobs=2)
+    other = build_phantom(tmp_path / "other", seed=7, n_cases=8, n_folds=2, spacing=6.0, jobs=1)
     assert "a version never changes" in shell.run(owner, "publish", other.root, *target, code=1)
     gone = phantom.folds().case_ids[0]
     second = withdraw(phantom, [gone], "consent", tmp_path / "second")
