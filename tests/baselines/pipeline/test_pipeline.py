@@ -11,7 +11,7 @@ import pytest
 from support.commandline import kill_after, run
 from support.loopback_openai import LoopbackOpenAI, running
 from support.moved_heads import moved, scan_of
-from support.shared_folders import shared_folder
+from support.shared_folders import shared_copy, shared_folder
 
 from ictmri import load_dataset
 from ictmri.build.phantom import build_phantom
@@ -150,8 +150,14 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="session")
 def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    root = shared_folder(tmp_path_factory, "few-localized") / "phantom"
-    return ensure_priors(build_phantom(root, n_cases=8, n_folds=2, spacing=4.0, jobs=1), Workers(1))
+    return ensure_priors(shared_copy(few, tmp_path_factory, "few-localized"), Workers(1))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """A phantom of two cases as it was built."""
+    root = tmp_path_factory.mktemp("two") / "phantom"
+    return build_phantom(root, n_cases=2, n_folds=2, spacing=4.0, jobs=1)
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
@@ -190,13 +196,15 @@ def test_one_voxel_model_for_all_cases(few_localized: Cohort, tmp_path: Path) ->
     assert again.manifest == done.manifest
 
 
-def test_what_a_model_said_stays_beside_the_cohort(few_localized: Cohort, tmp_path: Path) -> None:
+def test_what_a_model_said_stays_beside_the_cohort(two: Cohort, tmp_path: Path) -> None:
     """A name that is burned into a slice is in its reply; the cohort holds numbers."""
     said = '{"lesions": []} It says: Mueller, born 1961.'
-    copy = copy_of(few_localized, tmp_path)
+    processed = process_cohort(copy_of(two, tmp_path), LIGHT, workers=Workers(1))
+    (tmp_path / "again").mkdir()
+    other = copy_of(processed, tmp_path / "again")
     with running(LoopbackOpenAI(lambda *_: said)) as server:
         asked = OpenAIChat.model_validate({"base_url": server.url, "model": "tiny", "every": 10})
-        done = localize_cohort(copy, asked)
+        done = localize_cohort(processed, asked)
     done.check()
     held = b"".join(path.read_bytes() for path in done.root.rglob("*") if path.is_file())
     assert b"Mueller" not in held
@@ -212,8 +220,7 @@ def test_what_a_model_said_stays_beside_the_cohort(few_localized: Cohort, tmp_pa
         {"prose": server.asked},
         400 * server.asked,
     )
-    (tmp_path / "again").mkdir()
-    again = localize_cohort(copy_of(few_localized, tmp_path / "again"), Replay(boxes=replies))
+    again = localize_cohort(other, Replay(boxes=replies))
     assert b"Mueller" not in (again.root / "boxes/boxes.jsonl").read_bytes()
     assert list(again.rows("processed", ["case_id", "prior_refined"])) == list(
         done.rows("processed", ["case_id", "prior_refined"])
@@ -256,8 +263,8 @@ def test_cases_that_cannot_be_processed_are_named_and_kept_out(few: Cohort, tmp_
     assert entry.compute["cases predicted by class frequency"] == 2
 
 
-def test_where_no_case_can_be_processed_all_are_named(few: Cohort, tmp_path: Path) -> None:
-    cohort, flat = spoiled(few, tmp_path, few.manifest.n_cases)
+def test_where_no_case_can_be_processed_all_are_named(two: Cohort, tmp_path: Path) -> None:
+    cohort, flat = spoiled(two, tmp_path, two.manifest.n_cases)
     with pytest.raises(InputError, match="same value") as caught:
         process_cohort(cohort, LIGHT, workers=Workers(1))
     assert len(caught.value.problems) == len(flat)

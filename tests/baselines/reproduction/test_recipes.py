@@ -102,7 +102,19 @@ def test_what_the_paper_leaves_open_is_stated_with_a_reason() -> None:
         assert all(len(reason.split()) > 3 for reason in choices.values())
 
 
-@pytest.mark.parametrize("name", recipe_ids())
+WITHOUT_TRAINING = [name for name in recipe_ids() if name.startswith("controls/")]
+"""Recipes that run in seconds; of the networks the whole model stands for all, but in the long tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in {*WITHOUT_TRAINING, "table2/5"}
+        else pytest.param(name, marks=pytest.mark.long)
+        for name in recipe_ids()
+    ],
+)
 def test_every_recipe_makes_a_valid_entry_and_the_same_predictions_twice(
     name: str, phantom: Cohort, tmp_path: Path
 ) -> None:
