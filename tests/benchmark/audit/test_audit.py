@@ -166,7 +166,7 @@ def whole_paper() -> dict[str, Any]:
     return audit(PAPER).content
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "n", "averaging", "of_the_classes", "of_the_averages"),
     [
@@ -761,13 +761,13 @@ def test_the_page_shows_the_table_of_the_command(paper: dict[str, Any]) -> None:
     assert blocks("table") == render_table(paper)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_shows_the_details_of_the_command(whole_paper: dict[str, Any]) -> None:
     row = next(r for r in whole_paper["rows"] if r["name"] == "Table 2 (5) = DenseNet3D")
     assert blocks("details") == render_row(row)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_boards_badges_are_the_commands(whole_paper: dict[str, Any]) -> None:
     stored = yaml.safe_load((ROOT / "benchmark" / "reported.yaml").read_text())
     assert [row["audit"] for row in stored] == [row["badge"] for row in whole_paper["rows"]]

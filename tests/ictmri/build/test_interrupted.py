@@ -28,6 +28,7 @@ from ictmri.transaction import close_work, cohort_lock, opened_work, transaction
 
 N_STEPS = 36
 N_MOMENTS = 8
+N_PARTS = 6
 KILLED = -signal.SIGKILL
 
 
@@ -54,10 +55,10 @@ def cached(forks: Forks) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "third", [0, pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)]
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, N_PARTS))]
 )
 def test_killed_before_any_change_of_the_disk(
-    third: int, forks: tuple[Forks, dict[str, bytes]], table: Path, tmp_path: Path
+    part: int, forks: tuple[Forks, dict[str, bytes]], table: Path, tmp_path: Path
 ) -> None:
     """One kill for each kind of change: each file opened, named, removed, each folder made or moved."""
     started, undisturbed = forks
@@ -68,7 +69,7 @@ def test_killed_before_any_change_of_the_disk(
     in_cache = cached(started)
     chosen = one_of_each_kind(whole.steps, random.Random(0))
     assert len(chosen) >= N_STEPS
-    for step in chosen[third::3]:
+    for step in chosen[part::N_PARTS]:
         shutil.rmtree(cache)
         folder = tmp_path / str(step)
         killed = started.run(build(table, folder / "mini"), kill_at=step)

@@ -36,7 +36,7 @@ def shell(line: str) -> str:
     return f"import subprocess, sys; subprocess.run([sys.executable, *{command!r}], check=True)"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_block_runs_in_order(tmp_path: Path) -> None:
     # Under the published name, so that the page can be run as a reader runs it.
     build_phantom(tmp_path / "home" / "ictmri-phantom", n_cases=8, spacing=6.0, jobs=1)
