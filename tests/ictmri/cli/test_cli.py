@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from support.commandline import run
 
+from ictmri.build.folder import build_folder
+from ictmri.cli.app import main
+
 IMPORT_SECONDS = 0.4
 EVALUATE_SECONDS = 2.0
 
@@ -95,8 +98,15 @@ def test_unknown_options_are_usage_errors() -> None:
         ("leaderboard",),
     ],
 )
-def test_every_command_has_help_with_an_example(command: tuple[str, ...]) -> None:
-    assert "Example: ictmri" in run(*command, "--help").stdout
+def test_every_command_has_help_with_an_example(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["ictmri", *command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "Example: ictmri" in capsys.readouterr().out
 
 
 def test_build_info_verify_on_own_scans(mini_table: Path, tmp_path: Path) -> None:
@@ -126,21 +136,15 @@ def test_a_control_reproduced_on_own_scans(mini_table: Path, tmp_path: Path) -> 
     assert "holds another run" in wrong.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_wrong_folds_and_seeds(mini_table: Path, tmp_path: Path) -> None:
+    out = build_folder(mini_table, tmp_path / "mini", n_folds=3).cohort.root
+    command = ("reproduce", "controls/majority", "--cohort", out, "--out", tmp_path / "x")
+    for arguments, message in (
         (("--folds", "0,9"), "there is no fold 9"),
         (("--folds", "a"), "'a' is not a number"),
         (("--seeds", "-1"), "'-1' is not a number"),
-    ],
-)
-def test_wrong_folds_and_seeds(
-    mini_table: Path, tmp_path: Path, arguments: tuple[str, str], message: str
-) -> None:
-    out = tmp_path / "mini"
-    run("build", "folder", mini_table, "--out", out, "--n-folds", "3")
-    command = ("reproduce", "controls/majority", "--cohort", out, "--out", tmp_path / "x")
-    assert message in run(*command, *arguments, code=1).stderr
+    ):
+        assert message in run(*command, *arguments, code=1).stderr
 
 
 def test_a_cohort_too_small_to_ask_for_leakage(mini_table: Path, tmp_path: Path) -> None:
