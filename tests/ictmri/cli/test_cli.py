@@ -152,5 +152,5 @@ def test_a_cohort_too_small_to_ask_for_leakage(mini_table: Path, tmp_path: Path)
     for name in ("pcnsl", "germinoma", "rare"):
         text = text.replace(f",{name},", ",glioma,")
     mini_table.write_text(text)
-    run("build", "folder", mini_table, "--out", tmp_path / "one", "--n-folds", "3")
+    build_folder(mini_table, tmp_path / "one", n_folds=3)
     assert "one class" in run("verify", tmp_path / "one", "--leakage", code=1).stderr
