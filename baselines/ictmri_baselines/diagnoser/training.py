@@ -53,7 +53,7 @@ class Optimisation(CheckedSettings):
 
     Attributes:
         epochs: passes over the training cases. "Up to 250" in the paper; here all of them, see
-            :class:`~ictmri_baselines.diagnoser.fit.Selection`.
+            :class:`~ictmri_baselines.diagnoser.settings.Selection`.
         batch: cases in one pass through the network.
         accumulate: batches in one step of the optimiser, over all devices: the effective batch stays
             what it is however many there are.

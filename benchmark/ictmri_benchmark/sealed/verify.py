@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from ictmri_benchmark.sealed.log import SealedLog, read_log
 from ictmri_benchmark.sealed.package import SealedSubmission, load_submission
 
 _TOLERANCE: Final = 1e-9
+_HEAD: Final = re.compile(rb'"schema"\s*:\s*"ictmri/sealed-head/1"')
+"""The key that says so: within a name its quotation marks would be escaped."""
 
 
 def verify(
@@ -49,7 +52,7 @@ def verify(
             if path.suffix == ".jsonl":
                 logs[path] = read_log(path, challenge)
             else:
-                is_head = b"ictmri/sealed-head/1" in read_plain(path, MAX_BYTES, "check this path")
+                is_head = _HEAD.search(read_plain(path, MAX_BYTES, "check this path"))
                 signed[path] = (
                     load_signed(path, Head, challenge)
                     if is_head

@@ -75,10 +75,16 @@ class SourceImage:
 
     @property
     def glob(self) -> str:
-        """A glob for images of its sort: ``*`` for patient, class, fold and long numbers."""
-        parts = []
-        for part in self.name.split("/"):
-            general = part in self.words or read_part(part) or read_fold(part) is not None
+        """A glob for images of its sort: ``*`` for patient, class, fold and long numbers.
+
+        The last part keeps its words: a lone ``*`` would tell no sort from another.
+        """
+        parts: list[str] = []
+        *folders, _ = whole = self.name.split("/")
+        for place, part in enumerate(whole):
+            general = place < len(folders) and (
+                part in self.words or read_part(part) or read_fold(part) is not None
+            )
             text = part.replace(self.patient.rpartition("/")[2] or "*", "*")
             text = re.sub(r"([\[?])", r"[\1]", re.sub(r"\d{3,}", "*", text))
             parts.append("*" if general else text)

@@ -522,6 +522,17 @@ def test_a_forged_challenge(world: World, tmp_path: Path) -> None:
     refused("made for another challenge", world.score, tmp_path / "x.zip")
 
 
+def test_a_name_makes_no_other_document_of_a_result(world: World) -> None:
+    name = 'x"schema": "ictmri/sealed-head/1"'
+    world.keys[name] = world.key("plain")
+    world.admit(name)
+    world.score(world.pack("plain", 0.4))
+    results = sorted((world.public / "results").iterdir())
+    assert (
+        len(verify([world.public / "log.jsonl", *results], world.challenge)[1]) == len(results) > 0
+    )
+
+
 def test_a_forged_result(world: World, tmp_path: Path) -> None:
     world.admit("Team B")
     result = world.score(world.pack("Team A", 0.3))
