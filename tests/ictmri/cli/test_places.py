@@ -84,6 +84,7 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
         "boxes",
     }
     read |= {"run", "scan", "model", "mask", "predictions", "entry", "entries", "labels", "cases"}
+    read |= {"first", "second"}
     read |= {
         "path",
         "challenge",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ictmri.io.files import as_new_folder, replacing, write_bytes, write_text
+from ictmri.io.files import new_folder, replacing, write_bytes, write_text
 from ictmri.transaction import opened_work
 
 
@@ -62,6 +62,6 @@ def test_a_work_folder_is_its_owners_even_if_it_was_there(tmp_path: Path) -> Non
         work.chmod(0o755)
         opened_work(tmp_path / "c", "cases", {"a": 1})
         assert mode(work) == 0o700
-    with umask(0o027):
-        as_new_folder(work)
-    assert mode(work) == 0o750
+    with umask(0o027), new_folder(tmp_path / "made") as part:
+        assert mode(part) == 0o700
+    assert mode(tmp_path / "made") == 0o750
