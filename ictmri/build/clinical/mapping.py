@@ -40,11 +40,11 @@ def _one_group(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(_one_group)]
 
 
-class _Strict(BaseModel):
+class _MappingPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ColumnMapping(_Strict):
+class ColumnMapping(_MappingPart):
     """Names of a table's columns; ``age_unit`` may also be the unit of all ages itself."""
 
     id: str | None = None
@@ -57,7 +57,7 @@ class ColumnMapping(_Strict):
     fold: str | None = None
 
 
-class TableMapping(_Strict):
+class TableMapping(_MappingPart):
     """One table that is to be read: its file and sheet, the number of its header's row, its columns."""
 
     path: str
@@ -66,7 +66,7 @@ class TableMapping(_Strict):
     columns: ColumnMapping = ColumnMapping()
 
 
-class ClinicalMapping(_Strict):
+class ClinicalMapping(_MappingPart):
     """What a person says about a source; null where the program finds it out.
 
     What each key means stands in ``mapping.yaml.j2``, from which the file is made that a person edits.
