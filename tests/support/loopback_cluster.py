@@ -46,7 +46,7 @@ class LoopbackCluster:
 
     def _start(self, *words: str, **environment: str) -> Path:
         log = self.folder / f"{len(self.processes)}.log"
-        path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         # A worker has as many threads as its machine has cores unless the run sees to it.
         inherited = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
         with log.open("wb") as stream:
