@@ -18,7 +18,7 @@ from support.made_cohort import build_phantom
 from support.made_reports import hand_in
 from support.shared_folders import shared_folder
 
-from ictmri.cli.app import app
+from ictmri.cli.app import application
 from ictmri.extras import MODULES
 from ictmri.folds import read_folds
 from ictmri.lookup import find_folds
@@ -252,7 +252,7 @@ def test_every_command_of_the_core_works_or_names_its_extra(forge: Path, tmp_pat
         "sealed init": ["x"],
         "sealed key": ["x.key"],
     }
-    every = commands(typer.main.get_command(app))  # type: ignore[arg-type]
+    every = commands(typer.main.get_command(application()))  # type: ignore[arg-type]
     assert all(name.startswith("sealed ") for name in set(every) - set(words))
     tried = {name: [*name.split(), *map(str, rest)] for name, rest in words.items()}
     (tmp_path / "tried.json").write_text(json.dumps(tried))

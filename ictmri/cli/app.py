@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +19,10 @@ from ictmri.errors import IctmriError, InputError, MissingDependencyError
 from ictmri.extras import extra_of
 from ictmri.version import __version__
 
+T = TypeVar("T")
+
 _INTERRUPTED: Final = 130
+_HELP = "ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI."
 _GROUP: Final = "ictmri.commands"
 """Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
 
@@ -36,24 +39,12 @@ class _Group(TyperGroup):
             raise InputError(str(ctx.invoked_subcommand), [problem], "check its files") from error
 
 
-app = Commands(
-    name="ictmri",
-    cls=_Group,
-    help="ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    add_completion=False,
-)
-
-
 def _version(asked: bool) -> None:
     if asked:
         echo(f"ictmri {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -62,60 +53,86 @@ def _main(
     pass
 
 
-def _commands(entry: EntryPoint) -> Iterator[tuple[str, Any]]:
-    """Yield name, and function or group, of the commands that a package adds."""
-    for name, place in entry.load().items():
-        module, _, attribute = place.partition(":")
-        yield name, getattr(importlib.import_module(module), attribute)
+def application(asked: str = "") -> typer.Typer:
+    """Return the application with the commands of all packages, ours first: they stay.
+
+    Args:
+        asked: first word of the command line. Where it is a command of ours, no other one is imported.
+    """
+    app = Commands(
+        name="ictmri",
+        cls=_Group,
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        add_completion=False,
+    )
+    app.callback()(_main)
+    for entry in entry_points(group=_GROUP):
+        if not _is_foreign(entry) and asked in (table := entry.load()):
+            _add(app, entry, {asked: _at(table[asked])})
+            return app
+    taken: set[str] = set()
+    for entry, found in _of_packages("commands", _commands):
+        for name in taken & found.keys():
+            echo(f"warning: {entry.value} offers {name!r}, which there is already", err=True)
+            del found[name]
+        _add(app, entry, found)
+        taken |= found.keys()
+    return app
 
 
 def listed() -> dict[str, dict[str, str]]:
     """Return what ``ictmri list`` shows: heading -> name -> line, of every package that adds some."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in sorted(entry_points(group=_GROUP), key=_is_foreign):
-        try:
-            lists = getattr(importlib.import_module(entry.module), "LISTS", {})
-            for heading, place in lists.items():
-                module, _, attribute = place.partition(":")
-                lines = getattr(importlib.import_module(module), attribute)()
-                found.setdefault(heading, {}).update(lines)
-        except Exception as error:
-            if not _is_foreign(entry):
-                raise
-            reason = f"{type(error).__name__}: {error}"
-            echo(f"warning: the lists of {entry.value} are left out ({reason})", err=True)
-    return found
+    shown: dict[str, dict[str, str]] = {}
+    for _, lists in _of_packages("lists", _lists):
+        for heading, lines in lists.items():
+            shown.setdefault(heading, {}).update(lines)
+    return shown
+
+
+def _add(app: typer.Typer, entry: EntryPoint, found: dict[str, Any]) -> None:
+    """Add functions and groups under the heading of their package."""
+    panel = f"Commands of the {entry.name}"
+    for name, command in found.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
+
+
+def _commands(entry: EntryPoint) -> dict[str, Any]:
+    return {name: _at(place) for name, place in entry.load().items()}
+
+
+def _lists(entry: EntryPoint) -> dict[str, dict[str, str]]:
+    lists = getattr(importlib.import_module(entry.module), "LISTS", {})
+    return {heading: _at(place)() for heading, place in lists.items()}
+
+
+def _at(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _is_foreign(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name != "ictmri"
 
 
-def _add_commands() -> None:
-    """Add the commands of all packages, each under a heading of its own; ours first, and they stay."""
-    taken: set[str] = set()
+def _of_packages(what: str, read: Callable[[EntryPoint], T]) -> Iterator[tuple[EntryPoint, T]]:
+    """Yield what is read of each package; one of somebody else's that fails is left out with a warning."""
     for entry in sorted(entry_points(group=_GROUP), key=_is_foreign):
         try:
-            found = dict(_commands(entry))
+            found = read(entry)
         except Exception as error:
             if not _is_foreign(entry):
                 raise
-            # Maybe an old package of somebody's: what is ours must run all the same.
+            # Maybe an old package: what is ours must run all the same.
             reason = f"{type(error).__name__}: {error}"
-            echo(f"warning: the commands of {entry.value} are left out ({reason})", err=True)
-            continue
-        panel = f"Commands of the {entry.name}"
-        for name, command in found.items():
-            if name in taken:
-                echo(f"warning: {entry.value} offers {name!r}, which there is already", err=True)
-            elif isinstance(command, typer.Typer):
-                app.add_typer(command, name=name, rich_help_panel=panel)
-            else:
-                app.command(name, rich_help_panel=panel)(command)
-        taken |= set(found)
-
-
-_add_commands()
+            echo(f"warning: the {what} of {entry.value} are left out ({reason})", err=True)
+        else:
+            yield entry, found
 
 
 def main() -> None:
@@ -124,7 +141,7 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         check_working_directory()
-        app()
+        application(*sys.argv[1:2])()
     except IctmriError as error:
         echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -123,10 +123,13 @@ def read_snapshot(root: Path) -> Snapshot | None:
     """Return what ``download`` recorded of a folder, None where it did not finish one there."""
     record = _read_record(root)
     files = record.get("files")
-    # Records of before 28 November 2026 have no word for it, but the digest of each finished file.
-    whole = all("sha256" in file for file in files.values()) if isinstance(files, dict) else False
-    known = whole or record.get("whole")
-    return Snapshot(root, record["repo_id"], record["commit"]) if known else None
+    if isinstance(
+        files, dict
+    ):  # the earlier form: the digest of each file that is finished, by name
+        whole = all("sha256" in file for file in files.values())
+    else:
+        whole = record.get("whole") is True
+    return Snapshot(root, record["repo_id"], record["commit"]) if whole else None
 
 
 def _read_record(root: Path) -> dict[str, Any]:
@@ -134,7 +137,8 @@ def _read_record(root: Path) -> dict[str, Any]:
         record = json_mapping(root / RECORD)
     except (OSError, ValueError, TypeError):
         return {}
-    return record if record.get("schema") == _SCHEMA else {}
+    known = all(isinstance(record.get(key), str) for key in ("repo_id", "commit"))
+    return record if known and record.get("schema") == _SCHEMA else {}
 
 
 def _refuse_tricks(repo_id: str, paths: Sequence[str]) -> None:

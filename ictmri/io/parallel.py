@@ -73,9 +73,14 @@ def run_all(
         with closing(done):
             found = dict(_bar(done, total=total, desc=title, unit=unit))
         return [found[position] for position in range(len(found))]
+    return _run_here(function, items, total, title, unit, min(jobs or usable_cores(), total))
+
+
+def _run_here(
+    function: Callable[[T], R], items: Iterable[T], total: int, title: str, unit: str, jobs: int
+) -> list[R]:
     from joblib import Parallel, delayed
 
-    jobs = min(jobs or usable_cores(), total)
     function = _Supervised(function, os.getpid()) if jobs > 1 else function
     with _one_thread_each(), _losses_told(title), _replacing_silently():
         parallel = Parallel(

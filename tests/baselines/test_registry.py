@@ -16,7 +16,8 @@ from ictmri_baselines import registry
 from ictmri_baselines.backbones.base import Backbone
 from ictmri_baselines.backbones.settings import BackboneSettings
 from ictmri_baselines.cli import methods, volumes
-from ictmri_baselines.localizer.boxes import SliceBoxes, numbers_only
+from ictmri_baselines.localizer.boxes import Detector, SliceBoxes, numbers_only
+from ictmri_baselines.localizer.classical.saliency import Saliency, SaliencyDetector
 from ictmri_baselines.localizer.detectors import (
     DetectorSettings,
     detector_settings,
@@ -74,6 +75,9 @@ class MadeUp(DetectorSettings):
     reach: int = 3
     threads: int = 1
 
+    def detector(self, *, case_id: str = "", journal: Path | None = None) -> Detector:
+        return Saliency().detector(case_id=case_id, journal=journal)
+
 
 def test_a_new_detector_is_its_settings_and_one_row(
     monkeypatch: pytest.MonkeyPatch, commands_again: Callable[[], None]
@@ -87,6 +91,7 @@ def test_a_new_detector_is_its_settings_and_one_row(
         "detector_version": "7",
         "reach": 5,
     }
+    assert isinstance(detector_settings("made-up").detector(), SaliencyDetector)
     with pytest.raises(InputError, match=r"--model is not an option(.|\n)*--reach, --threads"):
         detector_settings("made-up", model="m")
     with pytest.raises(InputError, match="did you mean 'made-up'"):

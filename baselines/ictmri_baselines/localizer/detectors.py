@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -48,6 +49,7 @@ class DetectorSettings(CheckedSettings):
             MissingDependencyError: a package is not installed.
         """
 
+    @abstractmethod
     def detector(self, *, case_id: str = "", journal: Path | None = None) -> Detector:
         """Return the detector; what is heavy is loaded once in a process, and not before it is needed.
 
@@ -56,7 +58,6 @@ class DetectorSettings(CheckedSettings):
             journal: where answers of a model are kept, so that a killed run asks only for the others. One
                 file for all cases, one process at a time.
         """
-        raise NotImplementedError
 
 
 def detector_settings(name: str, **given: Any) -> DetectorSettings:

@@ -80,17 +80,11 @@ def build_clinical(
         InputError: something is open or wrong; every problem is named.
     """
     given = ClinicalMapping() if mapping is None else read_mapping(mapping)
-    said = given.model_dump_json(exclude_defaults=True).encode()
-    settings = {
-        "command": COMMAND,
-        "name": CLINICAL,
-        "n_folds": n_folds,
-        "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
-    }
     _check_source(out, origin.folder)
     check_place(out)
     with folder_lock(work_folder(out, "clinical")):
-        settings["source"] = source = _provenance(origin)
+        source = _provenance(origin)
+        settings = _settings(given, n_folds, source)
         if origin.folder is None and (done := _finished(out, settings)):
             return done
         root = origin.folder or _download(out, origin, source["commit"])
@@ -110,6 +104,18 @@ def build_clinical(
         built = build_rows(proposal.rows, out, settings, jobs, proposal.folds)
         _clean(out)
         return _with_origin_of_folds(built)
+
+
+def _settings(given: ClinicalMapping, n_folds: int, source: dict[str, str]) -> dict[str, Any]:
+    """Return what a build is known by: an equal one is not done again."""
+    said = given.model_dump_json(exclude_defaults=True).encode()
+    return {
+        "command": COMMAND,
+        "name": CLINICAL,
+        "n_folds": n_folds,
+        "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
+        "source": source,
+    }
 
 
 def _check_source(out: Path, folder: Path | None) -> None:

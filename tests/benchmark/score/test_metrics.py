@@ -33,10 +33,10 @@ ROW = """    Metric("kappa", "kappa", _kappa, 5, "Cohen", digits=4),
 """
 COMMANDS = """
 import sys
-from ictmri.cli.app import app
+from ictmri.cli.app import application
 for line in sys.stdin:
     try:
-        app(line.split())
+        application()(line.split())
     except SystemExit as end:
         print(f"exit {end.code}")
 """

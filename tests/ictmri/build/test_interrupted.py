@@ -366,7 +366,7 @@ def test_workers_import_nothing_from_where_the_command_is_run(tmp_path: Path) ->
         "import sys; sys.path = [place for place in sys.path if place]\n"
         "from unittest import mock; from ictmri.cli import app; from ictmri.io.parallel import run_all\n"
         "done = lambda: print(run_all(abs, [1, -2], total=2, title='t', jobs=2))\n"
-        "with mock.patch.object(app, 'app', done): app.main()"
+        "with mock.patch.object(app, 'application', lambda *_: done): app.main()"
     )
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

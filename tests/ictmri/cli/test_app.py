@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,25 @@ def test_a_package_that_is_wrong_takes_nothing_away(
     code: str, warning: str, tmp_path: Path
 ) -> None:
     installed(tmp_path, "clinic", code)
+    told = said(tmp_path, "--help")
+    assert (told.returncode, told.stderr.count("\n")) == (0, 1)
+    assert warning in told.stderr
     done = said(tmp_path, "evaluate", "--help")
-    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
-    assert warning in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert "Score a predictions file" in done.stdout
+
+
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "import sys; sys.argv = ['ictmri', 'verify', '--help']\n"
+        "from ictmri.cli.app import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = done.stderr.split()
+    assert "ictmri.cli.data" in loaded
+    assert not {"numpy", "ictmri.cli.release", "ictmri_benchmark.cli.scoring"} & set(loaded)
 
 
 def test_each_package_owns_its_commands() -> None:

@@ -18,7 +18,7 @@ from support.commandline import COMMAND, run
 from support.made_cohort import write_table
 
 from ictmri.build.folder import build_folder
-from ictmri.cli.app import app, main
+from ictmri.cli.app import application, main
 from ictmri.cli.places import OUTPUTS, placed
 from ictmri.errors import InputError
 from ictmri.export.write import export_cohort
@@ -29,7 +29,8 @@ from ictmri.lookup import find_folds
 from ictmri.release.withdraw import withdraw
 
 
-def commands(group: typer.Typer = app) -> Iterator[Callable[..., Any]]:
+def commands(group: typer.Typer | None = None) -> Iterator[Callable[..., Any]]:
+    group = group or application()
     for command in group.registered_commands:
         assert command.callback is not None
         yield command.callback

@@ -20,7 +20,7 @@ from ictmri.build.folder import build_folder
 from ictmri.build.phantom import build_phantom
 from ictmri.build.write import add_config, in_order
 from ictmri.classes import CLASSES
-from ictmri.cli.app import app
+from ictmri.cli.app import application
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.export import write
@@ -520,7 +520,7 @@ def test_a_copy_of_the_cohort_gives_the_same_export(phantom: Cohort, tmp_path: P
 
 def test_the_command(phantom: Cohort, tmp_path: Path) -> None:
     arguments = ["export", str(phantom.root), "--to", "nifti", "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(application(), arguments)
     assert done.exit_code == 0, done.output
     assert "SYNTHETIC phantom, 8 cases" in done.output
     assert (tmp_path / "out" / "cases.csv").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -124,13 +125,13 @@ class Prompted(DetectorSettings):
             raise ValueError(problem)
         return self
 
+    @abstractmethod
     def asker(self) -> Asker:
         """Return who answers; nothing is loaded or sent yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def published_model(self) -> str:
         """Return a name of the model that holds no path."""
-        raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
         """Return the prompt and the model by names, and the digest of the prompt's words."""
