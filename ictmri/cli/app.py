@@ -25,6 +25,8 @@ _INTERRUPTED: Final = 130
 _HELP = "ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI."
 _GROUP: Final = "ictmri.commands"
 """Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
+_ORDER: Final = ("cohort", "benchmark", "baselines")
+"""Our own headings as they are shown: installers write the entry points in an order of their own."""
 
 
 class _Group(TyperGroup):
@@ -120,9 +122,15 @@ def _is_foreign(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name != "ictmri"
 
 
+def _place(entry: EntryPoint) -> int:
+    """Return the entry's place in the help: ours in their order, then what others add."""
+    ours = not _is_foreign(entry) and entry.name in _ORDER
+    return _ORDER.index(entry.name) if ours else len(_ORDER)
+
+
 def _of_packages(what: str, read: Callable[[EntryPoint], T]) -> Iterator[tuple[EntryPoint, T]]:
     """Yield what is read of each package; one of somebody else's that fails is left out with a warning."""
-    for entry in sorted(entry_points(group=_GROUP), key=_is_foreign):
+    for entry in sorted(entry_points(group=_GROUP), key=_place):
         try:
             found = read(entry)
         except Exception as error:

@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ictmri.errors import InputError, MissingDependencyError
@@ -239,6 +240,9 @@ def _connected(cluster: Cluster) -> Iterator[Client]:
     try:
         client = Client(cluster.address, timeout=CONNECT_SECONDS, name="ictmri")
     except (OSError, ValueError, TypeError) as error:
+        # The client that failed must end here: collected later, inside the event loop of the next one,
+        # it waits for a lock that the next one holds.
+        clear_frames(error.__traceback__)
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InputError(
             where,

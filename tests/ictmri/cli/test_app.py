@@ -9,6 +9,7 @@ import pytest
 from support.commandline import COMMAND
 
 import ictmri.cli as ictmri
+import ictmri.cli.app as app
 import ictmri_baselines.cli as ictmri_baselines
 import ictmri_benchmark.cli as ictmri_benchmark
 
@@ -64,6 +65,15 @@ def test_a_package_that_is_wrong_takes_nothing_away(
     done = said(tmp_path, "evaluate", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Score a predictions file" in done.stdout
+
+
+def test_ours_are_shown_in_their_order_however_they_were_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = list(app.entry_points(group="ictmri.commands"))
+    for order in (sorted(found), sorted(found, reverse=True)):
+        monkeypatch.setattr(app, "entry_points", lambda group, order=order: order)
+        assert list(app.listed()) == ["cohorts", "recipes", "methods", "backbones", "detectors"]
 
 
 def test_a_command_imports_no_other() -> None:
