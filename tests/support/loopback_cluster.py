@@ -158,6 +158,8 @@ if __name__ == "__main__":
 
     from ictmri.io.parallel import run_all
 
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     address, target, count, seconds = sys.argv[1:]
     waiting = items(int(count), float(seconds))
     work = partial(smoothed, Path(target))

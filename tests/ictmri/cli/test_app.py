@@ -9,9 +9,9 @@ import pytest
 from support.commandline import COMMAND
 
 import ictmri.cli as ictmri
-import ictmri.cli.app as app
 import ictmri_baselines.cli as ictmri_baselines
 import ictmri_benchmark.cli as ictmri_benchmark
+from ictmri.cli import app
 
 
 def installed(folder: Path, name: str, code: str) -> None:
@@ -72,7 +72,7 @@ def test_ours_are_shown_in_their_order_however_they_were_installed(
 ) -> None:
     found = list(app.entry_points(group="ictmri.commands"))
     for order in (sorted(found), sorted(found, reverse=True)):
-        monkeypatch.setattr(app, "entry_points", lambda group, order=order: order)
+        monkeypatch.setattr(app, "entry_points", lambda *, order=order, **_: order)
         assert list(app.listed()) == ["cohorts", "recipes", "methods", "backbones", "detectors"]
 
 
