@@ -19,8 +19,6 @@ from ictmri.documents.fold_balance import N_DRAWS, balance_table, fold_balance
 from ictmri.documents.licences import spdx_id
 from ictmri.documents.table_one import (
     NOTE,
-    Table,
-    cell,
     fold_table,
     read_people,
     subtype_table,
@@ -28,6 +26,8 @@ from ictmri.documents.table_one import (
 )
 from ictmri.folds import describe_folds, read_folds
 from ictmri.io.resources import shipped
+from ictmri.io.tables import Table
+from ictmri.io.tables import markdown_cell as cell
 from ictmri.manifest import Manifest
 from ictmri.pages.templating import document
 from ictmri.scans.findings import read_findings

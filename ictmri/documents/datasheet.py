@@ -13,8 +13,9 @@ from typing import Final
 from ictmri.documents.card_header import pretty_name
 from ictmri.documents.dataset_card import people_tables
 from ictmri.documents.facts import Facts
-from ictmri.documents.table_one import cell, fold_detail, read_people
+from ictmri.documents.table_one import fold_detail, read_people
 from ictmri.io.resources import shipped
+from ictmri.io.tables import markdown_cell as cell
 from ictmri.io.yamlfile import own_table
 from ictmri.manifest import Manifest
 from ictmri.pages.templating import document

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ictmri.documents.table_one import Table
+from ictmri.io.tables import Table
 
 N_DRAWS: Final = 1000
 _SAME: Final = 1e-9

@@ -10,9 +10,7 @@ People are a frame of one row a case, in the order of the folds: ``case_id``, ``
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +21,7 @@ from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
 from ictmri.documents.public_table import age_band, joint_band
 from ictmri.documents.suppression import HIDDEN, SMALL, K, suppressed
 from ictmri.folds import read_folds
+from ictmri.io.tables import Table
 from ictmri.manifest import Manifest
 
 MIN_FOR_MEAN: Final = 5
@@ -36,31 +35,7 @@ NOTE: Final = (
     f"{MIN_FOR_QUARTILES} on."
 )
 UNKNOWN: Final = "unknown"
-_TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
 _NONE: Final = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of text; its first columns hold names, the others numbers."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    names: int = 1
-
-    def markdown(self) -> str:
-        """Return the table in Markdown, an empty string where it has no row."""
-        if not self.rows:
-            return ""
-        numbers = len(self.head) - self.names
-        lines = [self.head, ("---",) * self.names + ("---:",) * numbers, *self.rows]
-        return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Return a text on one line, fit for a cell of a Markdown table: no markup, no column end."""
-    plain = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-    return _TAG.sub("&lt;", plain)
 
 
 def read_people(root: Path, manifest: Manifest) -> pd.DataFrame:
