@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from ictmri_benchmark.score.predictions import (
     Predictions,
     read_predictions,
 )
-from ictmri_benchmark.score.report import IntervalKind, Report, score
+from ictmri_benchmark.score.report import External, IntervalKind, Report, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +100,8 @@ def evaluate(
     synthetic: bool | None = None,
     n_draws: int = protocol.N_DRAWS,
     interval: IntervalKind = "percentile",
+    external: str | None = None,
+    overlap: protocol.Overlap = "unknown",
 ) -> Report:
     """Score predictions on a cohort. The labels are the cohort's, never the caller's.
 
@@ -111,11 +113,15 @@ def evaluate(
         synthetic: marks the report of a phantom; what the cohort says of itself where None.
         n_draws: bootstrap draws.
         interval: of the headline metrics; the board shows ``percentile``.
+        external: name of the cohort that the model learned from, where it is not this one. It held out no
+            fold, so all cases are scored at once; nothing ranks that among what was cross-validated.
+        overlap: whether patients are in both cohorts; the report says so.
 
     Raises:
         InputError: they are not valid or not complete; every problem is named.
     """
     table, marked = _opened(cohort)
+    elsewhere = _external(external, overlap, table, folds)
     only = _chosen(table, folds)
     part = table if only is None else _part(table, only)
     read = _taken(predictions, table, part, only)
@@ -127,7 +133,28 @@ def evaluate(
         synthetic=marked if synthetic is None else synthetic,
         interval=interval,
         of_folds=None if only is None else table.n_folds,
+        external=elsewhere,
     )
+
+
+def _external(
+    trained_on: str | None, overlap: protocol.Overlap, table: FoldTable, folds: Sequence[int] | None
+) -> External | None:
+    """Return what is known of a model that learned elsewhere, None for one of this cohort's folds."""
+    name = "" if trained_on is None else trained_on.strip()
+    checks = {
+        "no cohort is named that the model learned from": trained_on is not None and not name,
+        "its name must be printable text of one line": not name.isprintable() or len(name) > 200,
+        f"a model that learned from {table.name} itself is not external": name == table.name,
+        f"overlap {overlap!r} is not yes, no or unknown": overlap not in get_args(protocol.Overlap),
+        "an external model has no folds to choose": bool(name) and folds is not None,
+        "overlap is of an external model": trained_on is None and overlap != "unknown",
+    }
+    problems = [problem for problem, holds in checks.items() if holds]
+    if problems:
+        step = "name the cohort that it learned from, and say whether patients are in both"
+        raise InputError("external", problems, step)
+    return External(name, overlap) if name else None
 
 
 def compare(first: Given, second: Given, cohort: AnyCohort) -> Comparison:

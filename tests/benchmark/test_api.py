@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from support.commandline import run
 from support.made_predictions import probabilities, write_predictions
@@ -253,6 +254,61 @@ def test_some_folds_are_scored_as_such_and_never_ranked(cohort: FoldTable, tmp_p
     for wrong in ([5], [], [-1]):
         with pytest.raises(InputError, match="choose of 0 to 4"):
             bench.evaluate(values, cohort, folds=wrong)
+
+
+def test_a_model_trained_elsewhere_is_scored_on_all_cases_at_once(cohort: FoldTable) -> None:
+    values = probabilities(cohort, 0.3)
+    own = bench.evaluate(values, cohort, n_draws=50)
+    found = bench.evaluate(values, cohort, n_draws=50, external="elsewhere", overlap="no")
+    same = ("n_cases", "pooled", "per_class", "confusion", "selective", "subgroups", "digests")
+    assert all(found.content[key] == own.content[key] for key in same)
+    assert found.content["external"] == {"trained_on": "elsewhere", "overlap": "no"}
+    assert found.content["fold_mean"] is None
+    assert list(found.to_frame()) == ["value", "low", "high"]
+    truth = np.array(cohort.labels)
+    for label, name in enumerate(ictmri.CLASSES):
+        whole = roc_auc_score(truth == label, values[:, label])
+        ours = found.content["probabilistic"]["auroc"][name]
+        assert ours == pytest.approx(whole)
+        assert ours != own.content["probabilistic"]["auroc"][name]
+    text = found.render()
+    assert "by a model trained on elsewhere" in text
+    assert "fold" not in text
+    assert "no patient is in both" in found.content["warnings"][0]
+    told = [
+        bench.evaluate(values, cohort, n_draws=50, external=PHANTOM, overlap=overlap)
+        for overlap in ("yes", "unknown")
+    ]
+    assert "optimistic" in told[0].content["warnings"][0]
+    assert "is not known" in told[1].content["warnings"][0]
+    assert "never saw a patient" in told[1].content["warnings"][1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"external": PHANTOM}, "itself is not external"),
+        ({"external": " "}, "no cohort is named"),
+        ({"external": "a\nb"}, "printable text"),
+        ({"external": "a", "overlap": "maybe"}, "'maybe' is not yes, no or unknown"),
+        ({"external": "a", "folds": [0]}, "no folds to choose"),
+        ({"overlap": "no"}, "overlap is of an external model"),
+    ],
+)
+def test_what_is_not_external_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        bench.evaluate(np.zeros(249, int), PHANTOM, **given)
+
+
+def test_the_command_scores_external_models_as_python_does(tmp_path: Path) -> None:
+    path, json_file = tmp_path / "p.csv", tmp_path / "r.json"
+    bench.cross_validate(age_and_sex, PHANTOM).to_csv(path, index=False)
+    asked = ("evaluate", path, "--cohort", PHANTOM)
+    run(*asked, "--external", "--trained-on", "mine", "--overlap", "no", "--json", json_file)
+    report = bench.evaluate(path, PHANTOM, external="mine", overlap="no")
+    assert json_file.read_text() == report.to_json()
+    assert "--trained-on NAME" in run(*asked, "--external", code=1).stderr
+    assert "needs --external" in run(*asked, "--trained-on", "mine", code=1).stderr
 
 
 def test_some_folds_cannot_be_submitted(cohort: FoldTable, tmp_path: Path) -> None:

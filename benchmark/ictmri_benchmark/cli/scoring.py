@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.output import echo
+from ictmri.errors import InputError
+from ictmri_benchmark.score.protocol import Overlap
 from ictmri_benchmark.score.report import IntervalKind
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
@@ -24,17 +26,31 @@ def evaluate(
     interval: Annotated[
         IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
     ] = "percentile",
+    external: Annotated[
+        bool, typer.Option("--external", help="The model was trained on another cohort.")
+    ] = False,
+    trained_on: Annotated[
+        str | None, typer.Option(metavar="NAME", help="External: the cohort that it learned from.")
+    ] = None,
+    overlap: Annotated[
+        Overlap, typer.Option(help="External: are patients in both cohorts?")
+    ] = "unknown",
 ) -> None:
     """Score a predictions file: headline metrics with intervals, per class, by fold.
 
     Columns: case_id,p_glioma,p_pcnsl,p_germinoma,p_rare (and seed), or case_id,prediction.
+
+    With --external all cases are scored at once, without folds, as of a model that saw none of them.
 
     Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
     """
     from ictmri.io.files import write_text
     from ictmri_benchmark import evaluate as score
 
-    report = score(predictions, cohort, interval=interval)
+    if external != (trained_on is not None):
+        given, other = ("--external", "--trained-on NAME")[:: 1 if external else -1]
+        raise InputError(given, [f"needs {other} beside it"], "ictmri evaluate --help")
+    report = score(predictions, cohort, interval=interval, external=trained_on, overlap=overlap)
     echo(report.render())
     if json_file is not None:
         write_text(json_file, report.to_json())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASS_TITLES, CLASSES, SEXES
-from ictmri.cohort import AGE_GROUPS
+from ictmri.cohort import AGE_GROUPS, PHANTOM
 from ictmri.errors import nearest
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json
@@ -46,6 +46,18 @@ _GROUPS: Final = (*SEXES, *(name for name, _ in AGE_GROUPS))
 SYNTHETIC_WARNING = "synthetic cohort: these numbers say nothing about patients"
 
 
+class External(NamedTuple):
+    """What is known of a model that did not learn from the cohort that it is scored on.
+
+    Attributes:
+        trained_on: name of the cohort that it learned from.
+        overlap: whether that cohort and this one share patients.
+    """
+
+    trained_on: str
+    overlap: protocol.Overlap = "unknown"
+
+
 class Estimate(NamedTuple):
     """A number with the ends of its interval."""
 
@@ -75,11 +87,15 @@ class Report:
         return self.render()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the metrics, a row each: value, ends of the interval, mean and sd over the folds."""
+        """Return the metrics, a row each: value, ends of the interval, mean and sd over the folds.
+
+        An external report has no folds, and no columns of them.
+        """
         import pandas as pd
 
+        folds = self.content["fold_mean"] or {}
         rows = {
-            name: found | {f"fold_{key}": n for key, n in self.content["fold_mean"][name].items()}
+            name: found | {f"fold_{key}": n for key, n in folds.get(name, {}).items()}
             for name, found in self.content["pooled"].items()
         }
         return pd.DataFrame.from_dict(rows, orient="index", dtype="float64").rename_axis("metric")
@@ -129,14 +145,16 @@ def score(
     entry: int = 0,
     interval: IntervalKind = "percentile",
     of_folds: int | None = None,
+    external: External | None = None,
 ) -> Report:
     """Return the report of predictions whose bootstrap values ``drawn`` are column ``entry``.
 
     Where the cohort is but some folds of ``of_folds``, the report says so, and that it is never ranked.
+    An ``external`` model has seen no fold: all cases are scored at once, and there are no means over folds.
     """
     truth = np.array(cohort.labels, dtype=np.int64)
     matrices = np.array([confusion(truth, labels) for labels in predictions.labels])
-    every, folds = predictions.probabilities, np.array(cohort.folds)
+    every, folds = predictions.probabilities, np.array(cohort.folds) * (external is None)
     content = {
         "schema": protocol.REPORT_SCHEMA,
         "benchmark": {
@@ -147,12 +165,13 @@ def score(
         },
         "n_cases": len(truth),
         **({} if of_folds is None else {"folds": sorted(set(cohort.folds))}),
+        **({} if external is None else {"external": external._asdict()}),
         "n_draws": drawn.n_draws,
         "interval": interval,
         "seeds": list(predictions.seeds),
         "pooled": _pooled(matrices, predictions, truth, drawn, entry, interval),
         "seed_sd": _seed_sd(matrices),
-        "fold_mean": _fold_mean(predictions, cohort, truth),
+        "fold_mean": None if external else _fold_mean(predictions, cohort, truth),
         "per_class": _per_class(matrices, drawn, entry),
         "confusion": matrices.sum(axis=0).tolist(),
         "probabilistic": None if every is None else probability_report(truth, every, folds),
@@ -164,7 +183,25 @@ def score(
     }
     if of_folds is not None:
         content["warnings"].insert(0, partial_warning(content["folds"], of_folds))
+    if external is not None:
+        content["warnings"][:0] = external_warnings(external)
     return Report(content)
+
+
+_OVERLAPS: Final[dict[protocol.Overlap, str]] = {
+    "yes": "it learned from cases that are scored here: optimistic by an unknown amount",
+    "no": "no patient is in both cohorts, it is said",
+    "unknown": "whether it learned from cases that are scored here is not known",
+}
+
+
+def external_warnings(external: External) -> list[str]:
+    """Return what a report of a model that was trained elsewhere says first."""
+    said = (
+        f"external: the model was trained on {external.trained_on}; {_OVERLAPS[external.overlap]}"
+    )
+    made = [f"{external.trained_on} is synthetic: the model never saw a patient"]
+    return [said, *(made if external.trained_on == PHANTOM else [])]
 
 
 def partial_warning(folds: Sequence[int], of_folds: int) -> str:
@@ -295,15 +332,22 @@ def _warnings(predictions: Predictions, truth: NDArray[np.int64], *, synthetic: 
 
 def _rendered(content: dict[str, Any]) -> list[str]:
     bench = content["benchmark"]
-    title = f"{bench['cohort']}: {content['n_cases']} cases, pooled out-of-fold"
+    external, means = content.get("external"), content["fold_mean"]
+    how = f"by a model trained on {external['trained_on']}" if external else "pooled out-of-fold"
+    title = f"{bench['cohort']}: {content['n_cases']} cases, {how}"
     lines = [title + (" (SYNTHETIC)" if bench["synthetic"] else ""), ""]
-    lines.append(f"{'metric':<34}{'value':>7}  {'95 % interval':<17}fold mean ± sd")
+    head = f"{'metric':<34}{'value':>7}  {'95 % interval':<17}{'fold mean ± sd' if means else ''}"
+    lines.append(head.rstrip())
     for name, metric in METRICS.items():
-        pooled, folds = content["pooled"][name], content["fold_mean"][name]
-        sd = "" if folds["sd"] is None else f" ± {metric.text(folds['sd'])}"
-        spread = metric.text(folds["mean"]) + sd
+        pooled, spread = content["pooled"][name], ""
+        if means:
+            sd = means[name]["sd"]
+            spread = metric.text(means[name]["mean"]) + (
+                "" if sd is None else f" ± {metric.text(sd)}"
+            )
         value = metric.text(pooled["value"])
-        lines.append(f"{metric.title:<34}{value:>7}  {metric.interval(pooled):<17}{spread}")
+        line = f"{metric.title:<34}{value:>7}  {metric.interval(pooled):<17}{spread}"
+        lines.append(line.rstrip())
     lines += ["", f"{'class':<12}{'precision':>10}{'recall':>9}{'F1':>8}{'cases':>8}   confusion"]
     width = max(len(str(n)) for row in content["confusion"] for n in row) + 2
     for name, row in zip(CLASSES, content["confusion"], strict=True):
@@ -322,7 +366,8 @@ def _rendered_probabilities(content: dict[str, Any]) -> list[str]:
     if given is None:
         return []
     ranking = given["auroc"].get("macro")
-    shown = "" if ranking is None else f", AUROC {ranking:.3f} (mean within folds)"
+    within = " (mean within folds)" if content["fold_mean"] else ""
+    shown = "" if ranking is None else f", AUROC {ranking:.3f}{within}"
     at = ", ".join(f"{v:.3f} at {share} %" for share, v in selective["accuracy_at"].items())
     return [
         "",
