@@ -594,7 +594,7 @@ def explained_entry(error: InputError) -> None:
         assert re.match(
             r"not valid YAML: (line \d+|an escape)|more than \d+ bytes"
             r"|entry: |(schema|slug|benchmark|synthetic|method|selection|seeds|ensemble|test_evaluations"
-            r"|inputs|external|compute|claimed|level)(\.[^:]*)?: .|\S.*: Extra inputs",
+            r"|inputs|external|overlap|compute|claimed|level)(\.[^:]*)?: .|\S.*: Extra inputs",
             problem,
         ), problem
 
@@ -612,6 +612,7 @@ def test_damaged_entries_are_explained_or_valid(
         compute={"gpu": "none", "hours": 1.5},
         claimed={"accuracy": 0.5},
         external=("weights",),
+        overlap="no",
         test_evaluations=3,
     )
     good = described.model_dump(mode="json", by_alias=True)

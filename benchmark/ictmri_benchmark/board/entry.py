@@ -98,6 +98,7 @@ class Entry(_EntryPart):
         ensemble: what was averaged inside each prediction; an ensemble is an entry of its own.
         test_evaluations: how often the test folds were looked at, as far as the submitter knows.
         external: pretrained weights and extra data, empty where none.
+        overlap: whether that holds cases that are tested here, as far as the submitter knows.
         compute: hardware and size, free keys.
         claimed: metrics that the submitter expects, compared with the recomputed ones.
         level: evidence level; R1 until more is shown.
@@ -114,9 +115,15 @@ class Entry(_EntryPart):
     test_evaluations: int | None = Field(default=None, ge=1, lt=10**6)
     inputs: InputsUsed
     external: tuple[Text, ...] = Field(default=(), max_length=50)
+    overlap: Literal["yes", "no", "unknown"] | None = None
     compute: dict[Name, Text | Whole | float] = Field(default_factory=dict, max_length=50)
     claimed: dict[Name, float] = Field(default_factory=dict, max_length=20)
     level: Level = "R1"
+
+    @property
+    def overlaps(self) -> str:
+        """Whether what is external holds tested cases; ``unknown`` where nobody has told."""
+        return self.overlap or ("unknown" if self.external else "no")
 
     @property
     def tracks(self) -> tuple[str, ...]:

@@ -256,6 +256,7 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> d
         "paper": entry.method.paper,
         "code": entry.method.code,
         "external": list(entry.external),
+        "overlap": entry.overlaps,
         "compute": entry.compute,
         "claimed": entry.claimed,
         "report": item.report.content,

@@ -17,7 +17,7 @@ from ictmri.cohort import published_digest
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.yamlfile import read_yaml
-from ictmri_benchmark.board.entry import Entry, InputsUsed, json_schema, load_entry
+from ictmri_benchmark.board.entry import Entry, InputsUsed, json_schema, load_entry, write_entry
 from ictmri_benchmark.score import intervals, protocol
 from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.report import subgroup_report
@@ -106,6 +106,22 @@ def test_small_groups_have_a_size_and_no_score(make_cohort: Callable[..., FoldTa
     assert found["sex"][first]["n"] == least
     assert found["sex"][first]["accuracy"]["value"] == 1.0
     assert set(found["sex"]) == {first, second}
+
+
+def test_overlap_is_unknown_until_it_is_told(cohort: FoldTable, tmp_path: Path) -> None:
+    for external, told, shown in (
+        ((), None, "no"),
+        (("weights",), None, "unknown"),
+        (("weights",), "no", "no"),
+        (("weights",), "yes", "yes"),
+    ):
+        described: Entry = made_entry(cohort, "a", external=external, overlap=told)
+        write_entry(tmp_path / "entry.yaml", described)
+        assert load_entry(tmp_path / "entry.yaml").overlaps == described.overlaps == shown
+    plain = (tmp_path / "entry.yaml").read_text().replace("overlap: 'yes'", "overlap: yes")
+    (tmp_path / "entry.yaml").write_text(plain)
+    assert load_entry(tmp_path / "entry.yaml").overlap == "yes"
+    assert "overlap: yes\n" in plain
 
 
 def test_tracks_say_what_a_method_saw(cohort: FoldTable) -> None:
