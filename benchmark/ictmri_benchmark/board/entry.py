@@ -12,7 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import write_text
 from ictmri.io.yamlfile import dump_yaml, read_yaml
-from ictmri_benchmark.score.protocol import BENCHMARK, ENTRY_SCHEMA, VERSION, Level, Selection
+from ictmri_benchmark.score.protocol import (
+    BENCHMARK,
+    ENTRY_SCHEMA,
+    VERSION,
+    Level,
+    Overlap,
+    Selection,
+)
 
 SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 MAX_SLUG: Final = 60
@@ -115,7 +122,7 @@ class Entry(_EntryPart):
     test_evaluations: int | None = Field(default=None, ge=1, lt=10**6)
     inputs: InputsUsed
     external: tuple[Text, ...] = Field(default=(), max_length=50)
-    overlap: Literal["yes", "no", "unknown"] | None = None
+    overlap: Overlap | None = None
     compute: dict[Name, Text | Whole | float] = Field(default_factory=dict, max_length=50)
     claimed: dict[Name, float] = Field(default_factory=dict, max_length=20)
     level: Level = "R1"

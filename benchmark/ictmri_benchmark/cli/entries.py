@@ -48,8 +48,11 @@ def export(
     slug: Annotated[str, typer.Argument(help="Slug of the entry.")],
     *,
     to: Annotated[
-        Literal["eval-results", "model-card"],
-        typer.Option(help="The Hub's .eval_results/SLUG.yaml, or README.md with a model-index."),
+        Literal["eval-results", "model-card", "every-eval-ever"],
+        typer.Option(
+            help="The Hub's .eval_results/SLUG.yaml, README.md with a model-index, or a record of Every "
+            "Eval Ever."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write into: a model's repository.")],
     dataset_id: Annotated[
@@ -59,17 +62,22 @@ def export(
     entries: Entries = Path("benchmark/entries"),
     cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
 ) -> None:
-    """Write an entry's scores for the Hugging Face Hub, after scoring it again.
+    """Write an entry's scores for the Hugging Face Hub or Every Eval Ever, after scoring it again.
 
     Example: ictmri entry export my-method --to eval-results --cohort ictmri-phantom --out out/hub
     """
     from ictmri.lookup import find_folds
+    from ictmri_benchmark.outlets.every_eval_ever import write_eval_record
     from ictmri_benchmark.outlets.hub_results import rescore, write_eval_results, write_model_card
 
     table, synthetic = find_folds(cohort)
     done = rescore(entries, slug, table, synthetic=synthetic)
-    write = write_model_card if to == "model-card" else write_eval_results
-    path = write(out, done, dataset_id or f"ictmri/{table.name}", revision)
+    writers = {
+        "eval-results": write_eval_results,
+        "model-card": write_model_card,
+        "every-eval-ever": write_eval_record,
+    }
+    path = writers[to](out, done, dataset_id or f"ictmri/{table.name}", revision)
     echo(f"{path}: scores of {slug}{' on a SYNTHETIC phantom' if synthetic else ''}")
 
 

@@ -55,7 +55,7 @@ def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str 
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    source = _source(done, dataset_id, revision)
+    source = source_of(done, dataset_id, revision)
     results = [
         EvalResultEntry(
             dataset_id=dataset_id,
@@ -64,7 +64,7 @@ def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str 
             notes=_notes(done, value),
             **source,
         )
-        for metric, value in _pooled(done)
+        for metric, value in pooled_metrics(done)
     ]
     path = out / ".eval_results" / f"{done.entry.slug}.yaml"
     write_text(path, dump_yaml(eval_result_entries_to_yaml(results)))
@@ -79,7 +79,7 @@ def write_model_card(out: Path, done: Checked, dataset_id: str, revision: str = 
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    source = _source(done, dataset_id, revision)
+    source = source_of(done, dataset_id, revision)
     path = out / "README.md"
     if path.exists():
         raise InputError(str(path), ["exists"], "choose another folder; copy the header by hand")
@@ -97,7 +97,7 @@ def write_model_card(out: Path, done: Checked, dataset_id: str, revision: str = 
             metric_args={"interval_95": [value["low"], value["high"]]},
             **source,
         )
-        for metric, value in _pooled(done)
+        for metric, value in pooled_metrics(done)
     ]
     licence = done.entry.method.licence
     known = licence.lower() if licence.lower() in _PERMISSIVE | _COPYLEFT | HUB_NAMES else None
@@ -123,13 +123,14 @@ def _card_text(done: Checked) -> Iterator[str]:
     if bench["synthetic"]:
         yield f"> SYNTHETIC: {SYNTHETIC_WARNING}\n"
     yield "| metric | value | 95 % interval |\n|---|---|---|"
-    for metric, value in _pooled(done):
+    for metric, value in pooled_metrics(done):
         interval = f"{value['low']:.4f} to {value['high']:.4f}"
         yield f"| {metric.title} | {value['value']:.4f} | {interval} |"
     yield f"\n{_notes(done)}. Research use only."
 
 
-def _pooled(done: Checked) -> list[tuple[Metric, dict[str, float]]]:
+def pooled_metrics(done: Checked) -> list[tuple[Metric, dict[str, float]]]:
+    """Return the headline metrics in the order of the board, with value and interval."""
     pooled = done.report.content["pooled"]
     return [(metric, pooled[metric.name]) for metric in COLUMNS]
 
@@ -151,8 +152,12 @@ def _notes(done: Checked, value: dict[str, float] | None = None) -> str:
     return "; ".join(said)
 
 
-def _source(done: Checked, dataset_id: str, revision: str) -> dict[str, Any]:
-    """Return where data and method are; an InputError says where they are not named as the Hub names."""
+def source_of(done: Checked, dataset_id: str, revision: str) -> dict[str, Any]:
+    """Return where data and method are, as the Hub's formats name it.
+
+    Raises:
+        InputError: the dataset id or the revision is none.
+    """
     from ictmri.hub.cache import is_repository
 
     if not is_repository(dataset_id):

@@ -143,7 +143,7 @@ def test_only_what_was_scored_again_is_exported(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_exports_both(
+def test_the_command_exports_each_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ictmri.cli.app import main
@@ -151,7 +151,11 @@ def test_the_command_exports_both(
     cohort, _ = find_folds("ictmri-phantom")
     files = hand_in(tmp_path / "in", cohort, made_entry(cohort, "mine"), probabilities(cohort, 0.4))
     submit(*files, cohort, tmp_path / "entries", synthetic=True)
-    for kind, name in (("eval-results", ".eval_results/mine.yaml"), ("model-card", "README.md")):
+    for kind, name in (
+        ("eval-results", ".eval_results/mine.yaml"),
+        ("model-card", "README.md"),
+        ("every-eval-ever", "data/ictmri-phantom/a/mine/*.json"),
+    ):
         command = ["entry", "export", "mine", "--to", kind, "--out", str(tmp_path / "out")]
         command += ["--entries", str(tmp_path / "entries"), "--cohort", "ictmri-phantom"]
         monkeypatch.setattr(sys, "argv", ["ictmri", *command])
@@ -159,4 +163,5 @@ def test_the_command_exports_both(
             main()
         assert caught.value.code == 0
         assert "SYNTHETIC" in capsys.readouterr().out
-        assert "ictmri/ictmri-phantom" in (tmp_path / "out" / name).read_text()
+        (written,) = (tmp_path / "out").glob(name)
+        assert "ictmri/ictmri-phantom" in written.read_text()
