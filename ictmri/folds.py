@@ -87,6 +87,14 @@ def format_folds(rows: Sequence[FoldRow]) -> str:
     return csv_text(COLUMNS, ((row.case_id, row.patient_id, row.label, row.fold) for row in rows))
 
 
+def public_folds(table: FoldTable) -> str:
+    """Return ids and folds as CSV without a word about anybody: ``case_id,fold`` in the order of the ids.
+
+    Case ids are dealt at random, so neither they nor their order tell a label.
+    """
+    return csv_text(("case_id", "fold"), sorted((row.case_id, row.fold) for row in table.rows))
+
+
 def write_folds(path: Path, rows: Sequence[FoldRow]) -> str:
     """Write a fold table and return its SHA-256."""
     text = format_folds(rows)

@@ -1,3 +1,4 @@
+import csv
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commandline import run
 
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
@@ -19,6 +21,7 @@ from ictmri.folds import (
     read_folds,
     write_folds,
 )
+from ictmri.lookup import find_folds
 
 
 def candidates(labels: list[str]) -> list[Candidate]:
@@ -146,3 +149,23 @@ def test_rows_whose_ids_would_lead_to_other_folders(tmp_path: Path) -> None:
         path.write_text("no parquet")
         with pytest.raises(InputError, match="is damaged"):
             next(Cohort(tmp_path, mock.Mock()).rows("default"))
+
+
+def test_folds_can_be_published_without_a_label(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert "SYNTHETIC" in run("export", "ictmri-phantom", "--to", "folds", "--out", out).stdout
+    (path,) = out.iterdir()
+    with path.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    table, _ = find_folds("ictmri-phantom")
+    assert rows[0] == ["case_id", "fold"]
+    assert {case_id: int(fold) for case_id, fold in rows[1:]} == dict(
+        zip(table.case_ids, table.folds, strict=True)
+    )
+    assert rows[1:] == sorted(rows[1:])
+    assert not any(name in path.read_text() for name in CLASSES)
+    run("export", "ictmri-phantom", "--to", "folds", "--out", out)
+    path.write_text("mine")
+    refused = run("export", "ictmri-phantom", "--to", "folds", "--out", out, code=1)
+    assert "other folds lie there" in refused.stderr
+    assert path.read_text() == "mine"

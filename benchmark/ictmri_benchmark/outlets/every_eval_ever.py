@@ -41,7 +41,7 @@ def write_eval_record(out: Path, done: Checked, dataset_id: str, revision: str =
     developer, model = record["model_info"]["id"].split("/")
     seed = hashlib.sha256(record["evaluation_id"].encode()).digest()
     name = f"{uuid.UUID(bytes=seed[:16], version=4)}.json"
-    path = out / "data" / _portable(done.entry.benchmark.cohort) / developer / model / name
+    path: Path = out / "data" / _portable(done.entry.benchmark.cohort) / developer / model / name
     write_text(path, canonical_json(record))
     return path
 
