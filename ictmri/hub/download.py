@@ -1,4 +1,4 @@
-"""Dataset repositories on the Hugging Face Hub: may we read one, and a verified copy of it."""
+"""Repositories on the Hugging Face Hub: may we read one, and a verified copy of it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
-from ictmri.hub.errors import reaching
+from ictmri.hub.errors import RepoType, reaching
 from ictmri.hub.transfer import fetch_all, size_of
 from ictmri.io.files import is_free, leads_elsewhere, sha256_bytes, sha256_file, write_json
 from ictmri.io.lock import folder_lock
@@ -28,7 +29,7 @@ _PART: Final = ".part-"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A verified copy of a commit of a dataset repository.
+    """A verified copy of a commit of a repository.
 
     Attributes:
         root: the folder that holds the files.
@@ -41,8 +42,14 @@ class Snapshot:
     commit: str
 
 
-def preflight(repo_id: str, *, token: str | None = None, revision: str | None = None) -> str:
-    """Ask the Hub whether a dataset repository can be read, and for its commit.
+def preflight(
+    repo_id: str,
+    *,
+    token: str | None = None,
+    revision: str | None = None,
+    repo_type: RepoType = "dataset",
+) -> str:
+    """Ask the Hub whether a repository can be read, and for its commit.
 
     Takes two requests and ends within seconds, also where nothing answers.
 
@@ -50,6 +57,7 @@ def preflight(repo_id: str, *, token: str | None = None, revision: str | None = 
         repo_id: ``ORG/NAME``.
         token: Hugging Face token; the one of ``hf auth login`` or ``$HF_TOKEN`` where None.
         revision: branch, tag or commit; the newest where None.
+        repo_type: what it holds.
 
     Returns:
         The commit's id, 40 hexadecimal digits.
@@ -62,20 +70,28 @@ def preflight(repo_id: str, *, token: str | None = None, revision: str | None = 
     import huggingface_hub as hub
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-    with reaching(repo_id, token=token, revision=revision):
-        info = hub.HfApi(token=token).dataset_info(repo_id, revision=revision, timeout=TIMEOUT)
+    with reaching(repo_id, token=token, revision=revision, repo_type=repo_type):
+        info = hub.HfApi(token=token).repo_info(
+            repo_id, revision=revision, repo_type=repo_type, timeout=TIMEOUT
+        )
         # A gated repository shows its information to everybody; this asks for the content. HfApi.auth_check
         # asks the same and waits for ever.
-        address = f"{hub.constants.ENDPOINT}/api/datasets/{repo_id}/auth-check"
+        address = f"{hub.constants.ENDPOINT}/api/{repo_type}s/{repo_id}/auth-check"
         headers = build_hf_headers(token=token)
         hf_raise_for_status(hub.get_session().get(address, headers=headers, timeout=TIMEOUT))
     return str(info.sha)
 
 
 def download(
-    repo_id: str, into: Path, *, token: str | None = None, revision: str | None = None
+    repo_id: str,
+    into: Path,
+    *,
+    token: str | None = None,
+    revision: str | None = None,
+    repo_type: RepoType = "dataset",
+    only: Sequence[str] = ("*",),
 ) -> Snapshot:
-    """Copy a commit of a dataset repository into a folder and verify every file.
+    """Copy a commit of a repository into a folder and verify every file.
 
     The same call resumes: files that are there are kept, parts of files are continued. What was copied
     is recorded in ``.snapshot.json`` beside the files. A folder holds one commit of one repository: with
@@ -86,6 +102,8 @@ def download(
         into: the folder; made where it does not exist.
         token: Hugging Face token; the one of ``hf auth login`` or ``$HF_TOKEN`` where None.
         revision: branch, tag or commit; the newest where None.
+        repo_type: what it holds.
+        only: patterns of the paths that are copied.
 
     Raises:
         HubError: the repository cannot be read, see ``preflight``, or the connection stays away.
@@ -95,12 +113,13 @@ def download(
     """
     import huggingface_hub as hub
 
-    commit = preflight(repo_id, token=token, revision=revision)
-    with reaching(repo_id, token=token):
+    commit = preflight(repo_id, token=token, revision=revision, repo_type=repo_type)
+    with reaching(repo_id, token=token, repo_type=repo_type):
         tree = hub.HfApi(token=token).list_repo_tree(
-            repo_id, recursive=True, revision=commit, repo_type="dataset"
+            repo_id, recursive=True, revision=commit, repo_type=repo_type
         )
         files = [entry for entry in tree if isinstance(entry, hub.RepoFile)]
+    files = [file for file in files if any(fnmatchcase(file.path, pattern) for pattern in only)]
     names = [file.path for file in files]
     _refuse_tricks(repo_id, names)
     record = {"schema": _SCHEMA, "repo_id": repo_id, "commit": commit, "files": names}
@@ -109,10 +128,10 @@ def download(
         missing = {_part(into, file): file for file in files if not _is(into / file.path, file)}
         _refuse_without_room(into, missing)
         wanted = {
-            part: (hub.hf_hub_url(repo_id, f.path, repo_type="dataset", revision=commit), f.size)
+            part: (hub.hf_hub_url(repo_id, f.path, repo_type=repo_type, revision=commit), f.size)
             for part, f in missing.items()
         }
-        with reaching(repo_id, token=token):
+        with reaching(repo_id, token=token, repo_type=repo_type):
             fetch_all(wanted, repo_id, token)
         _settle(repo_id, into, missing)
         write_json(into / RECORD, record | {"whole": True})

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
 from ictmri.errors import AccessError, InputError
 
+RepoType = Literal["dataset", "model"]
+_PLACES: Final[dict[RepoType, str]] = {"dataset": "datasets/", "model": ""}
+"""Where repositories lie on the Hub."""
 _PHRASES: Final = {
     "network": "check the network, the proxy settings and HF_ENDPOINT, then run the same command again",
     "log_in": "log in with `hf auth login`, or set HF_TOKEN",
@@ -41,15 +44,21 @@ class HubError(AccessError):
 
 @contextmanager
 def reaching(
-    repo_id: str, *, token: str | None = None, revision: str | None = None, writing: bool = False
+    repo_id: str,
+    *,
+    token: str | None = None,
+    revision: str | None = None,
+    writing: bool = False,
+    repo_type: RepoType = "dataset",
 ) -> Iterator[None]:
     """Turn every failure of the Hub's client inside the block into a HubError.
 
     Args:
-        repo_id: the dataset repository.
+        repo_id: the repository.
         token: Hugging Face token; the one of ``hf auth login`` or ``$HF_TOKEN`` where None.
         revision: branch, tag or commit that is asked for.
         writing: the block changes the repository.
+        repo_type: what it holds.
 
     Raises:
         HubError: the Hub cannot be reached, or refuses.
@@ -66,7 +75,7 @@ def reaching(
         for cause in (raised, raised.__cause__):
             kind = _kind(cause, repo_id, token=token, writing=writing)
             if cause is not None and kind:
-                raise _explained(cause, kind, repo_id, revision) from raised
+                raise _explained(cause, kind, repo_id, revision, repo_type) from raised
         raise
 
 
@@ -82,7 +91,16 @@ def _is_a(error: BaseException | None, name: str) -> bool:
     return any(kind.__name__ == name for kind in type(error).__mro__)
 
 
-def _explained(error: BaseException, kind: str, repo_id: str, revision: str | None) -> HubError:
+def page_of(repo_id: str, repo_type: RepoType) -> str:
+    """Return the address of a repository."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{_PLACES[repo_type]}{repo_id}"
+
+
+def _explained(
+    error: BaseException, kind: str, repo_id: str, revision: str | None, repo_type: RepoType
+) -> HubError:
     from huggingface_hub import constants
 
     response = getattr(error, "response", None)
@@ -90,7 +108,8 @@ def _explained(error: BaseException, kind: str, repo_id: str, revision: str | No
     facts = {
         **_PHRASES,
         "endpoint": constants.ENDPOINT,
-        "page": f"{constants.ENDPOINT}/datasets/{repo_id}",
+        "page": page_of(repo_id, repo_type),
+        "kind": repo_type,
         "owner": repo_id.split("/", maxsplit=1)[0],
         "revision": revision,
         "said": " ".join(_words(error).split())[:300] or "no reason given",

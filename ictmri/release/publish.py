@@ -68,7 +68,7 @@ def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Up
         InputError: something is still to be confirmed, or the version stands there with other data.
         AccessError: the Hub cannot be reached, or this account may not write there.
     """
-    from ictmri.release.upload import upload
+    from ictmri.release.upload import parcel_of, upload
 
     if prepared.to_confirm:
         raise InputError(
@@ -76,7 +76,7 @@ def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Up
             prepared.to_confirm,
             "look at these cases; if no face can be recognised, run again with --faces-checked",
         )
-    return upload(prepared.release.cohort, order, token=token)
+    return upload(parcel_of(prepared.release.cohort), order, token=token)
 
 
 def _check_order(cohort: Cohort, order: Order) -> None:
@@ -85,10 +85,15 @@ def _check_order(cohort: Cohort, order: Order) -> None:
         problems.append("it was built with --keep-faces, for this machine only")
     if "release" in cohort.manifest.steps:
         problems.append("it is a release already; give the cohort that it was made from")
-    if order.repo_id.count("/") != 1 or not all(order.repo_id.split("/")):
-        problems.append(f"--repo-id {order.repo_id!r} is not ORG/NAME")
+    problems += repo_id_problems(order.repo_id)
     if problems:
         raise InputError(str(cohort.root), problems, "nothing was written and nothing was sent")
+
+
+def repo_id_problems(repo_id: str) -> list[str]:
+    """Return what is wrong with the name of a repository."""
+    named = repo_id.count("/") == 1 and all(repo_id.split("/"))
+    return [] if named else [f"--repo-id {repo_id!r} is not ORG/NAME"]
 
 
 def _check_release(release: Release, words: list[str]) -> None:
@@ -106,7 +111,7 @@ def plan_lines(prepared: Prepared, order: Order) -> Iterator[str]:
     yield f"{cohort.name} {cohort.manifest.version} ({kind}): {cohort.manifest.n_cases} cases"
     yield f"  release    {cohort.root}"
     yield f"  to         https://huggingface.co/datasets/{order.repo_id}, tag v{cohort.manifest.version}"
-    yield f"  access     {_access(order)}"
+    yield f"  access     {access_words(order)}"
     if not order.gated and not cohort.synthetic:
         yield "             ages are left out: they belong behind a gate"
     files = sorted(cohort.manifest.files.items())
@@ -135,7 +140,8 @@ def _subtype_lines(subtypes: Subtypes) -> Iterator[str]:
         yield f"             left empty, on no list of tumours: {subtypes.unlisted} cases"
 
 
-def _access(order: Order) -> str:
+def access_words(order: Order) -> str:
+    """Return who will see a repository, and read its files, in words."""
     gates = {
         "manual": "gated, you let in each person",
         "auto": "gated, everyone who accepts the conditions",

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.hub.errors import reaching
+from ictmri.hub.errors import RepoType, reaching
 from ictmri.manifest import FILE_NAME as MANIFEST
-from ictmri.release.make_release import Order
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+    from ictmri.release.make_release import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A folder that is ready to be sent.
+
+    Attributes:
+        root: the folder.
+        files: what of it must arrive, relative to it.
+        repo_type: what it is.
+        version: which its tag names, and which never changes; empty for what is known by its commit.
+    """
+
+    root: Path
+    files: Sequence[str]
+    repo_type: RepoType = "dataset"
+    version: str = ""
+
+    @property
+    def tag(self) -> str:
+        """Name of the version's tag, empty where there is none."""
+        return self.version and f"v{self.version}"
+
+
+def parcel_of(release: Cohort) -> Parcel:
+    """Return the release of a cohort as it is sent."""
+    files = (*release.manifest.files, MANIFEST)
+    return Parcel(release.root, files, version=release.manifest.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +53,7 @@ class Uploaded:
     Attributes:
         url: of the repository.
         commit: that holds the release.
-        tag: its version.
+        tag: its version, empty where there is none.
         new: False where the same release stood there before.
     """
 
@@ -32,14 +63,14 @@ class Uploaded:
     new: bool
 
 
-def upload(release: Cohort, order: Order, *, token: str | None = None) -> Uploaded:
-    """Upload a release folder as one commit and tag it with its version.
+def upload(parcel: Parcel, order: Order, *, token: str | None = None) -> Uploaded:
+    """Upload a folder as one commit, and tag it where it has a version.
 
     A new repository is private and gated before the first byte is sent; a gate that is there stays where
     the order has none. What was uploaded before an interruption is not sent again.
 
     Args:
-        release: the release folder.
+        parcel: the folder.
         order: where to, behind which gate, and whether everyone sees the repository at the end.
         token: of an account that may write there.
 
@@ -49,53 +80,49 @@ def upload(release: Cohort, order: Order, *, token: str | None = None) -> Upload
     """
     from huggingface_hub import HfApi
 
-    api, repo_id = HfApi(token=token), order.repo_id
-    tag = f"v{release.manifest.version}"
-    with reaching(repo_id, writing=True):
-        url = api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
+    api, repo_id, kind, tag = HfApi(token=token), order.repo_id, parcel.repo_type, parcel.tag
+    with reaching(repo_id, writing=True, repo_type=kind):
+        url = api.create_repo(repo_id, repo_type=kind, private=True, exist_ok=True)
         if order.gate != "none":
-            api.update_repo_settings(repo_id, repo_type="dataset", gated=order.gate)
-        tags = api.list_repo_refs(repo_id, repo_type="dataset").tags
-        new = all(ref.name != tag for ref in tags)
-        if new:
-            commit = _send(api, release, repo_id, tag)
-        else:
-            commit = str(api.repo_info(repo_id, repo_type="dataset", revision=tag).sha)
-        _refuse_other(api, release, repo_id, commit, new=new)
-        if new:
-            api.create_tag(repo_id, repo_type="dataset", tag=tag, revision=commit)
+            api.update_repo_settings(repo_id, repo_type=kind, gated=order.gate)
+        refs = api.list_repo_refs(repo_id, repo_type=kind)
+        there = next((ref.target_commit for ref in refs.tags if ref.name == tag), "")
+        commit = there or _send(api, parcel, repo_id)
+        _refuse_other(api, parcel, repo_id, commit, new=not there)
+        if tag and not there:
+            api.create_tag(repo_id, repo_type=kind, tag=tag, revision=commit)
         if order.visible:
-            api.update_repo_settings(repo_id, repo_type="dataset", private=False)
-    return Uploaded(str(url), commit, tag, new)
+            api.update_repo_settings(repo_id, repo_type=kind, private=False)
+    before = there or next((ref.target_commit for ref in refs.branches if ref.name == "main"), "")
+    return Uploaded(str(url), commit, tag, commit != before)
 
 
-def _send(api: HfApi, release: Cohort, repo_id: str, tag: str) -> str:
+def _send(api: HfApi, parcel: Parcel, repo_id: str) -> str:
     info = api.upload_folder(
         repo_id=repo_id,
-        repo_type="dataset",
-        folder_path=release.root,
-        commit_message=f"Release {tag}",
+        repo_type=parcel.repo_type,
+        folder_path=parcel.root,
+        commit_message=f"Release {parcel.tag}".rstrip(),
         ignore_patterns=[".*", "**/.*"],
         delete_patterns=["*"],
     )
     return str(info.oid)
 
 
-def _refuse_other(api: HfApi, release: Cohort, repo_id: str, commit: str, *, new: bool) -> None:
+def _refuse_other(api: HfApi, parcel: Parcel, repo_id: str, commit: str, *, new: bool) -> None:
     """Compare what is on the Hub with the release, file by file, by the Hub's own digests."""
     found = api.verify_repo_checksums(
-        repo_id, repo_type="dataset", revision=commit, local_dir=release.root
+        repo_id, repo_type=parcel.repo_type, revision=commit, local_dir=parcel.root
     )
     wrong = dict.fromkeys(found.extra_paths, "is not there")
     wrong |= {file["path"]: "arrived with another digest" for file in found.mismatches}
     if MANIFEST in wrong and not new:
-        version = f"version v{release.manifest.version}"
+        version = f"version {parcel.tag}"
         raise InputError(
             repo_id,
             [f"{version} is published already, with other content: a version never changes"],
             "publish the change as a new version (ictmri withdraw, ictmri erratum), or elsewhere",
         )
-    sent = (*release.manifest.files, MANIFEST)
-    problems = [f"{name}: {wrong[name]}" for name in sent if name in wrong]
+    problems = [f"{name}: {wrong[name]}" for name in parcel.files if name in wrong]
     if problems:
         raise InputError(repo_id, problems, "run the same command again")

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from support import loopback_uploads as uploads
 from support.loopback_access import Request, read, seen, user_of, written
 from support.loopback_card import card_problems
-from support.loopback_store import Commit, RefusalError, Reply, as_json
+from support.loopback_store import Commit, RefusalError, Reply, as_json, key_of
 
 if TYPE_CHECKING:
     from support.loopback_hub import LoopbackHub
@@ -28,6 +28,8 @@ def answer(
             match = re.fullmatch(pattern, url.path)
             if match and method in methods.split():
                 parts = {k: unquote(v) for k, v in match.groupdict().items() if v is not None}
+                if "of" in parts and parts["of"] != "datasets/":
+                    parts["repo"] = key_of(parts["repo"], "model")
                 # The CDN knows no users.
                 user = None if url.path.startswith("/cdn/") else user_of(hub.users, headers)
                 request = Request(method, parse_qs(url.query), headers, body, user, parts)
@@ -98,7 +100,8 @@ def _tree(hub: LoopbackHub, request: Request) -> Reply:
     start = int(request.query.get("cursor", ["0"])[0])
     stop = start + hub.tree_page
     flags = f"recursive={recursive}&expand={request.flag('expand')}&cursor={stop}"
-    here = f"{hub.endpoint}/api/datasets/{request.parts['repo']}/tree/{commit.sha}/{quote(folder)}"
+    path = request.parts["api"] + f"/tree/{commit.sha}/{quote(folder)}"
+    here = f"{hub.endpoint}{path}"
     more = {"Link": f'<{here.rstrip("/")}?{flags}>; rel="next"'} if stop < len(entries) else {}
     return as_json(entries[start:stop], **more)
 
@@ -175,7 +178,7 @@ def _resolve(hub: LoopbackHub, request: Request) -> Reply:
         content = hub.faults.damage(path, blob.content)
         return Reply(200, content, {**about, "ETag": f'"{blob.oid}"'}, file=path)
     linked = {"X-Linked-Size": str(len(blob.content)), "X-Linked-Etag": f'"{blob.sha256}"'}
-    where = f"{hub.cdn}/{repository.id}/{blob.sha256}/{quote(path)}"
+    where = f"{hub.cdn}/{repository.key}/{blob.sha256}/{quote(path)}"
     return Reply(302, b"Found", {**about, **linked, "Location": where, "ETag": f'"{blob.oid}"'})
 
 
@@ -191,27 +194,28 @@ def _cdn(hub: LoopbackHub, request: Request) -> Reply:
     raise RefusalError(404, "no such object")
 
 
-_DATASET: Final = "/api/datasets/(?P<repo>[^/]+/[^/]+)"
-_FILES: Final = "/datasets/(?P<repo>[^/]+/[^/]+)"
+_REPO: Final = "(?P<api>/api/(?P<of>datasets/|models/)(?P<repo>[^/]+/[^/]+))"
+_FILES: Final = "/(?P<of>datasets/|)(?P<repo>[^/]+/[^/]+)"
+_STORED: Final = "/cdn/(?P<repo>(?:models/)?[^/]+/[^/]+)"
 _ROUTES: Final[list[tuple[str, str, Callable[[LoopbackHub, Request], Reply]]]] = [
     ("/api/repos/create", "POST", uploads.create_repo),
     ("/api/repos/delete", "DELETE", uploads.delete_repo),
     ("/api/whoami-v2", "GET", _whoami),
     ("/api/validate-yaml", "POST", _validate_yaml),
-    (f"{_DATASET}/settings", "PUT", uploads.settings),
-    (f"{_DATASET}/auth-check(?P<write>/write)?", "GET", _auth_check),
-    (f"{_DATASET}/refs", "GET", _refs),
-    (f"{_DATASET}/commits/(?P<revision>[^/]+)", "GET", _commits),
-    (f"{_DATASET}/(?P<kind>tag|branch)/(?P<name>[^/]+)", "POST", uploads.create_ref),
-    (f"{_DATASET}/(?P<kind>tag|branch)/(?P<name>[^/]+)", "DELETE", uploads.delete_ref),
-    (f"{_DATASET}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", "GET", _tree),
-    (f"{_DATASET}/paths-info/(?P<revision>[^/]+)", "POST", _paths_info),
-    (f"{_DATASET}/preupload/(?P<revision>[^/]+)", "POST", uploads.preupload),
-    (f"{_DATASET}/commit/(?P<revision>[^/]+)", "POST", uploads.commit),
-    (f"{_DATASET}(?:/revision/(?P<revision>[^/]+))?", "GET", _info),
+    (f"{_REPO}/settings", "PUT", uploads.settings),
+    (f"{_REPO}/auth-check(?P<write>/write)?", "GET", _auth_check),
+    (f"{_REPO}/refs", "GET", _refs),
+    (f"{_REPO}/commits/(?P<revision>[^/]+)", "GET", _commits),
+    (f"{_REPO}/(?P<kind>tag|branch)/(?P<name>[^/]+)", "POST", uploads.create_ref),
+    (f"{_REPO}/(?P<kind>tag|branch)/(?P<name>[^/]+)", "DELETE", uploads.delete_ref),
+    (f"{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", "GET", _tree),
+    (f"{_REPO}/paths-info/(?P<revision>[^/]+)", "POST", _paths_info),
+    (f"{_REPO}/preupload/(?P<revision>[^/]+)", "POST", uploads.preupload),
+    (f"{_REPO}/commit/(?P<revision>[^/]+)", "POST", uploads.commit),
+    (f"{_REPO}(?:/revision/(?P<revision>[^/]+))?", "GET", _info),
     (f"{_FILES}\\.git/info/lfs/objects/batch", "POST", uploads.lfs_batch),
     (f"{_FILES}\\.git/info/lfs/objects/verify", "POST", uploads.lfs_verify),
     (f"{_FILES}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "GET HEAD", _resolve),
-    ("/cdn/(?P<repo>[^/]+/[^/]+)/upload/(?P<oid>[0-9a-f]{64})", "PUT", uploads.put_object),
-    ("/cdn/(?P<repo>[^/]+/[^/]+)/(?P<oid>[0-9a-f]{64})/(?P<path>.+)", "GET HEAD", _cdn),
+    (f"{_STORED}/upload/(?P<oid>[0-9a-f]{{64}})", "PUT", uploads.put_object),
+    (f"{_STORED}/(?P<oid>[0-9a-f]{{64}})/(?P<path>.+)", "GET HEAD", _cdn),
 ]

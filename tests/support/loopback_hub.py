@@ -1,6 +1,6 @@
 """A Hugging Face Hub on the loopback interface, for tests that must not leave the machine.
 
-``LoopbackHub`` speaks the Hub's HTTP protocol for dataset repositories as ``huggingface_hub`` 2.4 and
+``LoopbackHub`` speaks the Hub's HTTP protocol for datasets and models as ``huggingface_hub`` 2.4 and
 ``datasets`` 5.2 use it: creating and configuring repositories, commits with LFS uploads, listings, tags,
 downloads through a redirect to a CDN, gating by token, checks of dataset cards. Repositories live in
 memory; a commit never changes. Whoever connects must do so from a process of its own, because both
@@ -39,7 +39,16 @@ from urllib.parse import unquote, urlsplit
 
 from support.loopback_api import answer
 from support.loopback_faults import Fault, Faults
-from support.loopback_store import GITATTRIBUTES, Blob, Gated, Reply, Repository, User, is_lfs
+from support.loopback_store import (
+    GITATTRIBUTES,
+    Blob,
+    Gated,
+    Reply,
+    Repository,
+    User,
+    is_lfs,
+    key_of,
+)
 
 
 @dataclass
@@ -114,9 +123,10 @@ class LoopbackHub:
         self.users[token] = User(name, tuple(orgs), role)
         return token
 
-    def create(self, repo_id: str) -> Repository:
+    def create(self, repo_id: str, kind: str = "dataset") -> Repository:
         """Make a repository as the Hub does: with a first commit that says what goes to LFS."""
-        repository = self.repositories[repo_id] = Repository(repo_id)
+        repository = Repository(repo_id, kind)
+        self.repositories[repository.key] = repository
         first = {".gitattributes": Blob(GITATTRIBUTES.encode(), lfs=False)}
         repository.add("main", first, "initial commit")
         return repository
@@ -128,13 +138,15 @@ class LoopbackHub:
         *,
         private: bool = False,
         gated: Gated = False,
+        kind: str = "dataset",
     ) -> str:
         """Commit a folder, or content by path, making the repository where needed; return the id."""
         if isinstance(content, Path):
             found = [path for path in content.rglob("*") if path.is_file()]
             content = {path.relative_to(content).as_posix(): path.read_bytes() for path in found}
         with self.lock:
-            repository = self.repositories.get(repo_id) or self.create(repo_id)
+            there = self.repositories.get(key_of(repo_id, kind))
+            repository = there or self.create(repo_id, kind)
             repository.private, repository.gated = private, gated
             blobs = {
                 path: Blob(data, lfs=is_lfs(path, len(data), data[:512]))
@@ -167,9 +179,11 @@ class LoopbackHub:
         """Return the requests with this method whose path contains ``part``."""
         return [r for r in self.requests if method in {"", r.method} and part in r.path]
 
-    def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
+    def files(
+        self, repo_id: str, revision: str = "main", kind: str = "dataset"
+    ) -> dict[str, bytes]:
         """Return the content of every file of a revision."""
-        commit = self.repositories[repo_id].at(revision)
+        commit = self.repositories[key_of(repo_id, kind)].at(revision)
         return {path: blob.content for path, blob in commit.files.items()}
 
 

@@ -97,9 +97,15 @@ class Commit:
 
 @dataclass
 class Repository:
-    """A dataset repository."""
+    """A repository of a dataset, or of a model.
+
+    Attributes:
+        id: ``org/name``.
+        kind: ``dataset`` or ``model``.
+    """
 
     id: str
+    kind: str = "dataset"
     private: bool = False
     gated: Gated = False
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -107,6 +113,16 @@ class Repository:
     tags: dict[str, str] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     access: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What the Hub knows it by: a dataset and a model may share a name."""
+        return key_of(self.id, self.kind)
+
+    @property
+    def address(self) -> str:
+        """Where its files lie."""
+        return f"datasets/{self.id}" if self.kind == "dataset" else self.id
 
     def at(self, revision: str) -> Commit:
         """Return the commit of a branch, a tag or a commit id."""
@@ -132,6 +148,11 @@ class Repository:
         self.commits[sha] = Commit(sha, parent, title, message, author, dict(sorted(files.items())))
         self.branches[branch] = sha
         return self.commits[sha]
+
+
+def key_of(repo_id: str, kind: str) -> str:
+    """Return what the Hub knows a repository by."""
+    return repo_id if kind == "dataset" else f"{kind}s/{repo_id}"
 
 
 @dataclass(frozen=True)

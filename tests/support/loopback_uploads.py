@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.loopback_access import Request, may_write, written
 from support.loopback_card import card_problems
-from support.loopback_store import Blob, RefusalError, Reply, Repository, as_json, is_lfs
+from support.loopback_store import Blob, RefusalError, Reply, Repository, as_json, is_lfs, key_of
 
 if TYPE_CHECKING:
     from support.loopback_hub import LoopbackHub
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 def create_repo(hub: LoopbackHub, request: Request) -> Reply:
     asked, repo_id = request.json(), _named(request)
     may_write(request.user, repo_id)
-    if asked.get("type") != "dataset":
-        raise RefusalError(400, "this Hub keeps datasets only")
-    url = {"url": f"{hub.endpoint}/datasets/{repo_id}", "name": repo_id}
-    if repo_id in hub.repositories:
-        return as_json({"error": "You already created this dataset repo", **url}, 409)
-    hub.create(repo_id).private = asked.get("visibility") == "private"
+    kind = asked.get("type", "model")
+    if kind not in ("dataset", "model"):
+        raise RefusalError(400, "this Hub keeps datasets and models only")
+    there = hub.repositories.get(key_of(repo_id, kind))
+    repository = there or hub.create(repo_id, kind)
+    url = {"url": f"{hub.endpoint}/{repository.address}", "name": repo_id}
+    if there:
+        return as_json({"error": f"You already created this {kind} repo", **url}, 409)
+    repository.private = asked.get("visibility") == "private"
     return as_json(url)
 
 
@@ -35,7 +38,7 @@ def _named(request: Request) -> str:
 def delete_repo(hub: LoopbackHub, request: Request) -> Reply:
     repo_id = _named(request)
     may_write(request.user, repo_id)
-    if hub.repositories.pop(repo_id, None) is None:
+    if hub.repositories.pop(key_of(repo_id, request.json().get("type", "model")), None) is None:
         raise RefusalError(404, "Repository not found", "RepoNotFound")
     return Reply()
 
@@ -89,8 +92,8 @@ def lfs_batch(hub: LoopbackHub, request: Request) -> Reply:
     for wanted in request.json()["objects"]:
         entry = {"oid": wanted["oid"], "size": wanted["size"]}
         if wanted["oid"] not in repository.objects:
-            href = f"{hub.cdn}/{repository.id}/upload/{wanted['oid']}"
-            verify = f"{hub.endpoint}/datasets/{repository.id}.git/info/lfs/objects/verify"
+            href = f"{hub.cdn}/{repository.key}/upload/{wanted['oid']}"
+            verify = f"{hub.endpoint}/{repository.address}.git/info/lfs/objects/verify"
             entry["actions"] = {"upload": {"href": href}, "verify": {"href": verify}}
         objects.append(entry)
     return as_json({"transfer": "basic", "objects": objects})
@@ -137,7 +140,7 @@ def commit(hub: LoopbackHub, request: Request) -> Reply:
         raise RefusalError(400, f"Invalid metadata in README.md: {'; '.join(errors)}")
     author = request.user.name if request.user else ""
     made = repository.add(branch, files, header["summary"], header.get("description", ""), author)
-    url = f"{hub.endpoint}/datasets/{repository.id}/commit/{made.sha}"
+    url = f"{hub.endpoint}/{repository.address}/commit/{made.sha}"
     return as_json({"success": True, "commitOid": made.sha, "commitUrl": url, "hookOutput": ""})
 
 
