@@ -39,6 +39,7 @@ clean:
 
 # torch first and by name: the build that is there stays, whatever another package would pull in.
 .venv/baselines.stamp: .venv/bin/python $(SOURCES)
+	@echo 'installing ictmri[baselines] into .venv (torch, monai, ANTs: some 2 GB, about 3 minutes)'
 	$(PIP) torch
 	$(PIP) -e '.[baselines]'
 	touch $@

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -59,10 +62,30 @@ def demo(
     from ictmri_baselines.reproduction.demo import run_demo
     from ictmri_benchmark.board.leaderboard import render_table
 
-    done = run_demo(out, n_cases=n_cases, profile=profile, jobs=jobs)
+    done = run_demo(
+        out, n_cases=n_cases, profile=profile, jobs=jobs, say=lambda line: echo(line, err=True)
+    )
     echo(render_table(done.leaderboard))
-    echo(f"\nLeaderboard: {done.page}")
+    echo(f"\nOpen this: {done.page}")
     echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
+    echo("\nAdd your own; until you have predictions, the demo's radiomics stand in for them:\n")
+    for words in _own_entry(out, done.cohort.root):
+        echo("  " + " ".join(map(shlex.quote, words)))
+
+
+def _own_entry(out: Path, cohort: Path) -> list[list[str]]:
+    """Return the commands that put predictions onto the demo's board."""
+    # `make demo` calls it by a path that may not be the user's.
+    called = "ictmri" if shutil.which("ictmri") else sys.argv[0]
+    predictions, entries = "mine.csv", str(out / "entries")
+    of = ["--cohort", str(cohort)]
+    return [
+        ["cp", str(out / "entries" / "controls-radiomics" / "predictions.csv"), predictions],
+        [called, "evaluate", predictions, *of],
+        [called, "entry", "new", "entry.yaml", "--name", "My method", *of],
+        [called, "submit", predictions, "--entry", "entry.yaml", "--entries", entries, *of],
+        [called, "leaderboard", "--entries", entries, *of, "--out", str(out)],
+    ]
 
 
 def reproduce(  # noqa: PLR0913

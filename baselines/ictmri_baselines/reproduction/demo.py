@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from ictmri.build.phantom import DEFAULT_SPACING, build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
+from ictmri.io.parallel import usable_cores
 from ictmri.loader import warm_cache
 from ictmri.phantom import DEFAULT_SEED, N_CASES
 from ictmri_baselines.pipeline import Workers, localize_cohort, process_cohort
@@ -28,6 +30,28 @@ RECIPES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the demo.
+
+    Attributes:
+        title: what it does.
+        seconds: for 249 cases on two cores, profile ``cpu``; where it was measured: perf/README.md.
+    """
+
+    title: str
+    seconds: int
+
+
+STAGES: Final = {
+    "phantom": Stage("draw the synthetic heads", 95),
+    "process": Stage("find the brains, bring them into template space", 195),
+    "localize": Stage("find the tumours", 350),
+    "methods": Stage(f"train and score {len(RECIPES)} methods", 110),
+    "board": Stage("rank them", 5),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Demo:
     """What the demo made."""
 
@@ -43,22 +67,56 @@ def run_demo(
     spacing: float = DEFAULT_SPACING,
     profile: Profile = "cpu",
     jobs: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Demo:
     """Build the phantom, process and localize it, run every recipe, render the leaderboard.
 
     Each step keeps what it finished, so that an interrupted demo goes on and a second one is quick.
+
+    Args:
+        out: folder for all of it.
+        n_cases: heads of the phantom.
+        spacing: of their voxels, in mm.
+        profile: size of the training.
+        jobs: worker processes; all usable cores where None.
+        say: told each stage as it begins, and how long all that is left takes.
     """
     from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)
+    share = n_cases / N_CASES * 2 / (jobs or usable_cores())
+    begin = _announced(say, share)
+    workers = Workers(jobs)
+    begin("phantom")
     cohort = build_phantom(out / name, n_cases=n_cases, spacing=spacing, jobs=jobs)
     warm_cache(cohort)
-    workers = Workers(jobs)
+    begin("process")
     cohort = process_cohort(cohort, PRESETS["light"], workers=workers)
+    begin("localize")
     cohort = localize_cohort(cohort, workers=workers)
+    begin("methods")
     for recipe_id in RECIPES:
         recipe = load_recipe(recipe_id)
         reproduce(recipe, cohort, out / "entries" / recipe.slug, profile=profile, jobs=jobs)
+    begin("board")
     board = build_leaderboard(out / "entries", cohort.scored_folds(), synthetic=True)
     write_leaderboard(out, board)
     return Demo(cohort, board, out / "leaderboard.html")
+
+
+def _announced(say: Callable[[str], None], share: float) -> Callable[[str], None]:
+    """Return what says that a stage begins.
+
+    Args:
+        say: prints a line.
+        share: of the work of :data:`STAGES`, which are timed at full size on two cores.
+    """
+    order = list(STAGES)
+
+    def begin(key: str) -> None:
+        place = order.index(key)
+        left = share * sum(STAGES[later].seconds for later in order[place:])
+        time = f"{left / 60:.0f} min" if left >= 60 else "less than a minute"
+        say(f"[{place + 1}/{len(order)}] {STAGES[key].title} (all in all about {time} left)")
+
+    return begin
