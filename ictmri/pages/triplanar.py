@@ -240,8 +240,10 @@ def deepest(inside: npt.NDArray[np.bool_]) -> tuple[int, int, int] | None:
 
     if not inside.any():
         return None
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
-    x, y, z = (int(place) for place in np.unravel_index(int(depth.argmax()), depth.shape))
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    depth = ndimage.distance_transform_edt(np.pad(inside[box], 1))[1:-1, 1:-1, 1:-1]
+    deep = np.unravel_index(int(depth.argmax()), depth.shape)
+    x, y, z = (side.start + int(place) for side, place in zip(box, deep, strict=True))
     return x, y, z
 
 

@@ -21,6 +21,7 @@ from ictmri.atlas.template import template
 from ictmri_baselines.localizer.classical.grid_2mm import (
     Field,
     Mask,
+    box_of,
     highest,
     inside_mm,
     lowest,
@@ -207,8 +208,12 @@ def _without_drift(image: Field, mask: Mask, core: Mask) -> Field:
     usual = core & (np.abs(residual - drift) < OUTLIER)
     drift = smoothed(np.where(usual, residual, 0), usual, DRIFT_MM[1])
     # At the surface and in what was left out, that of the nearest tissue.
-    nearest = ndimage.distance_transform_edt(~usual, return_distances=False, return_indices=True)
-    drift = smoothed(drift[tuple(nearest)], mask, DRIFT_MM[1] / 2)
+    box = box_of(mask)
+    nearest = ndimage.distance_transform_edt(
+        ~usual[box], return_distances=False, return_indices=True
+    )
+    drift[box] = drift[box][tuple(nearest)]
+    drift = smoothed(drift, mask, DRIFT_MM[1] / 2)
     flat: Field = np.where(mask, image - drift, 0).astype(np.float32)
     return flat
 

@@ -7,7 +7,7 @@ voxel of 1 mm. One grid inside means one set of thresholds, and a tenth of the t
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Box: TypeAlias = tuple[slice, ...]
 
 SCAN_SMOOTH_MM: Final = 1.0
 """Sigma of the Gaussian before anything is looked at: noise of single voxels goes, a rim stays."""
+TRUNCATE: Final = 3.0
+"""Sigmas at which a Gaussian ends."""
 VOXEL_ML: Final = SPACING_MM**3 / 1000
 
 
@@ -81,13 +84,42 @@ def _doubled(field: Field, axis: int) -> Field:
 
 def smoothed(image: Field, mask: Mask, sigma_mm: float, spacing_mm: float = SPACING_MM) -> Field:
     """Return the Gaussian mean over the mask's voxels only, 0 outside the mask."""
+    found = np.zeros(image.shape, dtype=np.float32)
+    box = box_of(mask)
+    if box is None:
+        return found
     sigma = sigma_mm / spacing_mm
-    share = ndimage.gaussian_filter(mask.astype(np.float32), sigma, truncate=3.0)
-    total = ndimage.gaussian_filter(
-        np.where(mask, image, 0).astype(np.float32), sigma, truncate=3.0
+    there = mask[box]
+    share = _filtered(there.astype(np.float32), box, mask.shape, sigma)
+    total = _filtered(np.where(there, image[box], 0).astype(np.float32), box, mask.shape, sigma)
+    np.divide(total, share, out=found[box], where=there & (share > 1e-3))
+    return found
+
+
+def _filtered(part: Field, box: Box, shape: tuple[int, ...], sigma: float) -> Field:
+    """Return, in a box outside which a field is 0, the Gaussian of the whole field: the same bytes.
+
+    Along each axis only the other axes' part of the box is filtered, which more than halves the work.
+    """
+    reach = int(TRUNCATE * sigma + 0.5)
+    for axis, (place, n) in enumerate(zip(box, shape, strict=True)):
+        before, after = min(reach, place.start), min(reach, n - place.stop)
+        widths = [(before, after) if other == axis else (0, 0) for other in range(part.ndim)]
+        lines = ndimage.gaussian_filter1d(np.pad(part, widths), sigma, axis, truncate=TRUNCATE)
+        kept = slice(before, before + part.shape[axis])
+        part = lines[tuple(kept if a == axis else slice(None) for a in range(part.ndim))]
+    return part
+
+
+def box_of(mask: Mask, margin: int = 0) -> Box | None:
+    """Return the smallest box that holds the mask, wider by a margin within the grid; None where empty."""
+    found = ndimage.find_objects(mask.view(np.uint8))
+    if not found:
+        return None
+    return tuple(
+        slice(max(s.start - margin, 0), min(s.stop + margin, n))
+        for s, n in zip(found[0], mask.shape, strict=True)
     )
-    mean: Field = np.divide(total, share, out=np.zeros_like(total), where=mask & (share > 1e-3))
-    return mean
 
 
 def lowest(field: Field, radius_mm: float) -> Field:
@@ -106,24 +138,30 @@ def highest(field: Field, radius_mm: float) -> Field:
 
 def inside_mm(mask: Mask) -> Field:
     """Return the distance of each voxel of the mask to the nearest voxel outside it, in mm."""
-    found: Field = ndimage.distance_transform_edt(mask, sampling=SPACING_MM).astype(np.float32)
+    found = np.zeros(mask.shape, dtype=np.float32)
+    box = box_of(mask, margin=1)
+    if box is not None:
+        found[box] = ndimage.distance_transform_edt(mask[box], sampling=SPACING_MM)
     return found
 
 
-def outside_mm(mask: Mask) -> Field:
-    """Return the distance of each voxel to the mask, in mm; infinite for an empty mask."""
-    return inside_mm(~mask) if mask.any() else np.full(mask.shape, np.inf, dtype=np.float32)
+def outside_mm(mask: Mask, upto: float = np.inf) -> Field:
+    """Return the distance of each voxel to the mask, in mm; infinite for an empty mask.
+
+    Args:
+        mask: to which.
+        upto: what is further away may get an infinite distance, which is quicker.
+    """
+    found = np.full(mask.shape, np.inf, dtype=np.float32)
+    box = box_of(mask, margin=int(min(np.ceil(upto / SPACING_MM), max(mask.shape))) + 1)
+    if box is not None:
+        found[box] = inside_mm(~mask[box])
+    return found
 
 
 def within(mask: Mask, radius_mm: float) -> Mask:
     """Return the voxels at most ``radius_mm`` away from the mask: its dilation by a ball."""
-    found = np.zeros_like(mask)
-    boxes = ndimage.find_objects(mask.astype(np.uint8))
-    if boxes:
-        margin = int(np.ceil(radius_mm / SPACING_MM)) + 1
-        part = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in boxes[0])
-        found[part] = outside_mm(mask[part]) <= radius_mm
-    return found
+    return outside_mm(mask, radius_mm) <= radius_mm
 
 
 def opened(mask: Mask, radius_mm: float) -> Mask:

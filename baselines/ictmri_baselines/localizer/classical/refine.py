@@ -195,28 +195,32 @@ def refine(
         return Refined(inside, nothing, "empty")
     if inside.sum() > WHOLE_BRAIN * seen.mask.sum():
         return Refined(inside, nothing, "whole-brain")
+    features = voxel_features(seen)
     if model is None:
-        drawn = samples(seen, coarse, seed=seed)
+        drawn = samples(seen, coarse, features, seed=seed)
         if drawn is None:
             return Refined(inside, nothing, "few-voxels")
         model = fit([drawn], seed=seed)
     near = seen.mask & _within_reach(inside)
     probability = nothing
-    probability[near] = model.probability(voxel_features(seen)[near])
+    probability[near] = model.probability(features[near])
     return Refined(_united(seen, coarse, inside, probability, near), probability, "refined")
 
 
-def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
+def samples(
+    seen: Evidence, coarse: Field, features: Field | None = None, *, seed: int = 0
+) -> Samples | None:
     """Draw the voxels of a case that an MLP learns from; None where boxes hold too few or all.
 
     Args:
         seen: the brain, compared with the template.
         coarse: coarse prior on the 2 mm grid.
+        features: the brain's :func:`voxel_features`, where they are there already.
         seed: of the draw.
     """
     inside = seen.mask & (coarse > INSIDE)
     tumour = inside & (coarse >= _least(coarse[inside]))
-    away = outside_mm(inside)
+    away = outside_mm(inside, NEAR_MM[1])
     background = seen.mask & (coarse <= 0) & (away > NEAR_MM[0])
     if tumour.sum() < MIN_SAMPLES or inside.sum() > WHOLE_BRAIN * seen.mask.sum():
         return None
@@ -231,10 +235,10 @@ def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
     )
     if len(negative) < MIN_SAMPLES:
         return None
-    features = voxel_features(seen).reshape(-1, len(FEATURES))
+    seen_by = (voxel_features(seen) if features is None else features).reshape(-1, len(FEATURES))
     chosen = np.concatenate([positive, negative])
     labels = np.arange(len(chosen)) < len(positive)
-    return Samples(features[chosen], labels)
+    return Samples(seen_by[chosen], labels)
 
 
 def fit(drawn: Sequence[Samples], *, seed: int = 0) -> VoxelModel:

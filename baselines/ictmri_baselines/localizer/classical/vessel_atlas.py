@@ -9,6 +9,7 @@ thicker, it is not excluded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -42,16 +43,16 @@ class VesselZone:
 
     def holds(self, depth: Field) -> Mask:
         """Return the zone in a brain whose voxels are ``depth`` mm deep, 2 mm grid."""
-        x, y, z = places()
-        return (
-            (np.abs(x) >= self.x[0])
-            & (np.abs(x) <= self.x[1])
-            & (y >= self.y[0])
-            & (y <= self.y[1])
-            & (z >= self.z[0])
-            & (z <= self.z[1])
-            & (depth <= self.depth)
-        )
+        return _place(self) & (depth <= self.depth)
+
+
+@cache
+def _place(zone: VesselZone) -> Mask:
+    """Return where a zone lies, however deep."""
+    x, y, z = places()
+    ranges = ((np.abs(x), zone.x), (y, zone.y), (z, zone.z))
+    inside: Mask = np.logical_and.reduce([(v >= low) & (v <= high) for v, (low, high) in ranges])
+    return inside
 
 
 ENHANCING: Final = (
