@@ -1,28 +1,105 @@
-"""What the documents say of this repository is so."""
+"""What the documents say of this repository is so: their commands exist, and their blocks run."""
 
+import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
-from ictmri.lookup import find_folds
-from ictmri_benchmark.score.predictions import read_predictions
+import pytest
+import typer
+from support.made_cohort import write_table
+from support.run_page import Block, blocks
+
+from ictmri.build.phantom import build_phantom
+from ictmri.cli.app import application
 
 REPOSITORY = Path(__file__).parents[1]
+RUNNER = Path(__file__).parent / "support" / "run_page.py"
 _TEST = re.compile(r"`(tests/[\w/]+\.py)?::(\w+)`")
+_SPAN = re.compile(r"`(ictmri [a-z][^`\\]*)`")
+PAGES = [
+    path.relative_to(REPOSITORY).as_posix()
+    for folder in (".", "docs", "benchmark", "baselines")
+    for path in sorted((REPOSITORY / folder).glob("*.md"))
+    if path.name != "CHANGELOG.md"
+]
 
 
-def test_the_readme_leads_from_a_model_to_a_score(tmp_path: Path) -> None:
-    """The block runs as it stands, from an empty folder; what it writes can be submitted."""
-    section = (REPOSITORY / "README.md").read_text("utf-8").split("## Submit\n")[1]
-    (code,) = re.findall(r"```python\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    value, low, high = map(float, done.stdout.splitlines()[0].split())
-    assert 0.2 < low < value < high < 0.9
-    assert "first is ahead of second" in done.stdout
-    assert read_predictions(tmp_path / "predictions.csv", find_folds("ictmri-phantom")[0])
+def blocks_of(page: str) -> list[Block]:
+    return blocks((REPOSITORY / page).read_text("utf-8"))
+
+
+QUICK, LONG = (
+    [page for page in PAGES if any(block.when == when for block in blocks_of(page))]
+    for when in ("quick", "long")
+)
+
+
+def run_page(page: str, when: str, where: Path, **settings: str) -> None:
+    """Run a page in an empty folder, with the packages that this process has."""
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), str(REPOSITORY / page), when],
+        cwd=where,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", QUICK)
+def test_the_blocks_of_a_page_run_as_they_stand(page: str, tmp_path: Path) -> None:
+    run_page(page, "quick", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small phantom under the published name, so that a page is run as a reader runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    build_phantom(folder / "ictmri-phantom", n_cases=8, spacing=6.0, jobs=1)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", LONG)
+def test_the_blocks_that_need_volumes_run_as_they_stand(
+    page: str, home: Path, tmp_path: Path
+) -> None:
+    write_table(tmp_path)
+    settings = {"ICTMRI_HOME": str(home), "HF_HOME": str(tmp_path / "hf")}
+    run_page(page, "long", tmp_path, **settings)
+
+
+@cache
+def tree() -> typer.core.TyperGroup:
+    found = typer.main.get_command(application())
+    assert isinstance(found, typer.core.TyperGroup)
+    return found
+
+
+def unknown(words: list[str]) -> list[str]:
+    """Return what of a command line of ours there is not."""
+    command, rest = tree(), words[1:]
+    while isinstance(command, typer.core.TyperGroup) and rest:
+        if rest[0] not in command.commands:
+            return rest[:1]
+        command, rest = command.commands[rest[0]], rest[1:]
+    if command.context_settings.get("ignore_unknown_options"):
+        return []
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    options = [word.split("=")[0] for word in rest if re.fullmatch("--[a-z].*", word)]
+    return [word for word in options if word not in known | {"--help"}]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_is_there_and_has_the_options(page: str) -> None:
+    lines = [words for block in blocks_of(page) for words in block.commands if words[0] == "ictmri"]
+    text = (REPOSITORY / page).read_text("utf-8")
+    lines += [span.split() for span in _SPAN.findall(text)]
+    assert [(words, found) for words in lines if (found := unknown(words))] == []
 
 
 def test_every_test_that_the_page_on_robustness_names_is_there() -> None:

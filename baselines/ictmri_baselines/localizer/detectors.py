@@ -14,6 +14,7 @@ from ictmri_baselines.localizer.boxes import Detector
 from ictmri_baselines.registry import DETECTORS, imported
 from ictmri_baselines.settings import CheckedSettings
 
+_NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "model"})
 _WORDS: Final = {"missing": "is needed", "extra_forbidden": "is not an option of this detector"}
 
 
@@ -65,7 +66,7 @@ def detector_settings(name: str, **given: Any) -> DetectorSettings:
 
     Args:
         name: a key of :data:`~ictmri_baselines.registry.DETECTORS`.
-        **given: options as on the command line (``base_url`` for ``--base-url``); None where not given.
+        **given: options (``base_url`` for ``--base-url``); None where not given.
 
     Raises:
         InputError: unknown name; options that are missing, wrong, or not of this detector, all of them.
@@ -80,8 +81,8 @@ def detector_settings(name: str, **given: Any) -> DetectorSettings:
     try:
         return kind(**{key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = validation_problems(error, "options", named=_option, words=_WORDS)
-        options = ", ".join(map(_option, kind.model_fields)) or "none"
+        problems = validation_problems(error, "options", named=option_of, words=_WORDS)
+        options = ", ".join(map(option_of, kind.model_fields)) or "none"
         raise InputError(f"--detector {name}", problems, f"its options are: {options}") from None
 
 
@@ -99,5 +100,7 @@ def recorded(settings: DetectorSettings) -> dict[str, Any]:
     }
 
 
-def _option(field: str) -> str:
-    return "--" + field.split(".", maxsplit=1)[0].replace("_", "-")
+def option_of(field: str) -> str:
+    """Return how ``ictmri localize`` takes a setting: few have a name of their own there."""
+    name = field.split(".", maxsplit=1)[0]
+    return f"--{name.replace('_', '-')}" if name in _NAMED else f"--option {name}"

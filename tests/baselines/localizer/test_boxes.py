@@ -33,6 +33,7 @@ from ictmri_baselines.localizer.boxes import (
 from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import (
     detector_settings,
+    option_of,
     recorded,
 )
 from ictmri_baselines.localizer.grid import Grid
@@ -305,7 +306,7 @@ def test_settings_are_checked_at_once() -> None:
     with pytest.raises(InputError) as caught:
         detector_settings("openai", base_url="ftp://u:p@x", boxes="f.jsonl", pixels=100)
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
-        *("--pixels", "--base-url", "--model is needed"),
+        *("--option pixels", "--base-url", "--model is needed"),
         "--boxes is not an option of this detector",
     ]
     with pytest.raises(InputError, match="--base-url: must hold no password"):
@@ -327,8 +328,7 @@ def test_settings_travel_to_workers(name: str, boxes_file: Path) -> None:
 def test_every_option_is_in_the_docs() -> None:
     text = (Path(__file__).parents[3] / "docs" / "detectors.md").read_text()
     fields = {field for kind in map(imported, DETECTORS.values()) for field in kind.model_fields}
-    options = {"--" + field.replace("_", "-") for field in fields - {"structured"}}
-    assert {option for option in options | {"--no-structured"} if option not in text} == set()
+    assert {field for field in fields if f"`{option_of(field)}" not in text} == set()
     example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
     assert example
     line = example[1].replace("\n", "").replace('"..."', f'"{"0" * 64}"', 1)

@@ -371,7 +371,7 @@ def test_a_family_behind_another_name_is_found_out() -> None:
         settings.model_copy(update={"coordinates": "pixels"}).prepare([])
     with (
         served(reply_with={"model": real}) as (_, settings),
-        pytest.raises(InputError, match="--coordinates pixels"),
+        pytest.raises(InputError, match="--option coordinates=pixels"),
     ):
         settings.detector().detect(ONE)
 

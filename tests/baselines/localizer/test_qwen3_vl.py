@@ -165,9 +165,9 @@ def test_weights_that_are_cut_off(
 
 
 def test_coordinates_must_be_those_of_the_family(settings: Callable[..., QwenVL]) -> None:
-    with pytest.raises(InputError, match="--coordinates relative"):
+    with pytest.raises(InputError, match="--option coordinates=relative"):
         settings(coordinates="pixels").prepare([])
-    with pytest.raises(InputError, match="--coordinates pixels"):
+    with pytest.raises(InputError, match="--option coordinates=pixels"):
         qwen3_vl._check_family(settings(), "qwen2_5_vl")
 
 
@@ -186,7 +186,7 @@ def test_weights_bring_no_code_with_them(family: str, tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there(settings: Callable[..., QwenVL]) -> None:
-    with pytest.raises(InputError, match="--device cpu"):
+    with pytest.raises(InputError, match="--option device=cpu"):
         settings(device="cuda:7").prepare([])
 
 
@@ -194,7 +194,9 @@ def test_memory_that_does_not_suffice_says_what_to_do(settings: Callable[..., Qw
     import torch
 
     with (
-        pytest.raises(InputError, match="--batch-size 4; slices that were answered are kept"),
+        pytest.raises(
+            InputError, match="--option batch_size=4; slices that were answered are kept"
+        ),
         qwen3_vl._memory_told(settings(batch_size=8)),
     ):
         torch.empty(10**15)  # a real refusal of the allocator

@@ -73,14 +73,12 @@ class OpenAIChat(Prompted):
         retries: further attempts after 429, 5xx, timeouts and cut connections, with growing pauses.
         timeout_s: for one attempt, from its first byte sent to the last one received.
         structured: ask for the JSON schema; the answer is checked in any case.
-        price_in: of a million tokens read, in any currency.
-        price_out: of a million tokens written.
     """
 
     name = "openai"
     # Somebody's network is nobody else's business.
     unrecorded = Prompted.unrecorded | {
-        *("base_url", "api_key_env", "concurrency", "retries", "timeout_s", "price_in", "price_out")
+        *("base_url", "api_key_env", "concurrency", "retries", "timeout_s")
     }
 
     base_url: Annotated[str, AfterValidator(_is_address)]
@@ -90,8 +88,6 @@ class OpenAIChat(Prompted):
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     structured: bool = True
-    price_in: Annotated[float, Field(ge=0)] = 0.0
-    price_out: Annotated[float, Field(ge=0)] = 0.0
 
     def asker(self) -> OpenAIServer:
         """Return the server, not asked yet."""

@@ -84,7 +84,7 @@ def conflict(name: str, coordinates: Coordinates) -> str | None:
     if known is None or known[1] == coordinates:
         return None
     title, counted = known
-    return f"{title} gives no {coordinates} coordinates: --coordinates {counted}"
+    return f"{title} gives no {coordinates} coordinates: --option coordinates={counted}"
 
 
 class Prompted(DetectorSettings):

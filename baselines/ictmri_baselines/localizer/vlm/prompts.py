@@ -66,7 +66,7 @@ def read_prompt(name_or_path: str, coordinates: Coordinates) -> Prompt:
             known = prompt_names()
             hint = nearest(name_or_path, known)
             raise InputError(
-                "--prompt",
+                "--option prompt",
                 [f"{name_or_path!r} is no prompt{hint}"],
                 f"take one of {', '.join(known)}, or the path of a YAML file",
             )

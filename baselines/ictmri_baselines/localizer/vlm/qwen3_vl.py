@@ -250,7 +250,7 @@ def _check_family(options: QwenVL, family: str) -> None:
         raise InputError(
             options.model,
             [f"models of type {family} do not give {options.coordinates} coordinates"],
-            f"--coordinates {expected}",
+            f"--option coordinates={expected}",
         )
 
 
@@ -263,7 +263,8 @@ def _device(name: str) -> str:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError("--device", [f"{name!r}: {reason}"], "--device cpu, or auto") from None
+        step = "--option device=cpu, or auto"
+        raise InputError("--option device", [f"{name!r}: {reason}"], step) from None
     return name
 
 
@@ -322,9 +323,9 @@ def _memory_told(options: QwenVL) -> Iterator[None]:
             raise
         smaller = max(options.batch_size // 2, 1)
         step = (
-            f"--batch-size {smaller}"
+            f"--option batch_size={smaller}"
             if options.batch_size > 1
-            else "a smaller model with --model (Qwen/Qwen3-VL-2B-Instruct), or --pixels 224"
+            else "a smaller model with --model (Qwen/Qwen3-VL-2B-Instruct), or --option pixels=224"
         )
         raise InputError(
             "qwen3-vl",
