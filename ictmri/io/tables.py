@@ -163,7 +163,7 @@ class Table:
 
     def _cell(self, cell: Cell) -> str:
         if isinstance(cell, Mapping):
-            value, low, high = (f"{number:.{self.digits}f}" for number in _ends(cell))
+            value, low, high = map(self._cell, _ends(cell))
             return f"{value} [{low}, {high}]"
         if isinstance(cell, float):
             return f"{cell:.{self.digits}f}"

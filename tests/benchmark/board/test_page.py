@@ -1,6 +1,8 @@
 import base64
 import copy
+import csv
 import hashlib
+import io
 import json
 import re
 import time
@@ -145,7 +147,11 @@ def test_a_link_leaves_no_door_open(tmp_path: Path) -> None:
     linked = made_entry(cohort, "linked", code="https://example.org/code")
     add_entry(tmp_path, cohort, linked, probabilities(cohort, 0.3))
     page = Page(render_page(build_leaderboard(tmp_path, cohort, synthetic=True)))
-    links = [a for tag, a in page.tags if tag == "a" and not (a["href"] or "").startswith("#")]
+    links = [
+        a
+        for tag, a in page.tags
+        if tag == "a" and not (a["href"] or "").startswith(("#", "data:text/csv;"))
+    ]
     assert "https://example.org/code" in [link["href"] for link in links]
     assert all({"noopener", "noreferrer"} <= set((link["rel"] or "").split()) for link in links)
 
@@ -231,6 +237,46 @@ def test_every_entry_shows_its_numbers(board: dict[str, Any], page: str) -> None
         assert row["report"]["digests"]["predictions"] in view
 
 
+def test_a_row_tells_when_how_large_on_what_and_where_to_read(board: dict[str, Any]) -> None:
+    changed = copy.deepcopy(board)
+    first, second = scored(changed)[:2]
+    first |= {"paper": "arXiv:2602.21613", "code": "javascript:x", "external": ["weights"]}
+    first |= {"compute": {"device": "cpu", "hours": 1.5, "parameters": 12_345_678}}
+    first |= {"overlap": "yes", "level": "R2"}
+    second |= {"compute": {"parameters": "about 7"}, "external": [], "overlap": "no"}
+    event = {"action": "added", "predictions_sha256": "", "reason": "", "slug": first["slug"]}
+    changed["ledger"] = [event | {"date": "2026-01-01"}, event | {"date": "2026-02-03"}]
+    line, other = (
+        section(render_page(changed), "board")
+        .split(f'href="#entry-{row["slug"]}"')[1]
+        .split("</tr>")[0]
+        for row in (first, second)
+    )
+    shown = Page(f"<table><tr><th><a>{line}</tr></table>").text
+    for part in ("2026-02-03", "12.3 M", "cpu, 1.5 h", "external data hold tested cases"):
+        assert part in shown
+    assert 'data-v="12345678"' in line
+    assert 'href="https://arxiv.org/abs/2602.21613"' in line
+    assert "javascript" not in line
+    assert "about 7" in other
+    assert "2026" not in other
+
+
+def test_the_download_is_the_board_in_full(board: dict[str, Any]) -> None:
+    page = Page(render_page(with_text(board, '=1+1, "quoted"')))
+    (link,) = (a for _, a in page.tags if (a.get("href") or "").startswith("data:"))
+    assert link["download"] == "ictmri-phantom-leaderboard.csv"
+    text = base64.b64decode((link["href"] or "").split("base64,")[1]).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["slug"] for row in rows] == [row["slug"] for row in scored(board)]
+    for row, found in zip(rows, scored(board), strict=True):
+        pooled = found["report"]["pooled"]["macro_f1"]
+        ends = [float(row[f"macro F1{end}"]) for end in ("", " low", " high")]
+        assert ends == [pooled["value"], pooled["low"], pooled["high"]]
+        assert row["synthetic"] == "true"
+        assert row["entry"] == f'\'=1+1, "quoted" {found["slug"]}'
+
+
 def test_small_groups_and_missing_probabilities_are_told(board: dict[str, Any]) -> None:
     changed = copy.deepcopy(board)
     first = scored(changed)[0]
@@ -290,7 +336,8 @@ def test_the_script_gets_the_pairs_of_the_board(board: dict[str, Any], page: str
     given = [[slugs[i], slugs[j], *rest] for i, j, *rest in data["pairs"]]
     for one, other in zip(given, board["comparison"]["pairs"], strict=True):
         assert one[:2] == other[:2]
-        assert one[2:] == pytest.approx(other[2:], abs=1e-9)
+        difference, low, high, *rest = other[2:]
+        assert one[2:] == pytest.approx([-difference, -high, -low, *rest], abs=1e-9)
 
 
 def test_figures_are_drawn_from_entries_and_never_from_reported_numbers(
@@ -397,4 +444,8 @@ def test_shares_and_points_are_written_so_that_none_misleads() -> None:
     ]
     assert [numbers.points(x) for x in (0.0643, -0.0001, -0.05)] == ["6.4", "0.0", "−5.0"]
     assert numbers.points(0.05, sign=True) == "+5.0"
+    counts = [7, 999, 999_600, 12_345_678, 3e9, 4e13, "a few"]
+    assert [numbers.count(n) for n in counts] == [
+        *("7", "999", "1 M", "12.3 M", "3 G", "4e+04 G", "a few")
+    ]
     assert shades([[0, 0], [1, 3]]) == [[(0, 0, 0), (0, 0, 0)], [(1, 25, 2), (3, 75, 8)]]

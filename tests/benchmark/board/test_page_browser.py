@@ -12,6 +12,8 @@ from support.made_board import HOSTILE, made_board, repeated, with_text
 
 from ictmri_benchmark.board.leaderboard import write_leaderboard
 from ictmri_benchmark.board.page import render_page
+from ictmri_benchmark.board.page.sections import LARGEST_MATRIX
+from ictmri_benchmark.board.page.tables import board_table
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -182,6 +184,43 @@ def test_odd_addresses_change_nothing(
         assert slugs(page) == [row["slug"] for row in scored(board)]
 
 
+def test_columns_are_chosen_and_stand_in_the_address(visit: Callable[..., Any]) -> None:
+    def shown(page: Any) -> list[str]:
+        return page.locator("#table thead th:visible").evaluate_all(
+            "t => t.map(h => h.dataset.key)"
+        )
+
+    page = visit()
+    usual = shown(page)
+    assert usual == ["rank", "name", *METRICS, "first", "level", "date"]
+    page.locator("#columns summary").click()
+    page.get_by_role("checkbox", name="Parameters").check()
+    page.get_by_role("checkbox", name="Macro recall").uncheck()
+    chosen = [key for key in [*usual, "parameters"] if key != "macro_recall"]
+    assert shown(page) == chosen
+    first = page.locator("#table tr.entry").first.locator("> :visible")
+    assert first.count() == len(chosen)
+    again = visit(page.evaluate("location.hash"), width=1000)
+    assert shown(again) == chosen
+    again.locator("#clear").click()
+    assert [key for key in shown(again) if key in usual[:4]] == usual[:4]
+    for box in page.locator("#columns input").all():
+        box.uncheck()
+    assert shown(page) == ["rank", "name"]
+    assert shown(visit(page.evaluate("location.hash"))) == ["rank", "name"]
+
+
+def test_the_table_is_downloaded_under_the_pages_policy(
+    visit: Callable[..., Any], board: dict[str, Any]
+) -> None:
+    page = visit()
+    with page.expect_download() as download:
+        page.locator("a[download]").click()
+    assert download.value.suggested_filename == "ictmri-phantom-leaderboard.csv"
+    text = Path(download.value.path()).read_text()
+    assert text == board_table(board).csv()
+
+
 def test_links_open_entries_and_the_way_back_works(visit: Callable[..., Any]) -> None:
     page = visit("#board?q=prior")
     page.locator("#table a", has_text="Radiomics").click()
@@ -206,21 +245,21 @@ def test_two_entries_are_compared_in_both_directions(
     names = {row["slug"]: row["name"] for row in scored(board)}
 
     def points(value: float) -> str:
-        return f"{100 * value:.1f}".replace("-", "−")
+        return f"{100 * value:+.1f}".replace("-", "−")
 
     for pair, words in ((told, "can tell them apart"), (open_, "cannot tell them apart")):
         page.locator("#pair [name=a]").select_option(pair["first"])
         page.locator("#pair [name=b]").select_option(pair["second"])
         text = page.locator("#verdict").inner_text()
         assert words in text
-        ends = f"{points(pair['low'])} to {points(pair['high'])}"
-        assert f"{points(pair['difference'])} points, 95 % interval {ends}" in text
+        ends = f"{points(-pair['high'])} to {points(-pair['low'])}"
+        assert f"{points(-pair['difference'])} points of macro F1, 95 % interval {ends}" in text
         assert f"{pair['first_only']} cases only the first" in text
         assert f"{pair['second_only']} cases only the second" in text
         page.locator("#swap").click()
         turned = page.locator("#verdict").inner_text()
-        ends = f"{points(-pair['high'])} to {points(-pair['low'])}"
-        assert f"{points(-pair['difference'])} points, 95 % interval {ends}" in turned
+        ends = f"{points(pair['low'])} to {points(pair['high'])}"
+        assert f"{points(pair['difference'])} points of macro F1, 95 % interval {ends}" in turned
         assert f"{pair['second_only']} cases only the first" in turned
         assert words in turned
     page.locator("#pair [name=a]").select_option(told["first"])
@@ -274,6 +313,11 @@ def test_keys_sort_and_unfold(visit: Callable[..., Any], board: dict[str, Any]) 
     assert page.locator("details.entry").first.get_attribute("open") is not None
 
 
+SIDEWAYS = """() => [...document.querySelectorAll("main *")].filter(e => e.checkVisibility()
+  && e.scrollWidth > e.clientWidth && ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
+  .map(e => `${e.className} ${e.scrollWidth} > ${e.clientWidth}`)"""
+
+
 def test_no_width_needs_sideways_scrolling(
     visit: Callable[..., Any], board: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -284,6 +328,7 @@ def test_no_width_needs_sideways_scrolling(
         for width in (320, 390, 768, 900, 1024, 1280):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert width != 390 or page.evaluate(SIDEWAYS) == []
 
 
 def test_a_phone_shows_cards_that_sort(visit: Callable[..., Any], board: dict[str, Any]) -> None:
@@ -362,12 +407,25 @@ def test_on_paper_everything_is_there_and_no_control(
     assert len(slugs(page)) == len(scored(board))
     for part in ("#controls", "#pair", "nav", ".back", "#folding"):
         assert not page.locator(part).first.is_visible()
-    for view in page.locator("details.entry").all():
-        assert view.locator(".scores").first.is_visible()
+    assert page.locator("details.entry:visible").count() == 0, "a closed entry says nothing more"
+    assert page.locator("#entries").is_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert "Synthetic cohort." in page.locator("body").inner_text()
-    assert page.pdf(format="A4").startswith(b"%PDF")
-    assert page.locator("details.entry[open]").count() == 0, "printing leaves the page as it was"
+    assert 1 < pages_of(page) <= 6
+    page.evaluate("document.querySelector('details.entry').open = true")
+    assert page.locator("details.entry .scores").first.is_visible()
+
+
+def pages_of(page: Any) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+
+
+def test_the_largest_board_with_every_comparison_prints_on_six_pages(
+    visit: Callable[..., Any], board: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "large.html"
+    file.write_text(render_page(repeated(board, LARGEST_MATRIX)))
+    assert pages_of(visit(at=file)) <= 6
 
 
 def test_without_scripts_all_content_is_there(
@@ -385,6 +443,8 @@ def test_without_scripts_all_content_is_there(
     ):
         assert part in text
     assert page.locator("#controls").is_hidden()
+    assert page.locator("#table thead button").count() == 0, "no arrow that does nothing"
+    assert "Macro recall" in page.locator("#table thead").inner_text()
     page.locator("#entry-radiomics summary").click()
     assert page.locator("#entry-radiomics .confusion").is_visible()
     page.locator("nav a", has_text="Compare").click()
@@ -399,7 +459,7 @@ def test_hostile_entries_run_nothing(
     page = visit("#<img src=x onerror=window.fired=1>?q=<script>window.fired=1</script>", at=file)
     page.evaluate(OPEN)
     page.locator("#clear").click()
-    for head in page.locator("#table thead button").all():
+    for head in page.locator("#table thead button:visible").all():
         head.click()
     for option in ("radiomics", "ensemble"):
         page.locator("#pair [name=a]").select_option(option)

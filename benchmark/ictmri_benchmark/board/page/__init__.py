@@ -20,6 +20,7 @@ from ictmri.io.resources import shipped
 from ictmri.io.yamlfile import own_table
 from ictmri.pages.templating import pages
 from ictmri_benchmark.board.page import numbers, sections
+from ictmri_benchmark.board.page.tables import board_table
 from ictmri_benchmark.score import metrics, protocol
 from ictmri_benchmark.score.proportions import wilson
 
@@ -46,6 +47,7 @@ def environment() -> jinja2.Environment:
         "decimal": numbers.decimal,
         "points": numbers.points,
         "share": numbers.share,
+        "count": numbers.count,
         "tenth": numbers.tenth,
         "across": numbers.across,
     }
@@ -86,6 +88,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "levels": protocol.LEVELS,
         "protocol": protocol,
         "board_sha256": sha256_bytes(canonical_json(board).encode()),
+        "csv": base64.b64encode(board_table(board).csv().encode()).decode(),
         "data": sections.payload(board, entries),
         "style": style,
         "script": script,

@@ -27,6 +27,18 @@ def share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def count(value: object) -> str:
+    """Return a number of parameters in three digits, ``12.3 M``; text as it is."""
+    if not isinstance(value, int | float):
+        return str(value)
+    number = float(value)
+    for unit in ("", " k", " M", " G"):
+        if abs(number) < 999.5 or unit == " G":
+            break
+        number /= 1000
+    return f"{number:.3g}{unit}"
+
+
 def tenth(value: float) -> str:
     """Return a length in a drawing, to a tenth of its unit."""
     return f"{value:.1f}".rstrip("0").rstrip(".").replace("-0", "0") if value else "0"

@@ -16,6 +16,7 @@ from ictmri_benchmark.score.protocol import ALPHA
 LARGEST_MATRIX: Final = 24
 """Most entries compared each with each: of more pairs, 10,000 permutations could call none after Holm."""
 _FULL_METHOD: Final = "table2-5"
+_HARDWARE: Final = ("device", "gpu")
 _SHADES: Final = 10
 _DIGITS: Final = 6
 _NUMBERS: Final = {
@@ -33,12 +34,14 @@ class ShownEntry:
         uses: keys of ``uses`` in words.yaml.
         looks_at: the same in words.
         find: what a search looks through, in lower case.
+        date: of its last row in the ledger, empty where it was not submitted.
     """
 
     row: dict[str, Any]
     uses: tuple[str, ...]
     looks_at: str
     find: str
+    date: str
 
     @property
     def place(self) -> str:
@@ -49,13 +52,30 @@ class ShownEntry:
         low, high = rank["low"], rank["high"]
         return f"{low}" if low == high else f"{low}–{high}"
 
+    @property
+    def parameters(self) -> Any:
+        """How many the entry says that its model has, mostly a whole number; None where it is silent."""
+        return self.row["compute"].get("parameters")
+
+    @property
+    def hardware(self) -> str:
+        """On what it says it ran, and for how long."""
+        told = self.row["compute"]
+        hours = [f"{told['hours']} h"] if "hours" in told else []
+        return ", ".join([*(str(told[key]) for key in _HARDWARE if told.get(key)), *hours])
+
 
 def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
     """Return the scored entries of a board in its order."""
-    return [_shown(row) for row in board["entries"] if row["report"] is not None]
+    dates = {event["slug"]: event["date"] for event in board["ledger"]}
+    return [
+        _shown(row, dates.get(row["slug"], ""))
+        for row in board["entries"]
+        if row["report"] is not None
+    ]
 
 
-def _shown(row: dict[str, Any]) -> ShownEntry:
+def _shown(row: dict[str, Any], date: str) -> ShownEntry:
     inputs = row["inputs"]
     words = {
         "image": "image" if inputs["image"] else "",
@@ -65,7 +85,7 @@ def _shown(row: dict[str, Any]) -> ShownEntry:
     used = {key: word for key, word in words.items() if word} or {"labels": "labels only"}
     texts = [row["name"], row["slug"], row["summary"], *row["authors"]]
     find = " ".join(" ".join(texts).lower().split())
-    return ShownEntry(row, tuple(used), " + ".join(used.values()), find)
+    return ShownEntry(row, tuple(used), " + ".join(used.values()), find, date)
 
 
 def safe_link(text: str) -> str | None:
@@ -197,7 +217,7 @@ def payload(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, A
     """Return the numbers that the page's script compares entries with: the ranked ones, and their pairs.
 
     A pair is ``[first, second, difference, low, high, p, mcnemar_p, first_only, second_only]`` with places
-    in ``entries``; the difference is the second minus the first.
+    in ``entries``; the difference is the first minus the second, as ``ictmri compare`` has it.
     """
     ranked = [entry.row for entry in _ranked(entries)]
     places = {row["slug"]: place for place, row in enumerate(ranked)}
@@ -210,8 +230,12 @@ def payload(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, A
             for row, value in zip(ranked, values, strict=True)
         ],
         "pairs": [
-            [places[first], places[second], *map(_rounded, numbers)]
-            for first, second, *numbers in board["comparison"]["pairs"]
+            [
+                places[first],
+                places[second],
+                *map(_rounded, (0 - difference, 0 - high, 0 - low, *rest)),
+            ]
+            for first, second, difference, low, high, *rest in board["comparison"]["pairs"]
         ],
     }
 

@@ -1,7 +1,7 @@
 "use strict";
 // The state of the page is in the address, after "#": the place, then what was chosen, as in
 // #board?q=radiomics&sort=-accuracy. So a copied link shows the same view, also from a file on a disk.
-const DEFAULTS = { q: "", track: "", level: "", uses: "", ranked: "", sort: "rank", a: "", b: "" };
+const DEFAULTS = { q: "", track: "", level: "", uses: "", ranked: "", sort: "rank", columns: "", a: "", b: "" };
 const state = { ...DEFAULTS };
 let anchor = "";
 

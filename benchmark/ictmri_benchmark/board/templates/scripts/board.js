@@ -3,6 +3,10 @@ const controls = byId("controls");
 const heads = [...table.tHead.rows[0].cells];
 const bodies = [...table.tBodies].map(body => ({ body, rows: [...body.querySelectorAll("tr.entry")] }));
 const entries = bodies.flatMap(({ rows }) => rows);
+// Rank and entry are always there.
+const choosable = heads.slice(2);
+const usual = choosable.filter(head => !head.hidden).map(head => head.dataset.key).join(" ");
+const boxes = choosable.map(() => element("input"));
 
 function direction() {
   return state.sort.startsWith("-") ? -1 : 1;
@@ -61,7 +65,34 @@ function filterRows() {
     + `, sorted by ${sorted.toLowerCase()}${direction() < 0 ? ", highest first" : ""}.`;
 }
 
+function showColumns() {
+  const wanted = (state.columns || usual).split(" ");
+  table.classList.toggle("chosen", wanted.join(" ") !== usual);
+  choosable.forEach((head, i) => {
+    const shown = wanted.includes(head.dataset.key);
+    boxes[i].checked = shown;
+    for (const row of [table.tHead.rows[0], ...entries]) row.cells[i + 2].hidden = !shown;
+  });
+}
+
+function startColumns() {
+  choosable.forEach((head, i) => {
+    const label = element("label", ` ${head.firstElementChild.textContent}`);
+    boxes[i].type = "checkbox";
+    label.prepend(boxes[i]);
+    byId("columns").querySelector("div").append(label);
+  });
+  byId("columns").addEventListener("change", () => {
+    const keys = choosable.filter((_, i) => boxes[i].checked).map(head => head.dataset.key).join(" ");
+    // "-" is no column: with none chosen, nothing but rank and entry is left.
+    state.columns = keys === usual ? "" : keys || "-";
+    showColumns();
+    writeAddress();
+  });
+}
+
 function showBoard() {
+  showColumns();
   for (const input of controls.elements) {
     if (input.name && input.name !== "order") input.value = state[input.name];
   }
@@ -78,7 +109,23 @@ function orders() {
   });
 }
 
+function startHead(head) {
+  const button = element("button", head.firstElementChild.textContent);
+  button.type = "button";
+  head.firstElementChild.replaceWith(button);
+  button.addEventListener("click", () => {
+    const key = head.dataset.key;
+    const first = head.dataset.first ? "-" + key : key;
+    const other = head.dataset.first ? key : "-" + key;
+    state.sort = state.sort === first ? other : first;
+    showBoard();
+    writeAddress();
+  });
+}
+
 function startBoard() {
+  startColumns();
+  heads.forEach(startHead);
   controls.elements.order.append(...orders());
   controls.hidden = false;
   controls.addEventListener("submit", event => event.preventDefault());
@@ -95,14 +142,6 @@ function startBoard() {
     writeAddress();
   });
   byId("copy").addEventListener("click", copyLink);
-  heads.forEach((head, place) => head.querySelector("button").addEventListener("click", () => {
-    const key = head.dataset.key;
-    const first = head.dataset.first ? "-" + key : key;
-    const other = head.dataset.first ? key : "-" + key;
-    state.sort = state.sort === first ? other : first;
-    showBoard();
-    writeAddress();
-  }));
 }
 
 async function copyLink() {

@@ -5,6 +5,7 @@ const places = new Map(DATA.entries.map(([slug], place) => [slug, place]));
 const pairs = new Map(DATA.pairs.map(([one, other, ...numbers]) => [`${one} ${other}`, numbers]));
 
 const points = value => (100 * value).toFixed(1).replace("-", "−").replace(/^−0\.0$/, "0.0");
+const signed = value => (100 * value >= 0.05 ? "+" : "") + points(value);
 const pText = p => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 // A name may hold characters that turn the direction of what follows: these two marks keep it to itself.
 const isolated = name => `\u2068${name}\u2069`;
@@ -20,18 +21,17 @@ function between(one, other) {
 }
 
 function sentence(first, second, [difference, low, high, p]) {
-  const by = Math.abs(difference);
-  const ahead = difference > 0 ? second : first;
+  const ahead = difference > 0 ? first : second;
   const told = p < DATA.alpha;
   const inside = low <= 0 && high >= 0;
   if (told && !inside) {
-    return [`This cohort can tell them apart: ${ahead} is ahead by ${points(by)} points of macro F1.`, "told"];
+    return [`This cohort can tell them apart: ${ahead} is ahead by ${points(Math.abs(difference))} points of macro F1.`, "told"];
   }
   if (told !== !inside) {
     return ["The test and the interval disagree: this cohort is at its limit, so take it as cannot tell.", "open"];
   }
-  return [`This cohort cannot tell them apart. The difference of ${points(by)} points of macro F1 may be chance: `
-    + `anything from ${points(-low)} points for ${first} to ${points(high)} points for ${second} fits.`, "open"];
+  return [`This cohort cannot tell them apart. ${first} minus ${second} is ${signed(difference)} points of macro F1, `
+    + `and anything from ${signed(low)} to ${signed(high)} fits.`, "open"];
 }
 
 function svg(name, attributes) {
@@ -44,23 +44,25 @@ function differencePlot(first, second, [difference, low, high]) {
   const widest = Math.max(0.05, Math.abs(low), Math.abs(high)) * 1.1;
   const x = value => (150 + (150 * value) / widest).toFixed(1);
   const plot = svg("svg", { class: "forest tall", viewBox: "0 0 300 24", preserveAspectRatio: "none", role: "img",
-    "aria-label": `Difference in macro F1 with its 95 % interval: ${points(difference)} points, `
-      + `${points(low)} to ${points(high)}` });
+    "aria-label": `First minus second in macro F1 with its 95 % interval: ${signed(difference)} points, `
+      + `${signed(low)} to ${signed(high)}` });
   plot.append(svg("path", { class: "z", d: "M150 0V24" }),
     svg("rect", { class: "i", x: x(low), y: 8, width: Math.max(x(high) - x(low), 1), height: 8 }),
     svg("path", { class: "v", d: `M${x(difference)} 4V20` }));
   const ends = element("p", undefined, "ends soft");
-  ends.append(element("span", `← ${first} ahead`), element("span", `${second} ahead →`));
+  ends.append(element("span", `← ${second} ahead`), element("span", `${first} ahead →`));
+  const axis = element("p", undefined, "ends soft");
+  axis.append(...[`${signed(-widest)}`, "0", `${signed(widest)} points`].map(text => element("span", text)));
   const figure = element("figure");
-  figure.append(plot, ends);
+  figure.append(plot, axis, ends);
   return figure;
 }
 
 function facts(first, second, [difference, low, high, p, mcnemar, onlyFirst, onlySecond]) {
   const list = element("dl");
   const rows = [
-    ["Difference in macro F1", `${points(difference)} points, 95 % interval ${points(low)} to ${points(high)}; `
-      + "second minus first, paired draws"],
+    ["First minus second", `${signed(difference)} points of macro F1, 95 % interval ${signed(low)} to ${signed(high)}; `
+      + "paired draws"],
     ["Permutation test", `${pText(p)}, two-sided, for this one pair: whoever looks at many pairs must ask for less`],
     ["McNemar, accuracy", `${pText(mcnemar)}: ${times(onlyFirst)} only the first has right, `
       + `${times(onlySecond)} only the second, of ${DATA.n}`],

@@ -20,11 +20,4 @@ function startReading() {
   byId("folding").hidden = folds.length < 2;
   byId("unfold").addEventListener("click", () => folds.forEach(fold => { fold.open = true; }));
   byId("fold").addEventListener("click", () => folds.forEach(fold => { fold.open = false; }));
-  // On paper everything is open; afterwards the reader's own choice is back.
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = folds.filter(fold => !fold.open);
-    closed.forEach(fold => { fold.open = true; });
-  });
-  addEventListener("afterprint", () => closed.forEach(fold => { fold.open = false; }));
 }
