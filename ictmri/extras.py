@@ -18,6 +18,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         *("safetensors", "sklearn", "torch"),
     ),
     "cluster": ("distributed",),
+    "figures": ("matplotlib",),
     "sealed": ("cryptography",),
     "vlm": ("openai", "transformers"),
 }

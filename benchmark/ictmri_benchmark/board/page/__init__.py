@@ -66,7 +66,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
     lines = (line.strip() for line in _text("page.css").splitlines())
     style = "\n".join(line for line in lines if line) + "\n"
     script = "".join(_text(f"scripts/{name}.js") for name in _SCRIPTS)
-    words = own_table(_TEMPLATES / "words.yaml")
+    words = own_table(sections.WORDS)
     entries = sections.shown_entries(board)
     return {
         "board": board,
@@ -76,7 +76,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "lead": sections.lead(entries),
         "matrix": sections.matrix(board, entries),
         "gaps": sections.gaps(board),
-        "figures": sections.paper_figures(board, entries, words["figure_recipes"]),
+        "figures": sections.paper_figures(board, entries),
         "literature": own_table(shipped("context.yaml")),
         "citation": sections.citation(own_table(shipped("CITATION.cff"))),
         "columns": metrics.COLUMNS,

@@ -6,15 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from ictmri.io.yamlfile import own_table
 from ictmri_benchmark.board.comparison import holm
 from ictmri_benchmark.score.metrics import RANK_KEY
 from ictmri_benchmark.score.protocol import ALPHA
 
 LARGEST_MATRIX: Final = 24
 """Most entries compared each with each: of more pairs, 10,000 permutations could call none after Holm."""
+WORDS: Final = Path(__file__).parents[1] / "templates" / "words.yaml"
 _FULL_METHOD: Final = "table2-5"
 _HARDWARE: Final = ("device", "gpu")
 _SHADES: Final = 10
@@ -253,20 +256,19 @@ class RecipeBars(NamedTuple):
     command: str
 
 
-def paper_figures(
-    board: dict[str, Any], entries: Sequence[ShownEntry], recipes: dict[str, dict[str, str]]
-) -> dict[str, Any]:
+def paper_figures(board: dict[str, Any], entries: Sequence[ShownEntry]) -> dict[str, Any]:
     """Return the preprint's Figure 7 (a) to (c), of entries of the board, never of reported numbers.
 
-    ``matrix`` is the entry whose confusion matrix is shown: the full method's where it is on the board.
+    ``ablation`` and ``backbones`` are recipes with their titles; ``matrix`` is the entry whose confusion
+    matrix is shown: the full method's where it is on the board.
 
     Args:
         board: content of leaderboard.json.
         entries: its scored entries.
-        recipes: by part of the figure, the title of each recipe.
     """
     by_slug = {entry.row["slug"]: entry for entry in entries}
     full = by_slug.get(_FULL_METHOD)
+    recipes = own_table(WORDS)["figure_recipes"]
     return {
         **{part: _bars(titles, by_slug, board["cohort"]) for part, titles in recipes.items()},
         "matrix": full or (entries[0] if entries else None),
