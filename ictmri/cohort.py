@@ -12,7 +12,7 @@ from ictmri.changes import FIRST_VERSION
 from ictmri.classes import SEXES
 from ictmri.errors import InputError
 from ictmri.folds import CASE_ID, FoldTable, read_folds
-from ictmri.io.resources import shipped
+from ictmri.io.resources import at_home, shipped
 from ictmri.manifest import Manifest, damaged_files, read_manifest
 
 CLINICAL: Final = "ictmri"
@@ -150,7 +150,7 @@ def open_cohort(root: str | Path) -> Cohort:
     Raises:
         InputError: it is not a cohort folder.
     """
-    place = Path(root)
+    place = at_home(root)
     return Cohort(place, read_manifest(place))
 
 

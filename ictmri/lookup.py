@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,7 @@ The clinical cohort 'ictmri' is not on this machine and cannot be fetched from t
   - The volumes are gated: ask for access at {source}, then log in (hf auth login).
   - To go on from here: {next_step}.
   - A copy of your own: put it at $ICTMRI_HOME/ictmri, or give its folder instead of the name.
-  - To try the software without patients: the synthetic phantom, load_dataset("ictmri-phantom")."""
+  - To try the software without patients: the synthetic phantom, "ictmri-phantom"."""
 
 
 def find_cohort(
@@ -60,8 +62,8 @@ def find_cohort(
         from ictmri.build.phantom import build_phantom
 
         return build_phantom(user_cache() / PHANTOM)
-    if Path(name).is_dir():
-        return open_cohort(Path(name))
+    if at_home(name).is_dir():
+        return open_cohort(name)
     known = [CLINICAL, PHANTOM]
     raise InputError(
         str(name),
@@ -72,16 +74,29 @@ def find_cohort(
 
 def local_cohort(name: str | Path) -> Cohort | None:
     """Return the cohort if it is on this machine already, else None."""
-    home, cache = os.environ.get("ICTMRI_HOME"), find_cache()
-    places = [at_home(Path(name))]
-    places += [at_home(Path(home)) / name] if home else []
-    places += [cache / name] if cache else []
-    for place in places:
+    for place in (at_home(name), *(home / name for home in _homes())):
         if (place / "manifest.json").is_file():
             return open_cohort(place)
     repository = _repository(name)
     kept = kept_release(repository) if repository else None
     return _of_this_name(open_cohort(kept), name, repository) if kept else None
+
+
+def cohorts_nearby() -> Iterator[Cohort]:
+    """Yield the cohorts that lie where cohorts do: the working directory, ``out`` in it, the caches."""
+    seen = set()
+    places = [*_homes(), Path(), Path("out")]
+    for root in sorted(path.parent for place in places for path in place.glob("*/manifest.json")):
+        if root.resolve() not in seen and not root.name.startswith("."):
+            seen.add(root.resolve())
+            with suppress(InputError):  # any program may call a file manifest.json
+                yield open_cohort(root)
+
+
+def _homes() -> list[Path]:
+    """Return the folders in which cohorts lie by their names."""
+    home, cache = os.environ.get("ICTMRI_HOME"), find_cache()
+    return ([at_home(home)] if home else []) + ([cache] if cache else [])
 
 
 def find_folds(name: str | Path) -> tuple[FoldTable, bool]:
@@ -118,7 +133,6 @@ def _repository(name: str | Path) -> str | None:
 
 
 def _fetched(name: str | Path, repository: str, token: str | None, revision: str | None) -> Cohort:
-
     try:
         root = fetch_release(repository, token=token, revision=revision)
     except HubError as error:

@@ -59,7 +59,7 @@ def python(installed: Path, code: str, where: Path) -> str:
 def test_every_shipped_file_is_found(installed: Path, tmp_path: Path) -> None:
     code = (
         "import ictmri, ictmri.io.resources as r;"
-        "from ictmri_baselines.reproduction.recipe import recipe_ids;"
+        "from ictmri_baselines.registry import recipe_ids;"
         "print(ictmri.__file__);"
         "print(*(r.shipped(n).exists() for n in ('splits', 'reported.yaml', 'card.md.j2')));"
         "print(len(recipe_ids()))"

@@ -1,8 +1,7 @@
 """What recipes and commands may name: methods, backbones, detectors. A new one is one row here.
 
-The names stand in recipes, in digests and on the command line, so modules may move. Nothing but the
-standard library is imported, so that the command line can show them at once; a path ``module:name`` is
-imported when it is used.
+The names stand in recipes, in digests and on the command line, so modules may move. Nothing large is
+imported, so that the command line can show them at once; a path ``module:name`` is imported when used.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from ictmri.io.resources import shipped
 
 _HERE: Final = "ictmri_baselines"
 
@@ -104,6 +105,12 @@ DETECTORS: Final = {
     "boxes": f"{_HERE}.localizer.replay:Replay",
 }
 """Paths of their settings."""
+
+
+def recipe_ids() -> list[str]:
+    """Return the ids of the recipes that ship with the package."""
+    root = shipped("recipes")
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
 
 
 def is_own(name: str) -> bool:

@@ -27,7 +27,7 @@ from ictmri_benchmark.score.predictions import (
     Predictions,
     read_predictions,
 )
-from ictmri_benchmark.score.report import External, IntervalKind, Report, score
+from ictmri_benchmark.score.report import External, Report, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def evaluate(
     folds: Sequence[int] | None = None,
     synthetic: bool | None = None,
     n_draws: int = protocol.N_DRAWS,
-    interval: IntervalKind = "percentile",
+    interval: protocol.IntervalKind = "percentile",
     external: str | None = None,
     overlap: protocol.Overlap = "unknown",
 ) -> Report:

@@ -18,7 +18,7 @@ COMMANDS: Final = {
 }
 """Name of a command -> where its function or its group of commands lies."""
 
-LISTS: Final = {"cohorts": "ictmri.cli.data:list_cohorts"}
+LISTS: Final = {"cohorts": "ictmri.cli.cohorts:list_cohorts"}
 """Heading in ``ictmri list`` -> where the function lies that yields name and line of each thing.
 
 The module of each such entry point may have one; functions of the core run without the extras.

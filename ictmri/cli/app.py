@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ictmri.cli.failures import check_working_directory, system_failure
+from ictmri.cli.first_lines import first_line
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
 from ictmri.errors import IctmriError, InputError, MissingDependencyError
@@ -23,6 +25,12 @@ T = TypeVar("T")
 
 _INTERRUPTED: Final = 130
 _HELP = "ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI."
+_START: Final = """\
+**Start here:** `ictmri info ictmri-phantom` says what the synthetic cohort holds,
+`ictmri evaluate predictions.csv --cohort ictmri-phantom` scores your predictions on it, and `ictmri demo`
+runs the whole benchmark. `-h` after any command shows an example; `--install-completion` lets the shell
+complete commands, cohorts and recipes.
+"""
 _GROUP: Final = "ictmri.commands"
 """Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
 _ORDER: Final = ("cohort", "benchmark", "baselines")
@@ -55,28 +63,33 @@ def _main(
     pass
 
 
-def application(asked: str = "") -> typer.Typer:
+def application(asked: str | None = None) -> typer.Typer:
     """Return the application with the commands of all packages, ours first: they stay.
 
     Args:
-        asked: first word of the command line. Where it is a command of ours, no other one is imported.
+        asked: first word of the command line, None to import every command. Where it is one of ours, the
+            application has no other; where it is not, ours have but a name and a line of help.
     """
     app = Commands(
         name="ictmri",
         cls=_Group,
         help=_HELP,
+        epilog=_START,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_main)
-    for entry in entry_points(group=_GROUP):
-        if not _is_foreign(entry) and asked in (table := entry.load()):
+    entries = _packages()
+    for entry in entries:
+        if asked is not None and not _is_foreign(entry) and asked in (table := entry.load()):
             _add(app, entry, {asked: _at(table[asked])})
             return app
     taken: set[str] = set()
-    for entry, found in _of_packages("commands", _commands):
+    for entry, found in _of_packages(
+        "commands", entries, partial(_commands, lazy=asked is not None)
+    ):
         for name in taken & found.keys():
             echo(f"warning: {entry.value} offers {name!r}, which there is already", err=True)
             del found[name]
@@ -88,7 +101,7 @@ def application(asked: str = "") -> typer.Typer:
 def listed() -> dict[str, dict[str, str]]:
     """Return what ``ictmri list`` shows: heading -> name -> line, of every package that adds some."""
     shown: dict[str, dict[str, str]] = {}
-    for _, lists in _of_packages("lists", _lists):
+    for _, lists in _of_packages("lists", _packages(), _lists):
         for heading, lines in lists.items():
             shown.setdefault(heading, {}).update(lines)
     return shown
@@ -104,8 +117,19 @@ def _add(app: typer.Typer, entry: EntryPoint, found: dict[str, Any]) -> None:
             app.command(name, rich_help_panel=panel)(command)
 
 
-def _commands(entry: EntryPoint) -> dict[str, Any]:
-    return {name: _at(place) for name, place in entry.load().items()}
+def _commands(entry: EntryPoint, *, lazy: bool) -> dict[str, Any]:
+    read = _named if lazy and not _is_foreign(entry) else _at
+    return {name: read(place) for name, place in entry.load().items()}
+
+
+def _named(place: str) -> Callable[[], None]:
+    """Return a command for the help, with the line of the one that lies there."""
+
+    def command() -> None:
+        pass
+
+    command.__doc__ = first_line(place)
+    return command
 
 
 def _lists(entry: EntryPoint) -> dict[str, dict[str, str]]:
@@ -128,9 +152,15 @@ def _place(entry: EntryPoint) -> int:
     return _ORDER.index(entry.name) if ours else len(_ORDER)
 
 
-def _of_packages(what: str, read: Callable[[EntryPoint], T]) -> Iterator[tuple[EntryPoint, T]]:
+def _packages() -> list[EntryPoint]:
+    return sorted(entry_points(group=_GROUP), key=_place)
+
+
+def _of_packages(
+    what: str, entries: list[EntryPoint], read: Callable[[EntryPoint], T]
+) -> Iterator[tuple[EntryPoint, T]]:
     """Yield what is read of each package; one of somebody else's that fails is left out with a warning."""
-    for entry in sorted(entry_points(group=_GROUP), key=_place):
+    for entry in entries:
         try:
             found = read(entry)
         except Exception as error:
@@ -143,13 +173,23 @@ def _of_packages(what: str, read: Callable[[EntryPoint], T]) -> Iterator[tuple[E
             yield entry, found
 
 
+def _first_word() -> str:
+    """Return the first word of the command line, or of the one that a shell completes, if it is whole."""
+    # Scripts of typer: bash tells the words in COMP_WORDS, the other shells in a variable of typer.
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    if "_ICTMRI_COMPLETE" not in os.environ:
+        return "".join(sys.argv[1:2])
+    words = line.split()[1:]
+    return words[0] if len(words) > 1 or (words and line[-1].isspace()) else ""
+
+
 def main() -> None:
     """Run the command line: exit code 0 done, 1 the input is wrong, 2 usage, 130 interrupted."""
     # Else workers would import modules that lie in the working directory, which may be a received folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         check_working_directory()
-        application(*sys.argv[1:2])()
+        application(_first_word())()
     except IctmriError as error:
         echo(f"error: {error}", err=True)
         sys.exit(1)

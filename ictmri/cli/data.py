@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.output import echo
+from ictmri.cli.output import echo, show
 from ictmri.cli.owner import owner_told
+from ictmri.cli.parameters import CohortArgument, Jobs, JsonFile
 from ictmri.cli.places import Commands
 from ictmri.extras import need
+from ictmri.io.files import canonical_json
 
 if TYPE_CHECKING:
     from ictmri.build.folder import FolderBuild
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 build_app = Commands(help="Build a cohort folder.", no_args_is_help=True)
 
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes [default: all usable cores].")
-]
 Folds = Annotated[int, typer.Option("--n-folds", help="Number of folds.")]
 
 
@@ -160,7 +156,7 @@ def build_clinical(  # noqa: PLR0913
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A cohort folder.")],
+    cohort: CohortArgument,
     *,
     leakage: Annotated[
         bool,
@@ -172,23 +168,23 @@ def verify(
 
     Example: ictmri verify out/ictmri-phantom
     """
-    from ictmri.cohort import open_cohort
+    from ictmri.lookup import find_cohort
     from ictmri.verify.cohort import verify_cohort
 
-    cohort = open_cohort(folder)
-    verify_cohort(cohort)
-    folds, files = cohort.folds(), len(cohort.manifest.files)
-    echo(f"{folder}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
+    found = find_cohort(cohort)
+    verify_cohort(found)
+    folds, files = found.folds(), len(found.manifest.files)
+    echo(f"{found.root}: whole. {files} files, {len(folds.rows)} cases, {folds.n_folds} folds.")
     if leakage:
         from ictmri.verify.leakage import leakage_report, render_leakage
 
-        echo(render_leakage(leakage_report(cohort, jobs=jobs)))
+        echo(render_leakage(leakage_report(found, jobs=jobs)))
 
 
 def info(
-    cohort: Annotated[str, typer.Argument(help="Dataset name or cohort folder.")] = "ictmri",
+    cohort: CohortArgument = "ictmri",
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show what a cohort holds.
 
@@ -202,12 +198,12 @@ def info(
         facts = describe_phantom()
     else:
         facts = describe(found or find_cohort(cohort))
-    echo(json.dumps(facts, indent=1) if as_json else _as_text(facts))
+    show(_as_text(facts), canonical_json(facts), json_file)
 
 
 def list_names(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """List the cohorts here and known, and what recipes and commands may name, a line each.
 
@@ -216,52 +212,12 @@ def list_names(
     from ictmri.cli.app import listed
 
     found = listed()
-    if as_json:
-        echo(json.dumps(found, indent=1))
-        return
-    for number, (heading, lines) in enumerate(found.items()):
+    parts = []
+    for heading, lines in found.items():
         width = max((len(name) for name in lines), default=0)
-        echo("\n" * (number > 0) + heading)
-        for name, line in lines.items():
-            echo(f"  {name:<{width}}  {line}".rstrip())
-
-
-def list_cohorts() -> Iterator[tuple[str, str]]:
-    """Yield name and line of the cohorts that have a name, and of those that lie where cohorts do."""
-    from ictmri.cohort import CLINICAL, PHANTOM, open_cohort
-    from ictmri.errors import InputError
-    from ictmri.io.resources import find_cache
-    from ictmri.lookup import GATED_SOURCE, local_cohort
-
-    absent = {
-        CLINICAL: f"clinical, not here: ask for access at {GATED_SOURCE}",
-        PHANTOM: "SYNTHETIC, 249 cases, not here: scoring needs no volumes, loading makes them",
-    }
-    seen = set()
-    for name, line in absent.items():
-        try:
-            found = local_cohort(name)
-        except InputError as error:
-            yield name, f"damaged: {error.problems[0]}"
-            continue
-        yield name, line if found is None else _cohort_line(found)
-        seen |= {found.root.resolve()} if found else set()
-    home, cache = os.environ.get("ICTMRI_HOME"), find_cache()
-    places = [Path(home).expanduser()] if home else []
-    places += [*([cache] if cache else []), Path(), Path("out")]
-    for path in sorted(path for place in places for path in place.glob("*/manifest.json")):
-        root = path.parent
-        if root.resolve() not in seen and not root.name.startswith("."):
-            seen.add(root.resolve())
-            with suppress(InputError):  # any program may call a file manifest.json
-                yield str(root), _cohort_line(open_cohort(root))
-
-
-def _cohort_line(cohort: Cohort) -> str:
-    manifest = cohort.manifest
-    kind = "SYNTHETIC, " if cohort.synthetic else ""
-    configs = ", ".join(manifest.configs)
-    return f"{kind}{manifest.n_cases} cases, {cohort.name} {manifest.version} ({configs}), in {cohort.root}"
+        named = (f"  {name:<{width}}  {line}".rstrip() for name, line in lines.items())
+        parts.append("\n".join([heading, *named]))
+    show("\n\n".join(parts), canonical_json(found), json_file)
 
 
 def describe(cohort: Cohort) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from ictmri.cli.output import echo
+from ictmri.cli.parameters import CohortArgument
 from ictmri.errors import InputError
 
 
 def export(
-    cohort: Annotated[str, typer.Argument(help="Dataset name or cohort folder.")],
+    cohort: CohortArgument,
     *,
     to: Annotated[
         Literal["bids", "monai", "nnunet", "nifti", "folds"],

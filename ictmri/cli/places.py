@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import functools
+import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import typer
+from typer.core import TyperCommand
 
-from ictmri.errors import InputError
+from ictmri.cli.output import STDOUT
+from ictmri.errors import AccessError, InputError, nearest
 from ictmri.io.files import check_writable, is_free
 from ictmri.io.resources import at_home
 
 OUTPUTS: Final = {"out", "json", "json_file", "prior", "results"}
 """Parameters that name what a command writes."""
+INPUTS: Final = {"predictions", "first", "second", "entry"}
+"""Parameters that name a file which must be there."""
+_CLINICAL: Final = "ictmri"
+_COHORT: Final = re.compile(rf"\0--cohort[=\0]{_CLINICAL}(?=\0|\Z)")
+_OFFERED: Final = 2
 _NAMES_OR_PLACES: Final = {"cohort", "recipe", "model"}
 """Parameters that are text, because they take a name as well as a path."""
+
+
+class _Command(TyperCommand):
+    """A command in which ``--json`` without a file prints."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of a command line."""
+        for place in reversed(range(len(args))):
+            following = "".join(args[place + 1 : place + 2])
+            if args[place] == "--json" and (not following or re.match("-.", following)):
+                args.insert(place + 1, str(STDOUT))
+        return super().parse_args(ctx, args)
 
 
 class Commands(typer.Typer):
@@ -24,7 +46,7 @@ class Commands(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
         """Register a function as a command."""
-        register = super().command(name, **settings)
+        register = super().command(name, cls=_Command, **settings)
 
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
             register(placed(function))
@@ -40,11 +62,40 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(**given: Any) -> Any:
         found = {name: _expanded(name, value) for name, value in given.items()}
         for name, value in found.items():
-            if name in OUTPUTS and isinstance(value, Path):
+            if name in OUTPUTS and isinstance(value, Path) and value != STDOUT:
                 _try_place(value)
-        return function(**found)
+            if name in INPUTS and isinstance(value, Path) and not value.exists():
+                there = [path.name for path in value.parent.glob("*")]
+                problem = f"there is no such file{nearest(value.name, there)}"
+                raise InputError(str(value), [problem], "check this path")
+        try:
+            return function(**found)
+        except AccessError as error:
+            if given.get("cohort") != _CLINICAL:
+                raise
+            raise AccessError(f"{error}\n{_instead(is_option)}") from error
 
+    is_option = "cohort" in (function.__kwdefaults__ or {})
     return run
+
+
+def _instead(is_option: bool) -> str:
+    """Return this command line with the cohorts that are there in place of the clinical one."""
+    from ictmri.cohort import PHANTOM
+    from ictmri.lookup import cohorts_nearby
+
+    others = [str(cohort.root) for cohort in cohorts_nearby() if cohort.name != PHANTOM]
+    said = "\0".join(sys.argv[1:])
+    lines = []
+    for name in (PHANTOM, *others[:_OFFERED]):
+        if is_option:
+            words = [*_COHORT.sub("", said).split("\0"), "--cohort", name]
+        else:
+            command, *rest = said.split("\0")
+            place = rest.index(_CLINICAL) if _CLINICAL in rest else 0
+            words = [command, *rest[:place], name, *rest[place + (_CLINICAL in rest) :]]
+        lines.append(shlex.join(["ictmri", *words]))
+    return "Next: " + "\n  or: ".join(lines)
 
 
 def _try_place(path: Path) -> None:

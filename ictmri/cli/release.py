@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from ictmri.cli.data import Jobs
 from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
+from ictmri.cli.parameters import CohortArgument, Jobs
 
 Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
 
@@ -67,15 +67,15 @@ def publish(
         echo("It is private. To list it for everyone, run again with --visible.")
 
 
-def facts(folder: Folder) -> None:
+def facts(cohort: CohortArgument) -> None:
     """Print the questions about a cohort that its card, datasheet and checklists ask, with what is known.
 
     Example: ictmri facts out/mine > facts.yaml
     """
-    from ictmri.cohort import open_cohort
     from ictmri.documents.facts import template_text
+    from ictmri.lookup import find_cohort
 
-    echo(template_text(open_cohort(folder).manifest), nl=False)
+    echo(template_text(find_cohort(cohort).manifest), nl=False)
 
 
 def withdraw(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from os import PathLike
 from pathlib import Path
 from typing import Final
 
@@ -66,12 +67,13 @@ def user_cache() -> Path:
     return place
 
 
-def at_home(path: Path) -> Path:
-    """Return a path with ``~`` expanded.
+def at_home(given: str | PathLike[str]) -> Path:
+    """Return what a user gave as a path, ``~`` expanded.
 
     Raises:
         InputError: there is no such home.
     """
+    path = Path(given)
     try:
         return path.expanduser()
     except RuntimeError:

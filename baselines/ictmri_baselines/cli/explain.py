@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ictmri.cli.data import Jobs
+from ictmri.cli.cohorts import list_cohorts
 from ictmri.cli.needs import need_baselines
-from ictmri.cli.output import echo
+from ictmri.cli.output import show
+from ictmri.cli.parameters import Jobs, JsonFile
 from ictmri_baselines.cli.predict import Backbone
 
 
@@ -17,13 +18,15 @@ def explain(
     run: Annotated[Path, typer.Argument(help="Folder of ictmri reproduce.", file_okay=False)],
     *,
     cohort: Annotated[
-        str, typer.Option(help="Dataset name or cohort folder that the run was made with.")
-    ] = "ictmri",
+        str | None,
+        typer.Option(
+            help="Dataset name or cohort folder [default: the one that the run was made with].",
+            autocompletion=list_cohorts,
+        ),
+    ] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="Only this fold.")] = None,
     cases: Annotated[int, typer.Option(min=0, help="Cases on the page.")] = 8,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers there, too.", dir_okay=False)
-    ] = None,
+    json_file: JsonFile = None,
     backbone: Backbone = None,
     jobs: Jobs = None,
 ) -> None:
@@ -32,19 +35,17 @@ def explain(
     Writes explanation.json and explanation.html into the run. Only phantoms have true lesions; for
     other cohorts there are pictures alone.
 
-    Example: ictmri explain out/table2-5 --cohort ictmri-phantom
+    Example: ictmri explain out/table2-5
     """
     need_baselines()
-    from ictmri.io.files import write_json
+    from ictmri.io.files import canonical_json
     from ictmri.lookup import find_cohort
     from ictmri_baselines.explanation.explain import PAGE
     from ictmri_baselines.explanation.explain import explain as explained
 
-    content = explained(run, find_cohort(cohort), fold=fold, shown=cases, jobs=jobs, own=backbone)
-    echo(_in_words(content))
-    echo(f"Page: {run / PAGE}")
-    if json_file is not None:
-        write_json(json_file, content)
+    given = None if cohort is None else find_cohort(cohort)
+    content = explained(run, given, fold=fold, shown=cases, jobs=jobs, own=backbone)
+    show(f"{_in_words(content)}\nPage: {run / PAGE}", canonical_json(content), json_file)
 
 
 def _in_words(content: dict[str, Any]) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
+from ictmri.cli.parameters import CohortOption, Jobs
 from ictmri.errors import InputError
 from ictmri_baselines.cli.volumes import Scheduler
-from ictmri_baselines.registry import METHODS
+from ictmri_baselines.registry import METHODS, recipe_ids
 
 if TYPE_CHECKING:
     from ictmri_baselines.reproduction.recipe import Profile, Recipe
@@ -30,11 +30,11 @@ _Recipe = Annotated[
         help="Recipe id, or a recipe file; its method is a path module:function of your own, or one of "
         f"{', '.join(METHODS)}.",
         show_default=False,
+        autocompletion=recipe_ids,
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")]
 _All = Annotated[bool, typer.Option("--all", help="Every recipe that ships.")]
-_Cohort = Annotated[str, typer.Option(help="Dataset name or cohort folder.")]
 _Folds = Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")]
 _Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")]
 _Results = Annotated[
@@ -93,7 +93,7 @@ def reproduce(  # noqa: PLR0913
     *,
     out: _Out,
     every: _All = False,
-    cohort: _Cohort = "ictmri",
+    cohort: CohortOption = "ictmri",
     folds: _Folds = "",
     seeds: _Seeds = "",
     profile: _Profile = "cpu",
@@ -133,7 +133,7 @@ def reproduce(  # noqa: PLR0913
 
 
 def _chosen(recipe: str | None, *, every: bool) -> list[Recipe]:
-    from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+    from ictmri_baselines.reproduction.recipe import load_recipe
 
     if every == (recipe is not None):
         problem = "both a recipe and --all" if every else "no recipe"

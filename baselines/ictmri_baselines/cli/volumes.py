@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.data import Jobs
 from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
+from ictmri.cli.parameters import CohortArgument, Jobs
 from ictmri.errors import InputError
 from ictmri_baselines.registry import DETECTORS
 
@@ -30,7 +30,6 @@ _LIGHT = (
 
 Preset = Literal["paper", "light"]
 BrainName = Literal["hd-bet", "hd-bet-2", "deepbet", "template"]
-CohortArgument = Annotated[str, typer.Argument(help="Dataset name or cohort folder.")]
 Scheduler = Annotated[
     str | None,
     typer.Option(

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM
 from ictmri.classes import CLASSES
-from ictmri.cohort import Cohort
+from ictmri.cohort import PHANTOM, Cohort
 from ictmri.errors import InputError
 from ictmri.io.states import needed
 from ictmri.io.volumes import unpack
+from ictmri.lookup import cohorts_nearby, find_cohort, local_cohort
 from ictmri_baselines.cases import Cases, load_cases
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
 from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
@@ -54,18 +55,34 @@ class FoldModel:
     predictions: dict[str, NDArray[np.float64]]
 
 
+def cohort_of_run(run: Path) -> Cohort:
+    """Return the cohort that a run was made with, where it lies on this machine.
+
+    Raises:
+        InputError: ``run`` is no run, or its cohort is not here.
+    """
+    identity = _identity(run)
+    name = identity["cohort"]
+    named = find_cohort(PHANTOM) if name == PHANTOM else local_cohort(name)
+    found = [
+        cohort
+        for cohort in (named, *cohorts_nearby())
+        if cohort is not None and cohort.name == name
+    ]
+    if not found:
+        problem = f"was made with the cohort {name!r}, which is not here"
+        raise InputError(str(run), [problem], "give the cohort's folder: --cohort DIR")
+    same = (each for each in found if each.manifest.folds_sha256 == identity["folds_sha256"])
+    return next(same, found[0])
+
+
 def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
     """Return what the run says about itself.
 
     Raises:
         InputError: it is no run, or one of another cohort, other folds or other data.
     """
-    path = run / RUN
-    if not path.is_file():
-        raise InputError(
-            str(run), ["no run: there is no run.json"], "give the --out of ictmri reproduce"
-        )
-    identity = needed(path, read_run, "make the run again: ictmri reproduce")
+    identity = _identity(run)
     here = {
         "cohort": cohort.name,
         "folds_sha256": cohort.manifest.folds_sha256,
@@ -79,6 +96,15 @@ def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
     if problems:
         raise InputError(str(run), problems, "give the cohort that it was made with: --cohort")
     return identity
+
+
+def _identity(run: Path) -> dict[str, Any]:
+    path = run / RUN
+    if not path.is_file():
+        raise InputError(
+            str(run), ["no run: there is no run.json"], "give the --out of ictmri reproduce"
+        )
+    return needed(path, read_run, "make the run again: ictmri reproduce")
 
 
 def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:

@@ -16,6 +16,7 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.folds import FoldTable
 from ictmri.io.files import write_json
 from ictmri.io.parallel import run_all
+from ictmri.io.resources import at_home
 from ictmri_baselines.diagnoser.checkpoint import read_description
 from ictmri_baselines.explanation.attention_share import (
     Share,
@@ -27,6 +28,7 @@ from ictmri_baselines.explanation.cam_inputs import (
     CamInputs,
     FoldModel,
     cam_inputs,
+    cohort_of_run,
     has_truth,
     identity_of_run,
     models_of,
@@ -44,8 +46,8 @@ T = TypeVar("T")
 
 
 def explain(
-    run: Path,
-    cohort: Cohort,
+    run: str | Path,
+    cohort: Cohort | None = None,
     *,
     fold: int | None = None,
     shown: int = SHOWN,
@@ -56,7 +58,7 @@ def explain(
 
     Args:
         run: folder of ``ictmri reproduce``.
-        cohort: the one that the run was made with.
+        cohort: the one that the run was made with; found by its name on this machine where None.
         fold: only this fold's models; all that are finished where None.
         shown: cases on the page, evenly spread from the smallest to the largest share in the lesion, or
             over the cohort where no lesion is known; of the first seed.
@@ -69,6 +71,8 @@ def explain(
     Raises:
         InputError: ``run`` is no run of this cohort, or holds no model.
     """
+    run = at_home(run)
+    cohort = cohort or cohort_of_run(run)
     identity = identity_of_run(run, cohort)
     models = models_of(run, fold)
     cases = _of_each(partial(_measured, cohort.root, own), models, "explain", jobs)

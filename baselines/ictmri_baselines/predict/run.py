@@ -18,8 +18,8 @@ from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_descr
 from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
 from ictmri_baselines.methods import RUN
 from ictmri_baselines.processor import PRESETS, ProcessorSettings
-from ictmri_baselines.registry import METHODS
-from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+from ictmri_baselines.registry import METHODS, recipe_ids
+from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
 _PLACE: Final = ("seed", "fold", "member")

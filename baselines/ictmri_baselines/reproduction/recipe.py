@@ -23,7 +23,7 @@ from ictmri.io.resources import at_home, shipped
 from ictmri.io.yamlfile import read_yaml
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri_baselines.methods import check_method_name
-from ictmri_baselines.registry import is_own
+from ictmri_baselines.registry import is_own, recipe_ids
 from ictmri_benchmark.board.entry import MAX_SLUG, SLUG
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -119,12 +119,6 @@ class Recipe(BaseModel):
         """Return a digest of everything in the recipe that can change predictions."""
         changing = [self.method, self.shuffle_labels, self.settings_for(profile)]
         return sha256_bytes(canonical_json(changing).encode())
-
-
-def recipe_ids() -> list[str]:
-    """Return the ids of the recipes that ship with the package."""
-    root = shipped("recipes")
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

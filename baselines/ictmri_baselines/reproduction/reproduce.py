@@ -43,13 +43,12 @@ from ictmri_baselines.methods import (
 )
 from ictmri_baselines.pipeline import Workers, ensure_priors
 from ictmri_baselines.processor import ProcessorSettings, preset
-from ictmri_baselines.registry import METHODS
+from ictmri_baselines.registry import METHODS, recipe_ids
 from ictmri_baselines.reproduction.recipe import (
     Profile,
     Recipe,
     leaves,
     load_recipe,
-    recipe_ids,
 )
 from ictmri_benchmark import Report, evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry

@@ -15,7 +15,8 @@ from ictmri.io.files import canonical_json, write_text
 from ictmri.io.states import facts_in, needed
 from ictmri.pages.templating import document
 from ictmri_baselines.methods import RUN, read_run
-from ictmri_baselines.reproduction.recipe import load_recipe, recipe_ids
+from ictmri_baselines.registry import recipe_ids
+from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.board.comparison import holm
 from ictmri_benchmark.board.entry import load_entry
 from ictmri_benchmark.board.leaderboard import build_leaderboard, reported_rows

@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ictmri.cli.output import echo
+from ictmri.cli.output import show
+from ictmri.cli.parameters import JsonFile
 
 
 def audit(
     rows: Annotated[Path, typer.Argument(help="CSV file of reported rows.", metavar="ROWS.csv")],
     *,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the audit there.", dir_okay=False)
-    ] = None,
+    json_file: JsonFile = None,
     budget: Annotated[
         int,
         typer.Option(
@@ -33,10 +32,7 @@ def audit(
 
     Example: ictmri audit benchmark/audit/paper.csv --json audit.json
     """
-    from ictmri.io.files import write_text
     from ictmri_benchmark.audit import audit as examine
 
     found = examine(rows, budget * 1_000_000, quiet=False)
-    echo(found.render())
-    if json_file is not None:
-        write_text(json_file, found.to_json())
+    show(found.render(), found.to_json(), json_file)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ictmri.cli.output import echo
+from ictmri.cli.parameters import CohortOption
 from ictmri.cli.places import Commands
 
 entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
@@ -60,7 +61,7 @@ def export(
     ] = "",
     revision: Annotated[str, typer.Option(help="Tag, branch or commit of the cohort there.")] = "",
     entries: Entries = Path("benchmark/entries"),
-    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    cohort: CohortOption = "ictmri",
 ) -> None:
     """Write an entry's scores for the Hugging Face Hub or Every Eval Ever, after scoring it again.
 
@@ -85,7 +86,7 @@ def codabench(
     out: Annotated[Path, typer.Argument(help="Zip file to write.")],
     *,
     start: Annotated[str, typer.Option(help="First day of submissions, YYYY-MM-DD.")],
-    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    cohort: CohortOption = "ictmri",
     per_day: Annotated[int, typer.Option(min=1, help="Submissions of a participant in a day.")] = 5,
     image: Annotated[
         str, typer.Option(help="Docker image with Python 3.11 and NumPy.", show_default=False)
@@ -111,7 +112,7 @@ def gate(
     *,
     base: Annotated[str, typer.Option(help="Commit of the base branch.")] = "HEAD",
     repository: Annotated[Path, typer.Option(help="Checkout of the base branch.")] = Path(),
-    cohort: Annotated[str, typer.Option(help="Dataset name or cohort folder.")] = "ictmri",
+    cohort: CohortOption = "ictmri",
 ) -> None:
     """Check and score contributed entries; nothing of the contribution is checked out or run.
 

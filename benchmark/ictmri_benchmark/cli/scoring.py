@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ictmri.cli.output import echo
+from ictmri.cli.output import echo, show
+from ictmri.cli.parameters import CohortOption, JsonFile
 from ictmri.errors import InputError
-from ictmri_benchmark.score.protocol import Overlap
-from ictmri_benchmark.score.report import IntervalKind
+from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
-CohortName = Annotated[str, typer.Option("--cohort", help="Dataset name or cohort folder.")]
 
 
 def evaluate(
     predictions: Predictions,
     *,
-    cohort: CohortName = "ictmri",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the report there.", dir_okay=False)
-    ] = None,
+    cohort: CohortOption = "ictmri",
+    json_file: JsonFile = None,
     interval: Annotated[
         IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
     ] = "percentile",
@@ -44,26 +41,21 @@ def evaluate(
 
     Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
     """
-    from ictmri.io.files import write_text
     from ictmri_benchmark import evaluate as score
 
     if external != (trained_on is not None):
         given, other = ("--external", "--trained-on NAME")[:: 1 if external else -1]
         raise InputError(given, [f"needs {other} beside it"], "ictmri evaluate --help")
     report = score(predictions, cohort, interval=interval, external=trained_on, overlap=overlap)
-    echo(report.render())
-    if json_file is not None:
-        write_text(json_file, report.to_json())
+    show(report.render(), report.to_json(), json_file)
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="predictions.csv of all cases.", metavar="A.csv")],
     second: Annotated[Path, typer.Argument(help="The same of another method.", metavar="B.csv")],
     *,
-    cohort: CohortName = "ictmri",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the comparison there.", dir_okay=False)
-    ] = None,
+    cohort: CohortOption = "ictmri",
+    json_file: JsonFile = None,
 ) -> None:
     """Compare two predictions files: difference with its paired interval, and whether it is chance.
 
@@ -71,20 +63,17 @@ def compare(
 
     Example: ictmri compare mine.csv out/radiomics/predictions.csv --cohort ictmri-phantom
     """
-    from ictmri.io.files import write_text
     from ictmri_benchmark import compare as compared
 
     found = compared(first, second, cohort)
-    echo(found.render())
-    if json_file is not None:
-        write_text(json_file, found.to_json())
+    show(found.render(), found.to_json(), json_file)
 
 
 def submit(
     predictions: Predictions,
     entry: Annotated[Path, typer.Option(help="entry.yaml that describes the method.")],
     *,
-    cohort: CohortName = "ictmri",
+    cohort: CohortOption = "ictmri",
     entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
         "benchmark/entries"
     ),
@@ -115,7 +104,7 @@ def leaderboard(
     entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
         "benchmark/entries"
     ),
-    cohort: CohortName = "ictmri",
+    cohort: CohortOption = "ictmri",
 ) -> None:
     """Rescore every entry from its predictions and render the leaderboard.
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ictmri_benchmark.sealed.documents import Challenge
     from ictmri_benchmark.sealed.store import ChallengeStore
 
-ABOUT = "Sealed mode: the organiser keeps the labels, anyone can verify."
-sealed_app = Commands(help=ABOUT, no_args_is_help=True)
+sealed_app = Commands(
+    help="Sealed mode: the organiser keeps the labels, anyone can verify.", no_args_is_help=True
+)
 
 
 def _is_metric(name: str) -> str:

@@ -46,6 +46,7 @@ LEVELS: Final[dict[Level, str]] = {
 }
 OWN_LEVELS: Final[tuple[Level, ...]] = ("R0", "R1", "R2")
 """What an entry may say of itself; the others are given by the maintainers."""
+IntervalKind = Literal["percentile", "bca"]
 Selection = Literal["fixed-epoch", "inner-validation", "test-fold"]
 Overlap = Literal["yes", "no", "unknown"]
 """Whether cases that are scored may have been learned from."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +133,6 @@ def _alike(stored: object, made: object) -> bool:
     return type(stored) is type(made) and stored == made
 
 
-IntervalKind = Literal["percentile", "bca"]
-
-
 def score(
     predictions: Predictions,
     cohort: FoldTable,
@@ -143,7 +140,7 @@ def score(
     *,
     synthetic: bool,
     entry: int = 0,
-    interval: IntervalKind = "percentile",
+    interval: protocol.IntervalKind = "percentile",
     of_folds: int | None = None,
     external: External | None = None,
 ) -> Report:
@@ -221,7 +218,7 @@ def _pooled(
     truth: NDArray[np.int64],
     drawn: Drawn,
     entry: int,
-    interval: IntervalKind,
+    interval: protocol.IntervalKind,
 ) -> dict[str, dict[str, float]]:
     values = {name: float(mean_over(found, 0)) for name, found in headline(matrices).items()}
     pooled = {}

@@ -9,7 +9,8 @@ from ictmri_baselines.cases import Cases, Volumes, region
 from ictmri_baselines.controls import rules as controls
 from ictmri_baselines.controls.features import location, radiomics
 from ictmri_baselines.methods import find_method
-from ictmri_baselines.reproduction.recipe import PROFILES, load_recipe, recipe_ids
+from ictmri_baselines.registry import recipe_ids
+from ictmri_baselines.reproduction.recipe import PROFILES, load_recipe
 
 N = 60
 

@@ -15,14 +15,13 @@ from ictmri_baselines.backbones.settings import DenseNet3D
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.fit import DiagnoserSettings, read_settings
 from ictmri_baselines.methods import find_method
-from ictmri_baselines.registry import METHODS, RegisteredMethod
+from ictmri_baselines.registry import METHODS, RegisteredMethod, recipe_ids
 from ictmri_baselines.reproduction.recipe import (
     PROFILES,
     Profile,
     Recipe,
     load_recipe,
     merged,
-    recipe_ids,
 )
 from ictmri_baselines.reproduction.reproduce import reproduce
 from ictmri_benchmark import evaluate

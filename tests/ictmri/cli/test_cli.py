@@ -1,17 +1,22 @@
 import json
+import os
 import resource
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commandline import run
+from typer.main import get_command
 
 from ictmri.build.folder import build_folder
-from ictmri.cli.app import main
+from ictmri.cli.app import application
 
-IMPORT_SECONDS = 0.4
+IMPORT_SECONDS = 0.1
+HELP_SECONDS = 0.4
 EVALUATE_SECONDS = 2.0
 
 
@@ -53,11 +58,12 @@ def test_evaluating_249_cases_is_quick(predictions: Path) -> None:
     assert any(work_of_a_process(evaluated) < EVALUATE_SECONDS for _ in range(4))
 
 
-def test_importing_is_quick() -> None:
+def test_importing_and_helping_are_quick() -> None:
     def imported() -> object:
         return subprocess.run([sys.executable, "-c", "import ictmri"], check=True)
 
     assert any(work_of_a_process(imported) < IMPORT_SECONDS for _ in range(4))
+    assert any(work_of_a_process(lambda: run("--help")) < HELP_SECONDS for _ in range(4))
 
 
 def test_a_users_mistake_is_one_message_on_stderr(predictions: Path) -> None:
@@ -70,43 +76,83 @@ def test_a_users_mistake_is_one_message_on_stderr(predictions: Path) -> None:
 
 
 def test_the_clinical_cohort_without_access(predictions: Path) -> None:
-    done = run("evaluate", predictions, code=1)
-    assert "gated" in done.stderr
+    """The next step is the same command on the phantom, and it works."""
+    for words in (("evaluate", predictions), ("compare", predictions, predictions), ("info",)):
+        for given in ((), ("ictmri",) if words == ("info",) else ("--cohort", "ictmri")):
+            done = run(*words, *given, code=1)
+            assert "gated" in done.stderr
+            offered = done.stderr.rpartition("Next: ictmri ")[2].partition("\n")[0]
+            assert "synthetic" in run(*shlex.split(offered)).stdout.lower()
 
 
-def test_unknown_options_are_usage_errors() -> None:
+def test_a_file_that_is_not_there_is_told_before_the_cohort(predictions: Path) -> None:
+    done = run("evaluate", predictions.with_suffix(".cvs"), code=1)
+    assert "there is no such file; did you mean 'predictions.csv'?" in done.stderr
+
+
+def test_unknown_words_are_usage_errors_that_name_the_likely_one() -> None:
     run("evaluate", "--nonsense", code=2)
-    run("build", "nothing", code=2)
+    for words, meant in (
+        (("evaluat",), "'evaluate'"),
+        (("build", "foldr"), "'folder'"),
+        (("evaluate", "x.csv", "--chort", "y"), "--cohort"),
+    ):
+        assert meant in run(*words, code=2).stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("demo",),
-        ("build", "phantom"),
-        ("build", "folder"),
-        ("build", "clinical"),
-        ("verify",),
-        ("info",),
-        ("export",),
-        ("process",),
-        ("localize",),
-        ("reproduce",),
-        ("evaluate",),
-        ("audit",),
-        ("submit",),
-        ("leaderboard",),
-    ],
-)
-def test_every_command_has_help_with_an_example(
-    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def leaves(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the words and the command of every command, those of groups too."""
+    for name, command in getattr(group, "commands", {}).items():
+        yield from leaves(command, *words, name)
+    if not hasattr(group, "commands"):
+        yield words, group
+
+
+def test_every_command_helps_with_an_example_and_json_means_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["ictmri", *command, "--help"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
-    assert "Example: ictmri" in capsys.readouterr().out
+    root = get_command(application())
+    found = dict(leaves(root))
+    assert len(found) >= 30
+    for words, command in found.items():
+        root.main([*words, "-h"], prog_name="ictmri", standalone_mode=False)
+        assert f"Example: ictmri {' '.join(words)} " in capsys.readouterr().out + " ", words
+        for parameter in command.params:
+            if "--json" in parameter.opts:
+                assert parameter.metavar == "FILE", words
+                assert parameter.help.startswith("Write JSON there"), words
+
+
+@pytest.mark.parametrize("words", [("info", "ictmri-phantom"), ("list",)])
+def test_json_goes_to_a_file_or_alone_to_the_terminal(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "found.json"
+    shown = run(*words, "--json", path).stdout
+    assert shown == run(*words).stdout
+    assert run(*words, "--json", "-").stdout == run(*words, "--json").stdout == path.read_text()
+    assert json.loads(path.read_text())
+
+
+def test_a_shell_completes_commands_cohorts_and_recipes() -> None:
+    def offered(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        asked = {"_ICTMRI_COMPLETE": "complete_bash"} | words
+        code = "import sys; sys.argv[0] = 'ictmri'; from ictmri.cli.app import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **asked},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert offered("ictmri eval") == ["evaluate"]
+    assert offered("ictmri evaluate --coh") == ["--cohort"]
+    assert {"ictmri", "ictmri-phantom"} <= set(offered("ictmri evaluate x.csv --cohort ictmri"))
+    assert offered("ictmri reproduce table2/") == [f"table2/{row}" for row in range(1, 6)]
 
 
 def test_build_info_verify_on_own_scans(mini_table: Path, tmp_path: Path) -> None:

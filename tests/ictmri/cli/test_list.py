@@ -9,8 +9,7 @@ import pytest
 from support.commandline import run
 from support.made_cohort import build_phantom
 
-from ictmri_baselines.registry import BACKBONES, DETECTORS, METHODS
-from ictmri_baselines.reproduction.recipe import recipe_ids
+from ictmri_baselines.registry import BACKBONES, DETECTORS, METHODS, recipe_ids
 
 
 def test_every_name_has_a_line() -> None:

@@ -19,7 +19,7 @@ from support.made_cohort import write_table
 
 from ictmri.build.folder import build_folder
 from ictmri.cli.app import application, main
-from ictmri.cli.places import OUTPUTS, placed
+from ictmri.cli.places import INPUTS, OUTPUTS, placed
 from ictmri.errors import InputError
 from ictmri.export.write import export_cohort
 from ictmri.io.files import check_writable, is_free
@@ -51,6 +51,7 @@ def test_home_is_home_in_every_path_of_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").touch()
     found = {command: paths_of(command) for command in commands()}
     assert len(found) >= 30
     assert sum(map(len, found.values())) >= 50
@@ -68,7 +69,7 @@ def test_home_is_home_in_every_path_of_every_command(
         assert {str(path) for path in got.values()} <= {str(tmp_path / "mine")}, command
     assert placed(told)(files=[Path("~/a"), Path("b")])["files"] == [tmp_path / "a", Path("b")]
     assert placed(told)(title="~/a", cohort="ictmri")["title"] == "~/a"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
 
 
 def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> None:
@@ -84,8 +85,7 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
         "masks",
         "boxes",
     }
-    read |= {"run", "scan", "model", "mask", "predictions", "entry", "entries", "labels", "cases"}
-    read |= {"first", "second"}
+    read |= {"run", "scan", "model", "mask", "entries", "labels", "cases", *INPUTS}
     read |= {
         "path",
         "challenge",
