@@ -21,12 +21,16 @@ from ictmri.folds import FoldTable
 from ictmri_benchmark.board.paired import Comparison, compare_predictions
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.score.predictions import (
+from ictmri_benchmark.score.mistakes import (
+    ARRAY,
+    FRAME,
     HEADERS,
+    LABELS,
     PROBABILITIES,
-    Predictions,
-    read_predictions,
+    Places,
+    column_meant,
 )
+from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.report import External, Report, score
 
 if TYPE_CHECKING:
@@ -80,8 +84,9 @@ def cross_validate(
         test = _copied(known, tested, open_columns)
         ids, places = test["case_id"].tolist(), test.index.tolist()
         subject = f"what fit_predict returned for fold {fold}"
-        found = _framed(fit_predict(train, test), ids, places, subject)
-        _read(found, _part(table, [fold]), None, subject)
+        answer = fit_predict(train, test)
+        found = _framed(answer, ids, places, subject)
+        _read(found, _part(table, [fold]), None, subject, places=_places(answer))
         parts.append(found)
     if len({tuple(sorted(part.columns)) for part in parts}) > 1:
         named = [f"fold {n}: {', '.join(part.columns)}" for n, part in enumerate(parts)]
@@ -92,11 +97,12 @@ def cross_validate(
     return together.sort_values("case_id", key=lambda ids: ids.map(order), ignore_index=True)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913
     predictions: Given,
     cohort: AnyCohort,
     *,
     folds: Sequence[int] | None = None,
+    normalize: bool = False,
     synthetic: bool | None = None,
     n_draws: int = protocol.N_DRAWS,
     interval: protocol.IntervalKind = "percentile",
@@ -107,9 +113,12 @@ def evaluate(
 
     Args:
         predictions: a file; a frame with the columns of one; or an array in the order of the cohort,
-            (n, 4) probabilities or (n,) labels.
+            (n, 4) probabilities or (n,) labels, classes in the order of :data:`ictmri.CLASSES`
+            (scikit-learn orders columns by ``classes_``: by the alphabet where labels were names).
         cohort: dataset name, cohort folder, or one that is open already.
         folds: score only these, while developing: the report says so, and nothing ranks it.
+        normalize: divide the probabilities of each case by their sum, where rounding left it off 1 or where
+            it is 100; the report says so.
         synthetic: marks the report of a phantom; what the cohort says of itself where None.
         n_draws: bootstrap draws.
         interval: of the headline metrics; the board shows ``percentile``.
@@ -124,7 +133,7 @@ def evaluate(
     elsewhere = _external(external, overlap, table, folds)
     only = _chosen(table, folds)
     part = table if only is None else _part(table, only)
-    read = _taken(predictions, table, part, only)
+    read = _taken(predictions, table, part, only, normalize=normalize)
     drawn = bootstrap(part, [read.labels], n_draws)
     return score(
         read,
@@ -157,13 +166,16 @@ def _external(
     return External(name, overlap) if name else None
 
 
-def compare(first: Given, second: Given, cohort: AnyCohort) -> Comparison:
+def compare(
+    first: Given, second: Given, cohort: AnyCohort, *, normalize: bool = False
+) -> Comparison:
     """Compare two sets of predictions of the same cases by the metric that ranks the board.
 
     Args:
         first: as :func:`evaluate` takes them.
         second: as ``first``.
         cohort: dataset name, cohort folder, or one that is open already.
+        normalize: of both, as :func:`evaluate` takes it.
 
     Raises:
         InputError: one of them is not valid or not complete; every problem is named.
@@ -173,7 +185,10 @@ def compare(first: Given, second: Given, cohort: AnyCohort) -> Comparison:
         str(given) if isinstance(given, str | PathLike) else number
         for number, given in (("first", first), ("second", second))
     ]
-    read = [_taken(given, table, table, None) for given in (first, second)]
+    read = [
+        _taken(given, table, table, None, normalize=normalize, subject=f"{number} predictions")
+        for number, given in (("first", first), ("second", second))
+    ]
     return compare_predictions(table, read, names, synthetic=synthetic)
 
 
@@ -219,33 +234,61 @@ def _copied(frame: pd.DataFrame, rows: np.ndarray[Any, Any], columns: list[str])
 
 
 def _taken(
-    given: Given, table: FoldTable, part: FoldTable, folds: Sequence[int] | None
+    given: Given,
+    table: FoldTable,
+    part: FoldTable,
+    folds: Sequence[int] | None,
+    *,
+    normalize: bool = False,
+    subject: str = "predictions",
 ) -> Predictions:
     """Return predictions as they are read from a file, whatever they come as."""
     if isinstance(given, str | PathLike):
-        return read_predictions(Path(given).expanduser(), table, folds=folds)
+        path = Path(given).expanduser()
+        return read_predictions(path, table, folds=folds, normalize=normalize)
     # An array of some folds has their cases, or all.
     rows = table if _length(given) == len(table.rows) else part
-    framed = _framed(given, rows.case_ids, list(range(len(rows.rows))), "predictions")
-    return _read(framed, table, folds, "predictions")
+    framed = _framed(given, rows.case_ids, list(range(len(rows.rows))), subject)
+    return _read(framed, table, folds, subject, places=_places(given), normalize=normalize)
 
 
 def _read(
-    frame: pd.DataFrame, table: FoldTable, folds: Sequence[int] | None, subject: str
+    frame: pd.DataFrame,
+    table: FoldTable,
+    folds: Sequence[int] | None,
+    subject: str,
+    *,
+    places: Places,
+    normalize: bool = False,
 ) -> Predictions:
     content = frame.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-    return read_predictions(Path(subject), table, content=content, folds=folds)
+    return read_predictions(
+        Path(subject),
+        table,
+        content=content,
+        folds=folds,
+        normalize=normalize,
+        places=places,
+    )
+
+
+def _places(given: Any) -> Places:
+    return FRAME if hasattr(given, "iloc") else ARRAY
 
 
 def _length(given: Any) -> int:
-    return len(given) if hasattr(given, "__len__") else -1
+    try:
+        return len(given)
+    except TypeError:
+        return -1
 
 
 def _framed(given: Any, case_ids: list[str], places: list[int], subject: str) -> pd.DataFrame:
     """Return predictions as a frame with ``case_id``.
 
     Args:
-        given: a frame, whose cases a column or the index names, or an array in the order of the cases.
+        given: a frame or series, whose cases a column or the index names, or an array in the order of the
+            cases.
         case_ids: the cases.
         places: what the index of a frame calls them.
         subject: what is given, for messages.
@@ -255,8 +298,10 @@ def _framed(given: Any, case_ids: list[str], places: list[int], subject: str) ->
     """
     import pandas as pd
 
+    if isinstance(given, pd.Series):
+        given = given.to_frame("prediction")
     if isinstance(given, pd.DataFrame):
-        if "case_id" in given.columns:
+        if "case_id" in map(column_meant, map(str, given.columns)):
             return given
         names = dict(zip(places, case_ids, strict=True)) | {name: name for name in case_ids}
         if not set(given.index) <= set(names):
@@ -265,7 +310,11 @@ def _framed(given: Any, case_ids: list[str], places: list[int], subject: str) ->
         framed = given.copy()
         framed.insert(0, "case_id", [names[key] for key in given.index])
         return framed
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except Exception as error:  # noqa: BLE001 - whatever the library of a tensor raises
+        problem = f"{type(given).__name__} that is no array ({error})"
+        raise InputError(subject, [problem], _FORMS) from None
     columns: dict[str, Any]
     if values.shape == (len(case_ids), len(CLASSES)):
         columns = {name: values[:, place] for place, name in enumerate(PROBABILITIES)}
@@ -274,6 +323,8 @@ def _framed(given: Any, case_ids: list[str], places: list[int], subject: str) ->
     else:
         shape = f"({', '.join(map(str, values.shape))})"
         problem = f"its shape is {shape}; there are {len(case_ids)} cases"
+        if values.shape == (len(CLASSES), len(case_ids)):
+            problem += "; transpose it (.T)"
         raise InputError(subject, [problem], _FORMS)
     return pd.DataFrame({"case_id": case_ids} | columns)
 
@@ -282,8 +333,8 @@ def _class_names(labels: np.ndarray[Any, Any], subject: str) -> list[str]:
     """Return the names of classes that are given by name or by number."""
     if not np.issubdtype(labels.dtype, np.number):
         return [str(label) for label in labels]
-    wrong = sorted({str(label) for label in labels if label not in range(len(CLASSES))})
+    wrong = [label for label in labels if label not in range(len(CLASSES))]
     if wrong:
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(CLASSES))
-        raise InputError(subject, [f"{label} is no label" for label in wrong], f"labels: {known}")
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise InputError(subject, [f"{wrong[0]} is no label{more}"], f"labels: {LABELS}")
     return [CLASSES[int(label)] for label in labels]

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from ictmri.cli.cohorts import list_cohorts
+from ictmri.errors import InputError
 
 _HELP: Final = "Dataset name or cohort folder."
 
@@ -26,3 +27,16 @@ JsonFile = Annotated[
         dir_okay=False,
     ),
 ]
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Return whole numbers separated by commas, each once, in order.
+
+    Raises:
+        InputError: one of them is no whole number.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not (part.isascii() and part.isdecimal() and len(part) < 10)]
+    if wrong:
+        raise InputError(option, [f"{part!r} is not a number" for part in wrong], "give e.g. 0,1,2")
+    return sorted({int(part) for part in parts})

@@ -92,7 +92,9 @@ def test_a_new_detector_is_its_settings_and_one_row(
         "reach": 5,
     }
     assert isinstance(detector_settings("made-up").detector(), SaliencyDetector)
-    with pytest.raises(InputError, match=r"--model is not an option(.|\n)*--option reach, --option threads"):
+    with pytest.raises(
+        InputError, match=r"--model is not an option(.|\n)*--option reach, --option threads"
+    ):
         detector_settings("made-up", model="m")
     with pytest.raises(InputError, match="did you mean 'made-up'"):
         detector_settings("mad-up")

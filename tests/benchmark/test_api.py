@@ -28,7 +28,7 @@ from ictmri_benchmark.board.ranking import Contender, compare_pairs
 from ictmri_benchmark.board.submission import check
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.metrics import METRICS
-from ictmri_benchmark.score.predictions import PROBABILITIES
+from ictmri_benchmark.score.mistakes import PROBABILITIES
 
 PHANTOM = "ictmri-phantom"
 
@@ -156,13 +156,13 @@ def test_every_form_of_an_answer_gives_the_same(form: str) -> None:
     [
         (lambda _train, _test: np.ones((3, 4)), "its shape is (3, 4); there are 50 cases"),
         (lambda _train, _test: None, "its shape is (); there are 50 cases"),
-        (lambda train, test: uniform(train, test) * 4, "sum to 4.0, not 1"),
+        (lambda train, test: uniform(train, test) * 4, "index 0 and 49 more: 1, 1, 1, 1: "),
         (lambda train, test: uniform(train, test) * np.nan, "p_glioma is 'nan', not a probability"),
         (lambda train, test: uniform(train, test) * np.inf, "p_glioma is 'inf', not a probability"),
         (lambda _train, test: np.full(len(test), 4), "4 is no label"),
         (lambda _train, test: np.full(len(test), 0.5), "0.5 is no label"),
         (lambda _train, test: ["glioam"] * len(test), "did you mean 'glioma'?"),
-        (lambda _train, test: test, "unknown column 'age'"),
+        (lambda _train, test: test, "unknown columns 'fold', 'age', 'sex'; leave them out"),
         (lambda train, test: pd.DataFrame(uniform(train, test)), "its index names no cases"),
         (
             lambda train, _test: train.head(50).assign(prediction="rare")[

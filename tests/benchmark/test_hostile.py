@@ -32,7 +32,8 @@ from ictmri_benchmark.board.entry import load_entry
 from ictmri_benchmark.board.ledger import read_ledger
 from ictmri_benchmark.board.submission import submit
 from ictmri_benchmark.cli.sealed import challenge_lines
-from ictmri_benchmark.score.predictions import HEADERS, read_predictions
+from ictmri_benchmark.score.mistakes import HEADERS
+from ictmri_benchmark.score.predictions import read_predictions
 from ictmri_benchmark.sealed import keys, log
 from ictmri_benchmark.sealed.documents import Envelope, canonical, compact, decode, load_challenge
 from ictmri_benchmark.sealed.log import MAX_RECORDS, read_log

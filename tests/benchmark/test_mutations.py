@@ -64,16 +64,20 @@ def restated(
     kinds = ({"case_id", *COLUMNS[2:6]}, {"case_id", "prediction"})
     if "\0" in text or set(header) - {"seed"} not in kinds or len(set(header)) < len(header):
         return None
-    said = {}
+    said, read, labels = {}, [], "prediction" in header
     for row in rows:
         if len(row) != len(header):
             return None
         cells = dict(zip(header, row, strict=True))
+        read.append(cells)
         key = (whole(cells.get("seed", "0")), cells["case_id"])
         value = row_value(cells)
         if key[0] is None or key in said or value is None:
             return None
         said[key] = value
+    written_as = {cells["prediction"][:1].isdecimal() for cells in read} if labels else {False}
+    if len(written_as) > 1 or (written_as == {True} and CLASSES[0] not in said.values()):
+        return None
     seeds = {seed for seed, _ in said}
     wanted = {(seed, case_id) for seed in seeds for case_id in cohort.case_ids}
     return said if said and set(said) == wanted and len(seeds) <= 1000 else None
@@ -86,7 +90,10 @@ def whole(text: str) -> int | None:
 
 def row_value(cells: dict[str, str]) -> list[Decimal] | str | None:
     if "prediction" in cells:
-        return cells["prediction"] if cells["prediction"] in CLASSES else None
+        text = cells["prediction"]
+        if re.fullmatch(r"[0-3](\.0*)?", text, re.ASCII):
+            return CLASSES[int(text[0])]
+        return text.lower() if text.isascii() and text.lower() in CLASSES else None
     found = []
     for name in CLASSES:
         text = cells[f"p_{name}"]
@@ -335,7 +342,7 @@ def good_tables(cohort: FoldTable, tmp_path: Path) -> list[Table]:
 
 WHOLE_FILE = re.compile(
     r"the file is empty|this is .*, not a CSV|no predictions: the file has a header only"
-    rf"|more than {MAX_BYTES} bytes|column (case_id|seed): "
+    rf"|more than {MAX_BYTES} bytes|column (case_id|seed|prediction): "
 )
 WHOLE_ROW = re.compile(
     r"\d+ cells, the header has|.*quotation mark|not UTF-8|holds NUL|a cell of more"
@@ -352,7 +359,7 @@ def explained(error: InputError, content: bytes) -> None:
     assert all(c.isprintable() or c == "\n" for c in text), text
     last_row = content.count(b"\n") + content.count(b"\r") + 1
     for problem in error.problems:
-        place = re.match(r"row (\d+): (.*)", problem)
+        place = re.match(r"row (\d+)(?: and \d+ more)?: (.*)", problem)
         if place is None:
             assert WHOLE_FILE.match(problem), problem
             continue
@@ -401,7 +408,7 @@ def test_damaged_predictions_are_explained_or_valid(
         refused = agree(content, small, path)
         accepted[damage] += refused is None
         if refused is not None and row is not None:
-            told = [p for p in refused.problems if p.startswith(f"row {row}: ")]
+            told = [p for p in refused.problems if re.match(rf"row {row}( and \d+ more)?: ", p)]
             told += [p for p in refused.problems if "quotation mark" in p]
             told += [p for p in refused.problems if column == "seed" and "missing for seed" in p]
             assert told, (row, refused.problems)

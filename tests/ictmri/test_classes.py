@@ -33,7 +33,7 @@ from ictmri.export.bids import participants_sidecar
 from ictmri.folds import FoldRow, read_folds, write_folds
 from ictmri.manifest import Manifest
 from ictmri.schema import features
-from ictmri_benchmark.score.predictions import PROBABILITIES
+from ictmri_benchmark.score.mistakes import PROBABILITIES
 from ictmri_benchmark import evaluate
 
 rows = [FoldRow(f"c-{i:04d}", f"c-p{i:04d}", CLASSES[i % len(CLASSES)], i % 2) for i in range(40)]

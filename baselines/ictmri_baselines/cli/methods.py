@@ -12,7 +12,7 @@ import typer
 
 from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
-from ictmri.cli.parameters import CohortOption, Jobs
+from ictmri.cli.parameters import CohortOption, Jobs, numbers
 from ictmri.errors import InputError
 from ictmri_baselines.cli.volumes import Scheduler
 from ictmri_baselines.registry import METHODS, recipe_ids
@@ -112,7 +112,7 @@ def reproduce(  # noqa: PLR0913
     from ictmri_baselines.reproduction.reproduce import reproduce as run
     from ictmri_baselines.reproduction.results import collect, write_results
 
-    only = _numbers("--folds", folds) if folds else None
+    only = numbers("--folds", folds) if folds else None
     for one in _chosen(recipe, every=every):
         _warn(one, profile)
         done = run(
@@ -120,7 +120,7 @@ def reproduce(  # noqa: PLR0913
             find_cohort(cohort),
             out / one.slug if every else out,
             folds=only,
-            seeds=_numbers("--seeds", seeds) if seeds else None,
+            seeds=numbers("--seeds", seeds) if seeds else None,
             profile=profile,
             jobs=jobs,
             scheduler=scheduler,
@@ -169,11 +169,3 @@ def _reported(slug: str, *, synthetic: bool) -> str:
     numbers = ", ".join(f"{name} {row[name]}" for name in named)
     about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
     return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    wrong = [part for part in parts if not part.isdecimal()]
-    if wrong:
-        raise InputError(option, [f"{part!r} is not a number" for part in wrong], "give e.g. 0,1,2")
-    return sorted({int(part) for part in parts})

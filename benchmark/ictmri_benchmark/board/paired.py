@@ -134,6 +134,9 @@ def compare_predictions(
     (pair,) = compare_pairs(cohort, contenders[::-1], draws[:, ::-1])
     warnings = [SYNTHETIC_WARNING] if synthetic else []
     warnings += [_UNPAIRED] if len(truth) > MAX_PAIRED_CASES else []
+    warnings += [
+        f"{name}: {note}" for name, read in zip(names, both, strict=True) for note in read.notes
+    ]
     digests = {"first": both[0].sha256, "second": both[1].sha256}
     return Comparison(
         cohort=cohort.name,

@@ -8,17 +8,23 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.output import echo, show
-from ictmri.cli.parameters import CohortOption, JsonFile
+from ictmri.cli.parameters import CohortOption, JsonFile, numbers
 from ictmri.errors import InputError
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
+_UNROUND = "Divide the probabilities of each case by their sum (of rounded ones, or percent)."
+Normalize = Annotated[bool, typer.Option("--normalize", help=_UNROUND)]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913
     predictions: Predictions,
     *,
     cohort: CohortOption = "ictmri",
+    folds: Annotated[
+        str, typer.Option(help="Only these folds, e.g. 0,1: for development, never ranked.")
+    ] = "",
+    normalize: Normalize = False,
     json_file: JsonFile = None,
     interval: Annotated[
         IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
@@ -46,7 +52,15 @@ def evaluate(
     if external != (trained_on is not None):
         given, other = ("--external", "--trained-on NAME")[:: 1 if external else -1]
         raise InputError(given, [f"needs {other} beside it"], "ictmri evaluate --help")
-    report = score(predictions, cohort, interval=interval, external=trained_on, overlap=overlap)
+    report = score(
+        predictions,
+        cohort,
+        folds=numbers("--folds", folds) if folds else None,
+        normalize=normalize,
+        interval=interval,
+        external=trained_on,
+        overlap=overlap,
+    )
     show(report.render(), report.to_json(), json_file)
 
 
@@ -55,6 +69,7 @@ def compare(
     second: Annotated[Path, typer.Argument(help="The same of another method.", metavar="B.csv")],
     *,
     cohort: CohortOption = "ictmri",
+    normalize: Normalize = False,
     json_file: JsonFile = None,
 ) -> None:
     """Compare two predictions files: difference with its paired interval, and whether it is chance.
@@ -65,7 +80,7 @@ def compare(
     """
     from ictmri_benchmark import compare as compared
 
-    found = compared(first, second, cohort)
+    found = compared(first, second, cohort, normalize=normalize)
     show(found.render(), found.to_json(), json_file)
 
 

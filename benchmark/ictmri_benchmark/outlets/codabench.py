@@ -22,7 +22,7 @@ from ictmri.io.yamlfile import dump_yaml, read_yaml
 from ictmri.pages.templating import document
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.metrics import COLUMNS
-from ictmri_benchmark.score.predictions import HEADERS
+from ictmri_benchmark.score.mistakes import HEADERS
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
 DEFAULT_IMAGE: Final = "continuumio/anaconda3:2024.10-1"

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, InvalidOperation
 from functools import reduce
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ictmri.classes import CLASSES, label_of
-from ictmri.errors import MAX_PROBLEMS, InputError, nearest
+from ictmri.classes import CLASSES
+from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import CsvFile, parse_csv, read_csv, shown
 from ictmri.io.files import sha256_bytes
-from ictmri_benchmark.score.protocol import SUM_TOLERANCE
+from ictmri_benchmark.score.mistakes import (
+    FILE,
+    HEADERS,
+    PERCENT,
+    PROBABILITIES,
+    Places,
+    Told,
+    cell_problem,
+    class_problem,
+    header_problems,
+    label_meant,
+    missing_cases,
+    tell_classes,
+    tell_probabilities,
+    tell_unknown_cases,
+    width_problem,
+)
+from ictmri_benchmark.score.protocol import ROUNDED_SUM, SUM_TOLERANCE
 
-PROBABILITIES: Final = tuple(f"p_{name}" for name in CLASSES)
-HEADERS: Final = (f"case_id,{','.join(PROBABILITIES)}", "case_id,prediction")
 MAX_SEEDS: Final = 1000
 _MAX_SEED: Final = 2**31
 _MAX_COLUMNS: Final = 20
-_HINTS: Final = 20
-"""Problems that get the nearest spelling: no more than are shown, for it is slow to find."""
 _MAX_NUMBER: Final = 100
+_MAX_NAME: Final = 200
 _DIGITS: Final = frozenset("0123456789.+-eE")
 _EXACT: Final = Context(prec=1000)
-_SUM: Final = f"{', '.join(PROBABILITIES[:-1])} and {PROBABILITIES[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class Predictions:
         probabilities: (S, N, K) of the K classes, None where the file holds labels only.
         ties: number of rows whose highest probability is shared; the first class wins.
         sha256: digest of the file.
+        notes: how it was read where that is not as it stands there, for whoever sees the scores.
     """
 
     seeds: tuple[int, ...]
@@ -51,25 +66,30 @@ class Predictions:
     probabilities: NDArray[np.float64] | None
     ties: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows that could be read, column by column: objects would take ten times the memory.
+    """The rows, column by column: objects would take ten times the memory.
 
     Attributes:
-        numbers: where each stands in the file.
+        lines: where each begins in the file.
         seeds: seed of each.
-        places: its case's place in the fold table.
-        values: its probabilities, or its label, one row after the other.
-        unknown: row and name of cases that the cohort does not have.
+        places: its case's place in the fold table, -1 where there is no such case.
+        values: its probabilities, or its label, one row after the other; NaN where they cannot be read.
+        wrong: whether its probabilities are no distribution.
+        unknown: line and name of cases that the cohort does not have.
+        classes: how classes are written, and the lines of each.
     """
 
-    numbers: array[int] = field(default_factory=lambda: array("q"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
     seeds: array[int] = field(default_factory=lambda: array("q"))
     places: array[int] = field(default_factory=lambda: array("q"))
     values: array[float] = field(default_factory=lambda: array("d"))
+    wrong: array[int] = field(default_factory=lambda: array("b"))
     unknown: list[tuple[int, str]] = field(default_factory=list)
+    classes: dict[str, array[int]] = field(default_factory=dict)
 
 
 def read_predictions(
@@ -78,37 +98,50 @@ def read_predictions(
     *,
     content: bytes | None = None,
     folds: Collection[int] | None = None,
+    normalize: bool = False,
+    places: Places = FILE,
 ) -> Predictions:
     """Read a predictions file.
+
+    Class names are taken in any case, and so are the labels 0 to 3 where 0 is among them: their order is
+    published. Without a 0 they may be counted from 1, so they are refused.
 
     Args:
         path: the file.
         cohort: its cases.
         content: what stands in the file, where it is known; ``path`` is then its name in messages.
         folds: the folds whose cases are needed and kept, all where None.
+        normalize: divide the probabilities of each case by their sum, which is 1 but for rounding to two
+            decimals, or 100; noted in the predictions.
+        places: what header and rows are called in messages.
 
     Raises:
-        InputError: anything is wrong with it; every problem is named with its row and column, and the
-            reading stops after some hundred of them.
+        InputError: anything is wrong with it; every kind of problem is named in one line, with the first
+            row and the number of others.
     """
     most = MAX_SEEDS * len(cohort.rows)
     if content is None:
         file = read_csv(path, HEADERS[0], max_rows=most)
     else:
         file = parse_csv(path, content, HEADERS[0], max_rows=most)
+    _check_header(file, cohort, places.header)
     wanted = np.flatnonzero([folds is None or fold in folds for fold in cohort.folds])
-    problems = _header_problems(file)
-    if problems:
-        raise InputError(str(path), problems, f"the header is {HEADERS[0]} or {HEADERS[1]}")
-    rows, problems = _rows(file, cohort)
-    seeds = np.unique(rows.seeds)
-    if len(seeds) > MAX_SEEDS:
-        problems.append(f"column seed: {len(seeds)} seeds, more than {MAX_SEEDS}")
+    told = Told(places)
+    rows, problems = _rows(file, cohort, told)
+    labelled, notes = "prediction" in file.header, []
+    given = np.array(rows.values).reshape(len(rows.lines), 1 if labelled else len(PROBABILITIES))
+    if labelled:
+        notes = tell_classes(told, rows.classes)
+    elif normalize:
+        given, notes = _normalized(given, rows, told)
     else:
-        problems += _case_problems(rows, cohort, wanted, complete=not problems)
+        tell_probabilities(told, given, np.array(rows.lines), np.array(rows.wrong, dtype=bool))
+    problems += _case_problems(rows, cohort, wanted, told)
+    problems = [*told.lines(), *problems]
     if problems:
-        raise InputError(str(path), problems, "correct these rows; nothing was scored")
-    return _predictions(rows, len(cohort.rows), wanted, sha256_bytes(file.content))
+        raise InputError(str(path), problems, "correct this; nothing was scored")
+    digest = sha256_bytes(file.content)
+    return _predictions(rows, given, len(cohort.rows), wanted, digest, notes)
 
 
 def format_predictions(read: Predictions, case_ids: Sequence[str]) -> str:
@@ -126,73 +159,96 @@ def format_predictions(read: Predictions, case_ids: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _header_problems(file: CsvFile) -> list[str]:
+def _check_header(file: CsvFile, cohort: FoldTable, place: str) -> None:
     if len(file.header) > _MAX_COLUMNS:
-        return [f"row 1: {len(file.header)} columns, {len(PROBABILITIES) + 2} are needed at most"]
-    labels = "prediction" in file.header
-    needed = ("case_id", *(() if labels else PROBABILITIES))
-    problems = file.header_problems(("case_id", "seed", *PROBABILITIES, "prediction"), needed)
-    if labels and set(PROBABILITIES) & set(file.header):
-        problems.append("row 1: either 'prediction' or probabilities, not both")
-    return problems
+        most = f"{len(PROBABILITIES) + 2} are needed at most"
+        problems = [f"{place}: {len(file.header)} columns, {most}"]
+    else:
+        first: list[str] = []
+        with suppress(InputError):  # what is wrong with the rows is told when they are read
+            first = next((cells for _, cells in file.rows()), first)
+        problems = header_problems(file.header, first, set(cohort.case_ids), place)
+    if problems:
+        raise InputError(str(file.path), problems, f"the header is {HEADERS[0]} or {HEADERS[1]}")
 
 
-def _rows(file: CsvFile, cohort: FoldTable) -> tuple[_Rows, list[str]]:
-    places = {case_id: place for place, case_id in enumerate(cohort.case_ids)}
+def _rows(file: CsvFile, cohort: FoldTable, told: Told) -> tuple[_Rows, list[str]]:
+    """Read the rows as far as they can be read, and say why no further."""
     rows = _Rows()
-    problems: list[str] = []
-    for number, cells in file.rows():
-        if len(problems) + len(rows.unknown) >= MAX_PROBLEMS:
-            break
-        if len(cells) != len(file.header):
-            problems.append(f"row {number}: {_width_problem(cells, file.header)}")
-            continue
-        values = dict(zip(file.header, cells, strict=True))
-        found = list(_row_problems(values))
-        problems += [f"row {number}: {problem}" for problem in found]
-        place = places.get(values["case_id"])
-        if found:
-            continue
-        if place is None:
-            rows.unknown.append((number, values["case_id"]))
-            continue
-        rows.numbers.append(number)
-        rows.seeds.append(int(values.get("seed", "0")))
-        rows.places.append(place)
-        rows.values.extend(_values(values))
-    if not rows.numbers and not rows.unknown and not problems:
-        problems = ["no predictions: the file has a header only"]
-    return rows, problems
+    places = {case_id: place for place, case_id in enumerate(cohort.case_ids)}
+    classes = "prediction" in file.header
+    order = [file.header.index(name) for name in (("prediction",) if classes else PROBABILITIES)]
+    case, seeded = file.header.index("case_id"), "seed" in file.header
+    seed = file.header.index("seed") if seeded else 0
+    try:
+        for line, cells in file.rows():
+            if len(cells) != len(file.header):
+                told.add(*_at(line, width_problem(cells, file.header)))
+                continue
+            name, number = cells[case], _seed(cells[seed]) if seeded else 0
+            if number is None:
+                whole = f"is not a whole number from 0 to {_MAX_SEED - 1}"
+                told.add("seed", line, f"seed {shown(cells[seed])} {whole}")
+                continue
+            if not name:
+                told.add("empty", line, "case_id is empty")
+            elif name not in places:
+                rows.unknown.append((line, name[:_MAX_NAME]))
+            rows.lines.append(line)
+            rows.seeds.append(number)
+            rows.places.append(places.get(name, -1))
+            given = [cells[place] for place in order]
+            if classes:
+                _add_class(rows, given[0], line, told)
+            else:
+                _add_probabilities(rows, given, line, told)
+    except InputError as error:
+        return rows, error.problems
+    if not rows.lines and not told.kinds:
+        return rows, ["no predictions: the file has a header only"]
+    return rows, []
 
 
-def _width_problem(cells: Sequence[str], header: Sequence[str]) -> str:
-    hint = f" ({','.join(header)})"
-    if len(cells) == len(header) + len(PROBABILITIES):
-        hint += "; write decimals with a point, not a comma"
-    return f"{len(cells)} cells, the header has {len(header)}{hint}"
+def _at(line: int, kind_and_text: tuple[str, str]) -> tuple[str, int, str]:
+    return kind_and_text[0], line, kind_and_text[1]
 
 
-def _row_problems(values: dict[str, str]) -> Iterator[str]:
-    if not values["case_id"]:
-        yield "case_id is empty"
-    seed = values.get("seed", "0")
-    if not (seed.isascii() and seed.isdecimal() and len(seed) < 11 and int(seed) < _MAX_SEED):
-        yield f"seed {shown(seed)} is not a whole number from 0 to {_MAX_SEED - 1}"
-    if "prediction" in values:
-        name = values["prediction"]
-        if name not in CLASSES:
-            hint = nearest(name[:50].lower(), CLASSES) or f"; one of {', '.join(CLASSES)}"
-            yield f"unknown class {shown(name)} in column prediction{hint}"
+def _seed(text: str) -> int | None:
+    """Return a seed, None where the text is none."""
+    plain = text.isascii() and text.isdecimal() and len(text) < 11
+    return int(text) if plain and int(text) < _MAX_SEED else None
+
+
+def _add_class(rows: _Rows, text: str, line: int, told: Told) -> None:
+    label = label_meant(text)
+    rows.values.append(math.nan if label is None else label)
+    if label is not None:
+        rows.classes.setdefault(text, array("q")).append(line)
+    else:
+        told.add(*_at(line, class_problem(text)))
+
+
+def _add_probabilities(rows: _Rows, cells: Sequence[str], line: int, told: Told) -> None:
+    numbers = [_number(cell) for cell in cells]
+    if None in numbers:
+        place = numbers.index(None)
+        told.add(*_at(line, cell_problem(PROBABILITIES[place], cells[place])))
+        rows.values.extend([math.nan] * len(cells))
+        rows.wrong.append(False)
         return
-    numbers = [_number(values[column]) for column in PROBABILITIES]
-    for column, number in zip(PROBABILITIES, numbers, strict=True):
-        if number is None or not 0 <= number <= 1:
-            yield f"{column} is {shown(values[column])}, not a probability from 0 to 1"
-    known = [number for number in numbers if number is not None and 0 <= number <= 1]
-    if len(known) == len(numbers):
-        total = reduce(_EXACT.add, known)
-        if abs(_EXACT.subtract(total, Decimal(1))) > SUM_TOLERANCE:
-            yield f"{_SUM} sum to {total:.6g}, not 1"
+    known = [number for number in numbers if number is not None]
+    inside = all(0 <= number <= 1 for number in known)
+    total = reduce(_EXACT.add, known) if inside else Decimal(0)
+    rows.values.extend(map(_near, known))
+    rows.wrong.append(abs(_EXACT.subtract(total, Decimal(1))) > SUM_TOLERANCE)
+
+
+def _near(number: Decimal) -> float:
+    """Return the nearest float that is a probability where, and only where, the number is one."""
+    near = float(number)
+    if number < 0 <= near:
+        return -math.ulp(0)
+    return math.nextafter(1, 2) if number > 1 >= near else near
 
 
 def _number(text: str) -> Decimal | None:
@@ -208,74 +264,85 @@ def _number(text: str) -> Decimal | None:
         return None
 
 
-def _values(values: dict[str, str]) -> Iterator[float]:
-    if "prediction" in values:
-        yield label_of(values["prediction"])
-    else:
-        yield from (float(values[column]) for column in PROBABILITIES)
+def _normalized(
+    given: NDArray[np.float64], rows: _Rows, told: Told
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return probabilities divided by their sums, and a note of it; what that cannot mend is told."""
+    readable = ~np.isnan(given).any(axis=1)
+    if not readable.any():
+        return given, []
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Added one by one: the same on every machine.
+        totals = reduce(np.add, given.T)
+        whole = PERCENT if np.median(totals[readable]) > math.sqrt(PERCENT) else 1.0
+        fits = (given >= 0).all(axis=1) & (np.abs(totals / whole - 1) <= ROUNDED_SUM + 1e-9)
+        tell_probabilities(told, given, np.array(rows.lines), readable & ~fits, whole)
+        ends = f"{totals[readable].min():.6g} to {totals[readable].max():.6g}"
+        note = f"normalized: the probabilities of each case were divided by their sum, {ends}"
+        return given / totals[:, None], [note]
 
 
 def _case_problems(
-    rows: _Rows, cohort: FoldTable, wanted: NDArray[np.int64], *, complete: bool
+    rows: _Rows, cohort: FoldTable, wanted: NDArray[np.int64], told: Told
 ) -> list[str]:
-    """Name unknown, repeated and, where every row could be read, missing cases of each seed."""
-    used, case_ids = set(rows.places), cohort.case_ids
-    unused = [case_id for place, case_id in enumerate(case_ids) if place not in used]
-    problems = []
-    for count, (number, name) in enumerate(rows.unknown):
-        hint = nearest(name[:50], unused or case_ids) if count < _HINTS else ""
-        problems.append(
-            f"row {number}: case_id: no case {shown(name)} in cohort {cohort.name}{hint}"
-        )
-    problems += islice(_repeated(rows, cohort), MAX_PROBLEMS)
-    if complete:
-        problems += islice(_missing(rows, cohort, wanted), MAX_PROBLEMS)
-    return problems
+    """Tell unknown and repeated cases; return what is wrong with the whole."""
+    used = set(rows.places)
+    unused = [case_id for place, case_id in enumerate(cohort.case_ids) if place not in used]
+    unread = told.kinds & {"seed", "empty", "width", "names", "commas"}
+    tell_unknown_cases(told, rows.unknown, cohort, unused)
+    _tell_repeated(rows, cohort, told)
+    seeds = np.unique(rows.seeds)
+    if len(seeds) > MAX_SEEDS:
+        return [f"column seed: {len(seeds)} seeds, more than {MAX_SEEDS}"]
+    if unread:
+        return []
+    missing = {int(seed): _missing(rows, seed, wanted) for seed in seeds}
+    missing = {seed: cases for seed, cases in missing.items() if len(cases) > len(rows.unknown)}
+    if not missing:
+        return []
+    (seed, cases), *others = missing.items()
+    where = f" for seed {seed}" if len(seeds) > 1 else ""
+    where += f" (and some for {len(others)} more)" if others else ""
+    return [missing_cases(cohort, cases.tolist(), where)]
 
 
-def _repeated(rows: _Rows, cohort: FoldTable) -> Iterator[str]:
-    case_ids, seeds, places = cohort.case_ids, np.array(rows.seeds), np.array(rows.places)
-    order = np.lexsort((places, seeds))
+def _tell_repeated(rows: _Rows, cohort: FoldTable, told: Told) -> None:
+    lines, seeds, places = (np.array(column) for column in (rows.lines, rows.seeds, rows.places))
+    order = np.lexsort((lines, places, seeds))
+    order = order[places[order] >= 0]
     same = (np.diff(seeds[order]) == 0) & (np.diff(places[order]) == 0)
-    first = np.maximum.accumulate(np.where(np.append(False, same), 0, np.arange(len(order))))
-    again = np.flatnonzero(np.append(False, same))
-    for place in again[np.argsort(order[again])]:
-        row, before = int(order[place]), int(order[first[place]])
-        case_id, seed = case_ids[rows.places[row]], rows.seeds[row]
-        yield (
-            f"row {rows.numbers[row]}: case_id {case_id!r} stands in row {rows.numbers[before]} already"
-            + (f" (seed {seed})" if seed else "")
-        )
+    again = order[1:][same]
+    if not len(again):
+        return
+    row = again.min()
+    alike = (seeds == seeds[row]) & (places == places[row])
+    said = (
+        f"case_id {cohort.case_ids[places[row]]!r} stands in "
+        f"{told.places.row(int(lines[alike].min()))} already"
+    )
+    said += f" (seed {seeds[row]})" if seeds[row] else "; one row a case, or a column seed"
+    told.add("repeated", int(lines[row]), said, len(again))
 
 
-def _missing(rows: _Rows, cohort: FoldTable, wanted: NDArray[np.int64]) -> Iterator[str]:
-    case_ids, folds = cohort.case_ids, np.array(cohort.folds)
-    all_seeds, places = np.array(rows.seeds), np.array(rows.places)
-    seeds = np.unique(all_seeds)
-    for seed in seeds:
-        there = np.zeros(len(case_ids), dtype=bool)
-        there[places[all_seeds == seed]] = True
-        missing = wanted[~there[wanted]]
-        if len(missing):
-            count = "1 case is" if len(missing) == 1 else f"{len(missing)} cases are"
-            where = f" for seed {seed}" if len(seeds) > 1 else ""
-            listed = ", ".join(case_ids[place] for place in missing[:5])
-            dots = ", ..." if len(missing) > 5 else ""
-            # Whole folds are most often those that were not run yet.
-            gone = sorted(set(folds[missing].tolist()) - set(folds[there].tolist()))
-            whole = np.isin(folds[missing], gone).all() and there.any()
-            which = f" (all of fold {', '.join(map(str, gone))})" if gone and whole else ""
-            yield f"column case_id: {count} missing{where}{which}: {listed}{dots}"
+def _missing(rows: _Rows, seed: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the cases that a seed has no row of."""
+    return np.setdiff1d(wanted, np.array(rows.places)[np.array(rows.seeds) == seed])
 
 
-def _predictions(rows: _Rows, n_cases: int, wanted: NDArray[np.int64], digest: str) -> Predictions:
+def _predictions(
+    rows: _Rows,
+    given: NDArray[np.float64],
+    n_cases: int,
+    wanted: NDArray[np.int64],
+    digest: str,
+    notes: Sequence[str],
+) -> Predictions:
     seeds, layers = np.unique(rows.seeds, return_inverse=True)
-    given = np.array(rows.values).reshape(len(rows.numbers), -1)
     values = np.zeros((len(seeds), n_cases, given.shape[1]))
     values[layers, rows.places] = given
     values = values[:, wanted]
-    names = tuple(int(seed) for seed in seeds)
+    names, told = tuple(int(seed) for seed in seeds), tuple(notes)
     if values.shape[-1] == 1:
-        return Predictions(names, values[..., 0].astype(np.int64), None, 0, digest)
+        return Predictions(names, values[..., 0].astype(np.int64), None, 0, digest, told)
     ties = int(((values == values.max(axis=-1, keepdims=True)).sum(axis=-1) > 1).sum())
-    return Predictions(names, values.argmax(axis=-1), values, ties, digest)
+    return Predictions(names, values.argmax(axis=-1), values, ties, digest, told)

@@ -18,6 +18,8 @@ ZERO_DIVISION: Final = 0.0
 """A class that is absent, or never predicted: leaving it out would raise the score."""
 SUM_TOLERANCE: Final = Decimal("0.0001")
 """How far the probabilities of a case, added as written, may sum from 1: rounding to five decimals."""
+ROUNDED_SUM: Final = 0.02
+"""How far four probabilities of two decimals may sum from 1: dividing by their sum undoes no more."""
 
 N_DRAWS: Final = 10_000
 CONFIDENCE: Final = 0.95

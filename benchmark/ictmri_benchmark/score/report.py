@@ -313,6 +313,7 @@ def _group_scores(
 
 def _warnings(predictions: Predictions, truth: NDArray[np.int64], *, synthetic: bool) -> list[str]:
     warnings = [SYNTHETIC_WARNING] if synthetic else []
+    warnings += predictions.notes
     support = np.bincount(truth, minlength=len(CLASSES))
     predicted = np.bincount(predictions.labels.ravel(), minlength=len(CLASSES))
     for name, cases, times in zip(CLASSES, support, predicted, strict=True):

@@ -61,7 +61,7 @@ REFUSALS = {
         replaced(0, "p_pcnsl", "p_pcnls"),
         "row 1: unknown column 'p_pcnls'; did you mean 'p_pcnsl'?",
     ),
-    "no header": (lambda lines: lines[1:], "row 1: column 'case_id' is missing"),
+    "no header": (lambda lines: lines[1:], "row 1: values stand here, no header"),
     "semicolons": (
         lambda lines: [line.replace(",", ";") for line in lines],
         "row 1: the columns are not separated by commas",
@@ -69,7 +69,7 @@ REFUSALS = {
     "header only": (lambda lines: lines[:1], "no predictions: the file has a header only"),
     "seed": (
         lambda lines: [lines[0] + ",seed", *(f"{line},x" for line in lines[1:])],
-        "row 2: seed 'x' is not a whole number",
+        "row 2 and 248 more: seed 'x' is not a whole number",
     ),
     "half a seed": (
         lambda lines: [
@@ -116,6 +116,7 @@ def test_all_problems_stand_in_one_message(
         "row 2",
         "row 3",
         "row 5",
+        "column case_id",
     ]
 
 
