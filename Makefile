@@ -1,6 +1,7 @@
 # make demo   the whole benchmark on the synthetic phantom: a leaderboard in minutes
 # make test   lint, types and tests; those of the leaderboard's page in a browser need Chromium
 # make test-long   what takes minutes besides: the same claims on more heads, at more moments
+# make docs   the site, with the board: out/site/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -11,7 +12,7 @@ found = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>
 OTHERS := $(foreach v,3.12 3.13,$(if $(call found,$(v)),$(v)))
 SCORING := tests/benchmark/board/test_leaderboard.py tests/benchmark/score/test_predictions.py
 
-.PHONY: demo test test-long lint clean $(OTHERS:%=scoring-%)
+.PHONY: demo test test-long docs lint clean $(OTHERS:%=scoring-%)
 
 demo: .venv/baselines.stamp
 	$(BIN)/ictmri demo --out out/demo
@@ -21,6 +22,9 @@ test: .venv/dev.stamp lint $(OTHERS:%=scoring-%)
 
 test-long: .venv/dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
+
+docs: .venv/docs.stamp
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d out/doctrees . out/site
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -42,6 +46,10 @@ clean:
 	@echo 'installing ictmri[baselines] into .venv (torch, monai, ANTs: some 2 GB, about 3 minutes)'
 	$(PIP) torch
 	$(PIP) -e '.[baselines]'
+	touch $@
+
+.venv/docs.stamp: .venv/bin/python $(SOURCES)
+	$(PIP) -e '.[docs]'
 	touch $@
 
 .venv/dev.stamp: .venv/bin/python $(SOURCES)

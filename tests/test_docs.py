@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import jupytext
 import pytest
 import typer
 from support.made_cohort import write_table
@@ -16,8 +18,10 @@ from ictmri.build.phantom import build_phantom
 from ictmri.cli.app import application
 
 REPOSITORY = Path(__file__).parents[1]
+EXAMPLE = REPOSITORY / "examples" / "first_model.py"
 RUNNER = Path(__file__).parent / "support" / "run_page.py"
 _TEST = re.compile(r"`(tests/[\w/]+\.py)?::(\w+)`")
+_LOADED = re.compile(r'<(?:script|link|img)[^>]* (?:src|href)="https?://')
 _SPAN = re.compile(r"`(ictmri [a-z][^`\\]*)`")
 PAGES = [
     path.relative_to(REPOSITORY).as_posix()
@@ -100,6 +104,46 @@ def test_every_command_of_a_page_is_there_and_has_the_options(page: str) -> None
     text = (REPOSITORY / page).read_text("utf-8")
     lines += [span.split() for span in _SPAN.findall(text)]
     assert [(words, found) for words in lines if (found := unknown(words))] == []
+
+
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Links that lead nowhere and pages in no table of contents are warnings."""
+    site = tmp_path / "site"
+    strict = ("-q", "-W", "--keep-going", "-c", "docs", "-d", str(tmp_path / "doctrees"))
+    command = [sys.executable, "-m", "sphinx", *strict, ".", str(site)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (site / "index.html").read_text() == (site / "README.html").read_text()
+    pages = {page: page.read_text() for page in site.rglob("*.html")}
+    assert {name for name, page in pages.items() if _LOADED.search(page)} == set()
+    assert 'id="ictmri-sealed-check-reveal"' in pages[site / "docs" / "commands.html"]
+    assert "cross_validate" in pages[site / "docs" / "api.html"]
+
+
+def test_the_notebook_is_the_script() -> None:
+    notebook = jupytext.read(EXAMPLE.with_suffix(".ipynb"))
+    cells = [
+        [(cell.cell_type, cell.source) for cell in made.cells]
+        for made in (notebook, jupytext.read(EXAMPLE))
+    ]
+    assert cells[0] == cells[1]
+
+
+@pytest.mark.long
+def test_the_notebook_shows_what_its_cells_show(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE, tmp_path)
+    shutil.copy(EXAMPLE.with_name("make_notebook.py"), tmp_path)
+    subprocess.run([sys.executable, "make_notebook.py"], cwd=tmp_path, check=True)
+    texts = [
+        [
+            output.data.get("text/plain", output.get("text"))
+            for cell in jupytext.read(path).cells
+            for output in cell.get("outputs", ())
+        ]
+        for path in (EXAMPLE.with_suffix(".ipynb"), tmp_path / "first_model.ipynb")
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 6
 
 
 def test_every_test_that_the_page_on_robustness_names_is_there() -> None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -272,6 +273,18 @@ def test_every_command_of_the_core_works_or_names_its_extra(forge: Path, tmp_pat
     told = sh(f'{forge}/.venv/bin/python -c "{load.format("ictmri-phantom")}" 2>&1 || true', where)
     assert "MissingDependencyError" in told
     assert 'pip install "ictmri[phantom]"' in told
+
+
+def test_what_workflows_use_is_pinned_to_a_commit() -> None:
+    used = [
+        step["uses"]
+        for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "uses" in step
+    ]
+    assert len(used) >= 9
+    assert [name for name in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name)] == []
 
 
 def test_extras_bring_the_modules_that_are_said_to_need_them() -> None:

@@ -4,6 +4,7 @@
 the ``text`` block that follows it, where one does (``...`` stands for anything). A comment in front of a
 block, or in the page's first line for all of its blocks, changes that: ``<!-- test: long -->`` leaves it to
 ``make test-long``, where there are a small phantom and a table of scans, ``<!-- test: no, REASON -->`` out.
+``<!-- file: NAME -->`` makes a block of any language a file.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-_MARK = re.compile(r"<!-- test: (.*?) -->", re.DOTALL)
+_MARK = re.compile(r"<!-- (test|file): (.*?) -->", re.DOTALL)
 _LIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @dataclass
 class Block:
-    """A block of code, the line before its first, when it is run, and what it prints."""
+    """A block of code, the line before its first, when it is run, its file, and what it prints."""
 
     language: str
     code: str
     line: int
     when: str
+    file: str = ""
     output: str | None = None
 
     @property
     def commands(self) -> list[list[str]]:
         """The words of each command line of a block of ``sh``."""
-        if self.language != "sh":
+        if self.language != "sh" or self.file:
             return []
         lines = self.code.replace("\\\n", " ").splitlines()
         return [words for line in lines if (words := shlex.split(line, comments=True))]
@@ -46,20 +48,24 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """Return the blocks of a page that can be run."""
     found: list[Block] = []
-    of_all = of_next = ""
+    of_all = of_next = file = ""
     previous = None
     for token in MarkdownIt().enable("table").parse(page):
-        mark = _MARK.search(token.content) if token.type == "html_block" else None
-        if mark and token.map == [0, 1]:
-            of_all = mark[1]
-        elif mark:
-            of_next = mark[1]
-        elif token.type == "fence" and token.info in ("python", "sh"):
+        kind, said = "", ""
+        if token.type == "html_block" and (mark := _MARK.search(token.content)):
+            kind, said = mark.groups()
+        if kind == "file":
+            file = said
+        elif kind and token.map == [0, 1]:
+            of_all = said
+        elif kind:
+            of_next = said
+        elif token.type == "fence" and (file or token.info in ("python", "sh")):
             assert token.map
-            when = of_next or of_all or "quick"
-            assert when in ("quick", "long") or when.startswith("no, "), when
-            found.append(Block(token.info, token.content, token.map[0] + 1, when))
-            of_next = ""
+            when = "always" if file else of_next or of_all or "quick"
+            assert when in ("always", "quick", "long") or when.startswith("no, "), when
+            found.append(Block(token.info, token.content, token.map[0] + 1, when, file))
+            of_next = file = ""
         elif token.type == "fence" and token.info == "text" and previous == "fence":
             found[-1].output = token.content
         previous = token.type
@@ -87,6 +93,8 @@ def run(page: Path, when: str = "quick") -> None:
     """Run the blocks of a page that are to be run now."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page.read_text("utf-8")):
+        if block.file:
+            Path(block.file).write_text(block.code, "utf-8")
         if block.when != when:
             continue
         said = io.StringIO()
