@@ -127,11 +127,13 @@ class Strip:
         alt: the strip in words.
         bands: parts that a bound speaks of: tone, left edge, width.
         dots: the cases: tone, place, title.
+        ends: the values at its left and its right edge.
     """
 
     alt: str
     bands: Sequence[tuple[Tone, float, float]]
     dots: Sequence[tuple[Tone, float, str]]
+    ends: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)

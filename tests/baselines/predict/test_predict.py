@@ -680,6 +680,10 @@ def test_the_viewer_is_the_one_that_its_readme_names() -> None:
     assert b"<!--" not in content
 
 
+SIDEWAYS = """() => [document.documentElement, ...document.querySelectorAll(".scroll")]
+  .filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent.trim().slice(0, 40))"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (apt-get install chromium)")
 @pytest.mark.parametrize("webgl", [True, False])
@@ -707,6 +711,10 @@ def test_the_page_in_chromium(made: SimpleNamespace, webgl: bool) -> None:
             page.wait_for_selector("#no-viewer:visible")
             assert "needs WebGL 2" in page.locator("#no-viewer").inner_text()
             assert not page.locator("#canvas").is_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        for details in page.locator("details").all():
+            details.evaluate("e => { e.open = true; }")
+        for width in (1100, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(SIDEWAYS) == []
         browser.close()
     assert trouble == []

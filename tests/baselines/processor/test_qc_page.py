@@ -77,6 +77,10 @@ def test_every_case_out_has_its_reason_and_every_number_its_bound(page: Path) ->
         "looked at below 1000 ml or above 2200 ml; left out below 600 ml or above 2600 ml"
     )
     assert len(re.findall(r"<ellipse ", text)) == 5 * len({rule.measure for rule in RULES})
+    # The strip of brain volumes goes from 0 to 3200 ml: the bound at 1000 ml lies at 300 * 1000 / 3200.
+    strip = text[text.index('aria-label="Brain volume') :].split("</td>")[0]
+    assert "<span>0 ml</span><span>3200 ml</span>" in strip
+    assert '<rect class="warning" x="0.0" y="0" width="93.8"' in strip
 
 
 def test_it_is_one_private_file_that_asks_nobody(page: Path) -> None:

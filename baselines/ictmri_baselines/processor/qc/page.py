@@ -198,7 +198,7 @@ def _strip(name: str, cases: Sequence[ProcessedCase], summary: str) -> Strip:
         f"{how.title}, {len(cases)} cases: {summary}; "
         f"{beyond} of these cases have a finding on some measure"
     )
-    return Strip(alt, bands, dots)
+    return Strip(alt, bands, dots, (how.shown(low), how.shown(high)))
 
 
 def bounds_in_words(name: str) -> str:
