@@ -2,6 +2,7 @@
 # make test   lint, types and tests; those of the leaderboard's page in a browser need Chromium
 # make test-long   what takes minutes besides: the same claims on more heads, at more moments
 # make docs   the site, with the board: out/site/index.html
+# make entries   hours: every published entry of the phantom anew, and the tables of baselines/README.md
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -10,12 +11,17 @@ SOURCES := pyproject.toml constraints.txt
 found = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null) \
   $(lastword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
 OTHERS := $(foreach v,3.12 3.13,$(if $(call found,$(v)),$(v)))
-SCORING := tests/benchmark/board/test_leaderboard.py tests/benchmark/score/test_predictions.py
+SCORING := tests/benchmark/board/test_leaderboard.py tests/benchmark/board/test_shipped_entries.py \
+  tests/benchmark/score/test_predictions.py
 
-.PHONY: demo test test-long docs lint clean $(OTHERS:%=scoring-%)
+.PHONY: demo entries test test-long docs lint clean $(OTHERS:%=scoring-%)
 
 demo: .venv/baselines.stamp
 	$(BIN)/ictmri demo --out out/demo
+
+entries: .venv/baselines.stamp
+	$(BIN)/ictmri reproduce --all --cohort ictmri-phantom --out out/baselines \
+	  --entries benchmark/entries/ictmri-phantom --results baselines
 
 test: .venv/dev.stamp lint $(OTHERS:%=scoring-%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"

@@ -48,12 +48,14 @@ class FoldTable:
         rows: one row a case, in the order of the file.
         sha256: digest of the file's bytes.
         groups: by kind (``sex``, ``age``) the group of each row, empty where unknown; not in the file.
+        data_sha256: digest of the cohort's data, empty where it is not known; not in the file.
     """
 
     name: str
     rows: tuple[FoldRow, ...]
     sha256: str
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+    data_sha256: str = field(default="", compare=False)
 
     @property
     def case_ids(self) -> list[str]:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ictmri.classes import SEXES
-from ictmri.cohort import CLINICAL, PHANTOM, Cohort, open_cohort, published_digest, with_groups
+from ictmri.cohort import (
+    CLINICAL,
+    PHANTOM,
+    PHANTOM_DATA,
+    Cohort,
+    open_cohort,
+    published_digest,
+    with_groups,
+)
 from ictmri.errors import AccessError, InputError, nearest
 from ictmri.extras import need
 from ictmri.folds import FoldTable, read_folds
@@ -114,14 +123,16 @@ def find_folds(name: str | Path) -> tuple[FoldTable, bool]:
         return cohort.scored_folds(), cohort.synthetic
     path = shipped("splits") / f"{name}.csv"
     table = read_folds(path, str(name), expected_sha256=digest)
-    return (_phantom_groups(table), True) if str(name) == PHANTOM else (table, False)
+    return (_of_phantom(table), True) if str(name) == PHANTOM else (table, False)
 
 
-def _phantom_groups(table: FoldTable) -> FoldTable:
+def _of_phantom(table: FoldTable) -> FoldTable:
+    """Return the phantom's folds with what else is known of it without its volumes."""
     from ictmri.phantom.roster import roster
 
     people = {case.case_id: case for case in roster()}
     cases = [people[case_id] for case_id in table.case_ids]
+    table = replace(table, data_sha256=list(PHANTOM_DATA.values())[-1])
     return with_groups(table, [SEXES.index(c.sex) for c in cases], [c.age for c in cases])
 
 

@@ -181,7 +181,7 @@ def _contribute(folder: Path) -> None:
     sh("git init -q -b main && git add -A && git commit -qm base && git switch -qc new", origin)
     cohort, synthetic = find_folds("ictmri-phantom")
     given = hand_in(folder / "given", cohort, "three")
-    submit(*given, cohort, origin / "benchmark" / "entries", synthetic=synthetic)
+    submit(*given, cohort, origin / "benchmark" / "entries" / cohort.name, synthetic=synthetic)
     sh("git add benchmark && git commit -qm new && git update-ref refs/pull/7/head new", origin)
     sh("git switch -q main && git branch -qD new", origin)
 
@@ -230,7 +230,7 @@ def test_every_command_of_the_core_works_or_names_its_extra(forge: Path, tmp_pat
         "submit": [given[0], "--entry", given[1], *phantom],
         "leaderboard": phantom,
         "audit": ["paper.csv"],
-        "gate": ["FETCH_HEAD", "--repository", forge, *phantom],
+        "gate": ["FETCH_HEAD", "--repository", forge],
         "entry schema": [],
         "entry export": ["three", "--to", "model-card", "--out", "hub", *phantom],
         "entry withdraw": ["three", "--reason", "a mistake"],

@@ -14,19 +14,31 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ictmri_benchmark.api import compare, cross_validate, evaluate
+    from ictmri_benchmark.api import compare, cross_validate, evaluate, leaderboard
     from ictmri_benchmark.board.paired import Comparison
+    from ictmri_benchmark.board.views import Leaderboard
     from ictmri_benchmark.score.report import Estimate, Report
 
-__all__ = ["Comparison", "Estimate", "Report", "compare", "cross_validate", "evaluate"]
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "Leaderboard",
+    "Report",
+    "compare",
+    "cross_validate",
+    "evaluate",
+    "leaderboard",
+]
 
 _LATER: Final = {
     "Comparison": "ictmri_benchmark.board.paired",
     "Estimate": "ictmri_benchmark.score.report",
+    "Leaderboard": "ictmri_benchmark.board.views",
     "Report": "ictmri_benchmark.score.report",
     "compare": "ictmri_benchmark.api",
     "cross_validate": "ictmri_benchmark.api",
     "evaluate": "ictmri_benchmark.api",
+    "leaderboard": "ictmri_benchmark.api",
 }
 
 

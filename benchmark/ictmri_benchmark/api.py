@@ -1,4 +1,4 @@
-"""From a model to its score: cross-validation that keeps the test labels, evaluation, comparison.
+"""From a model to its score: cross-validation that keeps the test labels, evaluation, comparison, board.
 
 A cohort is given by its name, its folder, or as it was opened; predictions as a file, a frame, or an array.
 Whatever they come as, they are checked as ``ictmri evaluate`` checks a file.
@@ -6,7 +6,7 @@ Whatever they come as, they are checked as ``ictmri evaluate`` checks a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 import numpy as np
 
 from ictmri.classes import CLASSES
-from ictmri.cohort import Cohort
+from ictmri.cohort import CLINICAL, Cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
+from ictmri_benchmark.board.folders import board_folders, local_entries
+from ictmri_benchmark.board.leaderboard import build_leaderboard, reported_board
 from ictmri_benchmark.board.paired import Comparison, compare_predictions
+from ictmri_benchmark.board.views import Leaderboard
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.mistakes import (
@@ -190,6 +193,47 @@ def compare(
         for number, given in (("first", first), ("second", second))
     ]
     return compare_predictions(table, read, names, synthetic=synthetic)
+
+
+def leaderboard(
+    cohort: AnyCohort,
+    *,
+    with_: Given | Mapping[str, Given] | None = None,
+    entries: str | PathLike[str] | None = None,
+) -> Leaderboard:
+    """Return the leaderboard of a cohort: every entry rescored and ranked. Nothing is written.
+
+    The published entries are shown together with those of one's own, which ``ictmri submit`` writes to
+    ``entries/<cohort>`` in the working directory.
+
+    Args:
+        cohort: dataset name, cohort folder, or one that is open already. The board of the clinical cohort
+            can be had without it, as far as papers report; nothing is rescored then.
+        with_: predictions that are ranked among the entries, as :func:`evaluate` takes them; several by
+            name.
+        entries: only the entries, or runs of ``ictmri reproduce``, of this folder.
+
+    Raises:
+        InputError: the predictions are not valid, or an entry is not; every problem is named.
+    """
+    from ictmri.lookup import local_cohort
+
+    given = _by_name(with_)
+    away = isinstance(cohort, str) and cohort == CLINICAL and local_cohort(cohort) is None
+    if away and not given and entries is None and not local_entries(CLINICAL).is_dir():
+        return Leaderboard(reported_board(CLINICAL))
+    table, synthetic = _opened(cohort)
+    read = {name: _taken(one, table, table, None) for name, one in given.items()}
+    places = board_folders(table.name) if entries is None else Path(entries).expanduser()
+    return Leaderboard(build_leaderboard(places, table, synthetic=synthetic, given=read))
+
+
+def _by_name(given: Given | Mapping[str, Given] | None) -> dict[str, Given]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {str(given) if isinstance(given, str | PathLike) else "yours": given}
 
 
 def _opened(cohort: AnyCohort) -> tuple[FoldTable, bool]:

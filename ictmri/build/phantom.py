@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order, stored
-from ictmri.cohort import PHANTOM, Cohort
+from ictmri.cohort import PHANTOM, PHANTOM_DATA, PHANTOM_SPACING, Cohort
 from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds
 from ictmri.io.files import write_bytes
 from ictmri.io.parallel import run_all
@@ -18,8 +18,8 @@ from ictmri.phantom import DEFAULT_SEED, N_CASES, PhantomCase, render, roster
 from ictmri.transaction import check_place, cohort_lock, opened_work
 from ictmri.version import __version__
 
-VERSION = "1.0.0"
-DEFAULT_SPACING = 2.0
+VERSION = list(PHANTOM_DATA)[-1]
+DEFAULT_SPACING = PHANTOM_SPACING
 
 
 def phantom_name(seed: int, n_cases: int, n_folds: int) -> str:

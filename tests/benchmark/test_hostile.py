@@ -184,7 +184,7 @@ def test_a_level_that_the_maintainers_give_is_not_taken(
     files = hand_in(tmp_path, small, made_entry(small, "new", level=level), probabilities(small, 1))
     with pytest.raises(InputError, match=f"level {level} is given by the maintainers"):
         submit(*files, small, tmp_path / "entries", synthetic=True)
-    assert not (tmp_path / "ledger.csv").exists()
+    assert not (tmp_path / "entries" / "ledger.csv").exists()
 
 
 # ---- what is printed ------------------------------------------------------------------------------------

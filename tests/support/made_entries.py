@@ -11,13 +11,20 @@ from ictmri.folds import FoldTable
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 
 
+def bound(cohort: FoldTable) -> BenchmarkRef:
+    """What binds an entry to a cohort."""
+    return BenchmarkRef(
+        cohort=cohort.name, splits_sha256=cohort.sha256, data_sha256=cohort.data_sha256
+    )
+
+
 def made_entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
     """An entry of which everything but the slug has a plain value; changes may be those of its method."""
     texts: dict[str, object] = {"name": slug.title(), "summary": "Made up.", "authors": ("A",)}
     texts |= {key: changes.pop(key) for key in MethodInfo.model_fields if key in changes}
     fields: dict[str, object] = {
         "slug": slug,
-        "benchmark": BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256),
+        "benchmark": bound(cohort),
         "synthetic": True,
         "method": MethodInfo(**{"licence": "MIT", **texts}),
         "selection": "fixed-epoch",

@@ -47,6 +47,17 @@ _Results = Annotated[
 ]
 
 
+_ToEntries = Annotated[
+    Path | None,
+    typer.Option(
+        "--entries",
+        help="Hand each finished run in as an entry of this folder; the tables are then of the entries "
+        "there.",
+        show_default=False,
+    ),
+]
+
+
 def demo(
     out: _DemoOut = Path("out/demo"),
     *,
@@ -60,7 +71,7 @@ def demo(
     """
     need_baselines()
     from ictmri_baselines.reproduction.demo import run_demo
-    from ictmri_benchmark.board.leaderboard import render_table
+    from ictmri_benchmark.board.views import render_table
 
     done = run_demo(
         out, n_cases=n_cases, profile=profile, jobs=jobs, say=lambda line: echo(line, err=True)
@@ -98,6 +109,7 @@ def reproduce(  # noqa: PLR0913
     seeds: _Seeds = "",
     profile: _Profile = "cpu",
     results: _Results = None,
+    entries: _ToEntries = None,
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -108,9 +120,9 @@ def reproduce(  # noqa: PLR0913
     Example: ictmri reproduce table2/5 --cohort ictmri-phantom --out out/baselines/table2-5
     """
     need_baselines()
-    from ictmri.lookup import find_cohort
+    from ictmri.lookup import find_cohort, find_folds
     from ictmri_baselines.reproduction.reproduce import reproduce as run
-    from ictmri_baselines.reproduction.results import collect, write_results
+    from ictmri_baselines.reproduction.results import collect, hand_in, write_results
 
     only = numbers("--folds", folds) if folds else None
     for one in _chosen(recipe, every=every):
@@ -126,9 +138,13 @@ def reproduce(  # noqa: PLR0913
             scheduler=scheduler,
         )
         _tell(one, done)
+        if entries is not None and done.complete:
+            table, synthetic = find_folds(cohort)
+            echo(f"Handed in: {hand_in(done.out, table, entries, synthetic=synthetic)}")
     if only is None and (every or results is not None):
         runs = out if every else out.resolve().parent
-        write_results(results or runs, collect(runs, find_cohort(cohort)))
+        table, synthetic = find_folds(cohort)
+        write_results(results or runs, collect(entries or runs, table, synthetic=synthetic))
         echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
 
 

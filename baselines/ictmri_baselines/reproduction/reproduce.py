@@ -345,7 +345,11 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
     recipe, settings = task.recipe, task.recipe.settings_for(task.profile)
     return Entry(
         slug=recipe.slug,
-        benchmark=BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.manifest.folds_sha256),
+        benchmark=BenchmarkRef(
+            cohort=cohort.name,
+            splits_sha256=cohort.manifest.folds_sha256,
+            data_sha256=cohort.data_sha256,
+        ),
         synthetic=cohort.synthetic,
         method=MethodInfo(
             name=recipe.name,

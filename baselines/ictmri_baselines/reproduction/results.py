@@ -1,27 +1,32 @@
 """All finished runs of a folder as one table: what the paper reports beside what was reproduced.
 
-``results.json`` holds every number; ``README.md`` is drawn from it.
+``results.json`` holds every number; ``README.md`` is drawn from it. Both can be made of published entries
+as well as of runs: an entry carries what only the run knew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.io.files import canonical_json, write_text
+from ictmri.folds import FoldTable
+from ictmri.io.files import canonical_json, sha256_file, write_text
+from ictmri.io.parallel import usable_cores
 from ictmri.io.states import facts_in, needed
 from ictmri.pages.templating import document
-from ictmri_baselines.methods import RUN, read_run
 from ictmri_baselines.registry import recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.board.comparison import holm
-from ictmri_benchmark.board.entry import load_entry
+from ictmri_benchmark.board.entry import Entry, load_entry, write_entry
+from ictmri_benchmark.board.folders import entry_folders, is_run
 from ictmri_benchmark.board.leaderboard import build_leaderboard, reported_rows
 from ictmri_benchmark.board.ranking import PAIR_COLUMNS
-from ictmri_benchmark.board.submission import entry_folders, is_run
+from ictmri_benchmark.board.submission import submit
 
 SCHEMA: Final = "ictmri/results/1"
 PLANNED: Final = (
@@ -33,29 +38,73 @@ PLANNED: Final = (
     ("table2/5", "table2/4"),
 )
 """What the paper's section on ablations compares; decided before any run, corrected for their number."""
+_MINUTES: Final = "minutes of one core"
+_OF_THE_RUN: Final = (_MINUTES, "machine", "date")
+"""What the entry of a run says of how it was made; two runs that differ in nothing else are the same."""
+_ANEW: Final = "made anew"
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "README.md.j2"
 
 
-def collect(runs: Path, cohort: Cohort) -> dict[str, Any]:
+def hand_in(run: Path, cohort: FoldTable, entries: Path, *, synthetic: bool) -> Path:
+    """Make a finished run an entry, or correct the one that an earlier run made; return its folder.
+
+    Args:
+        run: folder that ``ictmri reproduce`` wrote.
+        cohort: that it was made for.
+        entries: folder of the entries.
+        synthetic: marks the report of a phantom.
+
+    Raises:
+        InputError: it is not finished, or no valid submission.
+    """
+    made = load_entry(run / "entry.yaml")
+    facts = {
+        _MINUTES: _minutes(run, made.compute),
+        "machine": f"{usable_cores()} cores, {platform.machine()}",
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
+    # Code, environment and command are public: that of a recipe that ships.
+    described = made.model_copy(update={"compute": made.compute | facts, "level": "R2"})
+    there, predictions = entries / made.slug, run / "predictions.csv"
+    if there.is_dir() and _same(there, described, predictions):
+        return there
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "entry.yaml"
+        write_entry(path, described)
+        why = _ANEW if there.is_dir() else ""
+        done = submit(predictions, path, cohort, entries, synthetic=synthetic, correcting=why)
+    return done.folder
+
+
+def _same(there: Path, described: Entry, predictions: Path) -> bool:
+    """Say whether an entry is of the same predictions, made in the same way, maybe elsewhere."""
+    known = load_entry(there / "entry.yaml")
+    one, other = ({**e.compute, **dict.fromkeys(_OF_THE_RUN, "")} for e in (known, described))
+    alike = known.model_copy(update={"compute": {}}) == described.model_copy(update={"compute": {}})
+    same = sha256_file(there / "predictions.csv") == sha256_file(predictions)
+    return alike and one == other and same
+
+
+def collect(runs: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
     """Return the content of results.json: every finished run below a folder, rescored.
 
     Args:
-        runs: a folder of folders that ``ictmri reproduce`` wrote.
+        runs: a folder of folders that ``ictmri reproduce`` wrote, or of entries that were made of them.
         cohort: that they were made for.
+        synthetic: marks the results of a phantom.
 
     Raises:
         InputError: there is none, runs of several profiles lie beside each other, or a report is not
             what its predictions give.
     """
-    table = cohort.scored_folds()
-    board = build_leaderboard(runs, table, synthetic=cohort.synthetic)
-    found = {row["slug"]: row for row in board["entries"] if row["level"] != "R0"}
+    board = build_leaderboard(runs, cohort, synthetic=synthetic)
+    found = {row["slug"]: row for row in board["entries"] if row["ranked"]}
     known = {load_recipe(name).slug: name for name in recipe_ids()}
     places = {load_entry(path / "entry.yaml").slug: path for path in entry_folders(runs)}
     rows = [
         _row(places[slug], row, known[slug])
         for slug, row in found.items()
-        if slug in known and is_run(places[slug])
+        if slug in known and (is_run(places[slug]) or _MINUTES in row["compute"])
     ]
     profiles = sorted({row["profile"] for row in rows})
     if len(profiles) != 1:
@@ -65,8 +114,8 @@ def collect(runs: Path, cohort: Cohort) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "cohort": cohort.name,
-        "synthetic": cohort.synthetic,
-        "n_cases": len(table.rows),
+        "synthetic": synthetic,
+        "n_cases": len(cohort.rows),
         "profile": profiles[0],
         "digests": board["digests"],
         "runs": sorted(rows, key=lambda row: order.index(row["recipe"])),
@@ -96,15 +145,13 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
-    report, again = row["report"], f"ictmri reproduce {recipe} --out {folder}"
-    run = needed(folder / RUN, read_run, again)
-    logs = [needed(path, facts_in, again) for path in sorted((folder / "folds").glob("*.json"))]
+    report, compute = row["report"], row["compute"]
     return {
         "recipe": recipe,
         "name": row["name"],
-        "profile": run["profile"],
-        "recipe_sha256": run["recipe_sha256"],
-        "data_sha256": run["data_sha256"],
+        "profile": compute["profile"],
+        "recipe_sha256": compute["recipe_sha256"],
+        "data_sha256": compute["data_sha256"],
         "predictions_sha256": report["digests"]["predictions"],
         "command": row["command"],
         "selection": row["selection"],
@@ -112,8 +159,17 @@ def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
         "pooled": report["pooled"],
         "seed_sd": report["seed_sd"],
         "fold_mean": report["fold_mean"],
-        "cpu_minutes": round(sum(log.get("cpu_seconds", 0.0) for log in logs) / 60, 1),
+        "cpu_minutes": _minutes(folder, compute),
     }
+
+
+def _minutes(folder: Path, compute: Mapping[str, Any]) -> float:
+    """Return the processor time of a run, or of the one that an entry was made of."""
+    if not is_run(folder):
+        return float(compute[_MINUTES])
+    again = f"run ictmri reproduce again with --out {folder}"
+    logs = [needed(path, facts_in, again) for path in sorted((folder / "folds").glob("*.json"))]
+    return float(round(sum(log.get("cpu_seconds", 0.0) for log in logs) / 60, 1))
 
 
 def _planned(pairs: Iterable[list[Any]]) -> list[dict[str, Any]]:

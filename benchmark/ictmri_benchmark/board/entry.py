@@ -74,6 +74,7 @@ class BenchmarkRef(_EntryPart):
     version: str = Field(default=VERSION, max_length=20)
     cohort: Name
     splits_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    data_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class MethodInfo(_EntryPart):

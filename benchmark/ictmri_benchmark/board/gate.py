@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ictmri.cohort import published_names
 from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import shown
@@ -25,16 +26,15 @@ from ictmri.io.files import write_bytes
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG
 from ictmri_benchmark.board.flags import review_flags
-from ictmri_benchmark.board.submission import Checked, check, is_stored
+from ictmri_benchmark.board.folders import COHORT
+from ictmri_benchmark.board.submission import Checked, check, stored_report
 from ictmri_benchmark.score.metrics import COLUMNS
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
 
 ENTRIES: Final = "benchmark/entries"
-LEDGER: Final = "benchmark/ledger.csv"
-_FILE: Final = re.compile(
-    rf"{ENTRIES}/({SLUG[1:-1]})/(entry\.yaml|predictions\.csv|report\.json)", re.ASCII
-)
+"""In the repository; in it a folder for each cohort, with its ledger."""
+_COHORT: Final = re.compile(rf"{ENTRIES}/({COHORT})/.*", re.ASCII | re.DOTALL)
 MAX_BYTES: Final = 64 * 2**20
 MAX_CHANGES: Final = 100
 _NEEDED: Final = ("entry.yaml", "predictions.csv", "report.json")
@@ -103,21 +103,22 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     Raises:
         InputError: it changes anything else, or an entry is not valid; every problem is named.
     """
-    git = _Git(repository)
+    git, place = _Git(repository), _Place(cohort.name)
     base, tip = git.commit(base), git.commit(head)
-    fork = git.text("merge-base", base, tip).strip()
+    fork = git.fork(base, tip)
     changed = git.changed(fork, tip)
-    problems = list(_change_problems(git, tip, changed))
+    problems = list(_change_problems(git, tip, changed, place))
     if problems:
         raise InputError(shown(head), problems, _NEXT)
-    added, dated = _added_rows(git, base, fork, tip)
-    touched = sorted({match[1] for path, _ in changed if (match := _FILE.fullmatch(path))})
-    gone = [slug for slug in touched if not git.exists(tip, f"{ENTRIES}/{slug}")]
-    known = [slug for slug in touched if git.exists(base, f"{ENTRIES}/{slug}/entry.yaml")]
+    added, dated = _added_rows(git, base, fork, tip, place.ledger)
+    touched = sorted({slug for path, _ in changed if (slug := place.slug_of(path))})
+    gone = [slug for slug in touched if not git.exists(tip, f"{place.entries}/{slug}")]
+    known = [slug for slug in touched if git.exists(base, f"{place.entries}/{slug}/entry.yaml")]
     here = [slug for slug in touched if slug not in gone]
     with tempfile.TemporaryDirectory() as folder:
-        done, problems = _scored(git, tip, here, cohort, Path(folder), synthetic)
-        others = _others(git, base, touched, cohort, Path(folder))
+        given = _Extracts(git, place, Path(folder))
+        done, problems = _scored(given, tip, here, cohort, synthetic)
+        others = _others(given, base, touched, cohort)
     problems += [*_ledger_problems(added, done, gone), *dated]
     if problems:
         raise InputError(shown(head), problems, "correct these; nothing was taken")
@@ -130,6 +131,39 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     }
     corrected = [slug for slug in here if slug in known]
     return Verdict(done, {slug: found for slug, found in flags.items() if found}, corrected, gone)
+
+
+def contributed_cohort(repository: Path, base: str, head: str) -> str:
+    """Return the cohort whose entries a branch changes.
+
+    Raises:
+        InputError: it changes those of no published cohort, or of several.
+    """
+    git = _Git(repository)
+    base, tip = git.commit(base), git.commit(head)
+    changed = git.changed(git.fork(base, tip), tip)
+    names = sorted({match[1] for path, _ in changed if (match := _COHORT.fullmatch(path))})
+    if len(names) == 1 and names[0] in published_names():
+        return names[0]
+    told = f"it changes entries of {', '.join(shown(name) for name in names)}"
+    problem = told if names else "it changes nothing below benchmark/entries"
+    step = f"one cohort at a time, of {', '.join(published_names())}; or give --cohort"
+    raise InputError(shown(head), [problem], step)
+
+
+class _Place:
+    """Where a cohort's entries lie in the repository."""
+
+    def __init__(self, cohort: str) -> None:
+        self.entries = f"{ENTRIES}/{cohort}"
+        self.ledger = f"{self.entries}/{ledger.NAME}"
+        names = "|".join(map(re.escape, _NEEDED))
+        self._file = re.compile(rf"{re.escape(self.entries)}/({SLUG[1:-1]})/({names})", re.ASCII)
+
+    def slug_of(self, path: str) -> str:
+        """Return the entry whose file a path is, empty where it is no such file."""
+        match = self._file.fullmatch(path)
+        return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +196,10 @@ class _Git:
     def commit(self, name: str) -> str:
         """Return the hash of a commit; a name that looks like an option is none."""
         return self.text("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}").strip()
+
+    def fork(self, base: str, tip: str) -> str:
+        """Return the commit at which a branch left the base."""
+        return self.text("merge-base", base, tip).strip()
 
     def exists(self, commit: str, path: str) -> bool:
         return bool(self.run("ls-tree", commit, "--", path))
@@ -209,11 +247,13 @@ class _Git:
         return found
 
 
-def _change_problems(git: _Git, head: str, changed: list[tuple[str, str]]) -> Iterator[str]:
+def _change_problems(
+    git: _Git, head: str, changed: list[tuple[str, str]], place: _Place
+) -> Iterator[str]:
     if not changed:
         yield "it changes nothing"
     for path, mode in changed:
-        if path != LEDGER and not _FILE.fullmatch(path):
+        if path != place.ledger and not place.slug_of(path):
             yield f"{shown(path, 100)}: not a file of an entry"
         elif mode not in {"", "100644"}:
             yield f"{shown(path, 100)}: not a plain file (mode {mode})"
@@ -224,12 +264,14 @@ def _change_problems(git: _Git, head: str, changed: list[tuple[str, str]]) -> It
             yield f"{shown(path, 100)}: stands twice in its folder"
 
 
-def _added_rows(git: _Git, base: str, fork: str, head: str) -> tuple[list[ledger.Event], list[str]]:
+def _added_rows(
+    git: _Git, base: str, fork: str, head: str, path: str
+) -> tuple[list[ledger.Event], list[str]]:
     """Return the rows that the contribution adds to the ledger, and what is wrong with their dates.
 
     They must follow from the base's.
     """
-    before, after, now = (git.content(commit, LEDGER) for commit in (fork, head, base))
+    before, after, now = (git.content(commit, path) for commit in (fork, head, base))
     added = ledger.appended(_events(before), _events(after))
     if not after.startswith(before):
         raise InputError("ledger.csv", ["its earlier lines are written otherwise"], _RESTORE)
@@ -253,17 +295,39 @@ def _events(content: bytes) -> list[ledger.Event]:
             raise InputError("ledger.csv", error.problems, error.next_step) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Extracts:
+    """Files of entries, written out of git into a folder."""
+
+    git: _Git
+    place: _Place
+    folder: Path
+
+    def names(self, commit: str, slug: str) -> list[str]:
+        """Return the files that an entry has."""
+        where = f"{self.place.entries}/{slug}"
+        return [name for name in _NEEDED if self.git.exists(commit, f"{where}/{name}")]
+
+    def extract(self, commit: str, slug: str) -> Path:
+        """Write the files of an entry, and return their folder."""
+        place = self.folder / commit / slug
+        for name in self.names(commit, slug):
+            path = f"{self.place.entries}/{slug}/{name}"
+            write_bytes(place / name, self.git.content(commit, path))
+        return place
+
+
 def _scored(
-    git: _Git, head: str, slugs: list[str], cohort: FoldTable, folder: Path, synthetic: bool
+    given: _Extracts, head: str, slugs: list[str], cohort: FoldTable, synthetic: bool
 ) -> tuple[list[Checked], list[str]]:
     done: list[Checked] = []
     problems: list[str] = []
     for slug in slugs:
-        missing = [n for n in _NEEDED if not git.exists(head, f"{ENTRIES}/{slug}/{n}")]
+        missing = sorted(set(_NEEDED) - set(given.names(head, slug)))
         if missing:
             problems.append(f"{slug}: {', '.join(missing)} is missing")
             continue
-        place = _extract(git, head, slug, folder)
+        place = given.extract(head, slug)
         own: list[str] = []
         with collected(own, slug):
             table, described = place / "predictions.csv", place / "entry.yaml"
@@ -271,31 +335,26 @@ def _scored(
             done.append(item)
             if item.entry.slug != slug:
                 own.append(f"{slug}: entry.yaml calls itself {item.entry.slug!r}")
-            if not is_stored(item.report, place / "report.json"):
+            if item.entry.benchmark.data_sha256 != cohort.data_sha256:
+                told = "entry.yaml does not name the cohort's data (ictmri submit)"
+                own.append(f"{slug}: {told}")
+            if stored_report(item.report, place / "report.json") != "same":
                 told = "report.json is not what its predictions give (ictmri submit)"
                 own.append(f"{slug}: {told}")
         problems += [problem.replace(f"{place}/", "") for problem in own]
     return done, problems
 
 
-def _extract(git: _Git, commit: str, slug: str, folder: Path) -> Path:
-    place = folder / slug
-    for name in _NEEDED:
-        if git.exists(commit, f"{ENTRIES}/{slug}/{name}"):
-            write_bytes(place / name, git.content(commit, f"{ENTRIES}/{slug}/{name}"))
-    return place
-
-
 def _others(
-    git: _Git, base: str, without: list[str], cohort: FoldTable, folder: Path
+    given: _Extracts, base: str, without: list[str], cohort: FoldTable
 ) -> dict[str, Predictions]:
-    listed = git.text("ls-tree", "-r", "--name-only", base, "--", f"{ENTRIES}/").splitlines()
-    slugs = sorted({m[1] for path in listed if (m := _FILE.fullmatch(path))} - set(without))
+    where = f"{given.place.entries}/"
+    listed = given.git.text("ls-tree", "-r", "--name-only", base, "--", where).splitlines()
+    slugs = {slug for path in listed if (slug := given.place.slug_of(path))} - set(without)
     found = {}
-    for slug in slugs:
-        place = _extract(git, base, slug, folder / "base")
+    for slug in sorted(slugs):
         with suppress(InputError):
-            found[slug] = read_predictions(place / "predictions.csv", cohort)
+            found[slug] = read_predictions(given.extract(base, slug) / "predictions.csv", cohort)
     return found
 
 

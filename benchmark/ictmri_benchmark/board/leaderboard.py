@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -9,14 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from ictmri.errors import InputError, collected
+from ictmri.errors import InputError
 from ictmri.folds import FoldTable
-from ictmri.io.files import canonical_json, sha256_file, write_text
+from ictmri.io.files import canonical_json, write_text
 from ictmri.io.resources import shipped
 from ictmri.io.yamlfile import own_table
-from ictmri_benchmark.board.entry import Entry, load_entry
+from ictmri_benchmark.board.ensemble import mean_of
+from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.flags import review_flags
-from ictmri_benchmark.board.ledger import Event, ledger_path, ledger_problems, read_ledger
 from ictmri_benchmark.board.ranking import (
     PAIR_COLUMNS,
     Contender,
@@ -24,86 +25,106 @@ from ictmri_benchmark.board.ranking import (
     rank,
     resolution,
 )
-from ictmri_benchmark.board.submission import binding_problems, is_run, is_stored
+from ictmri_benchmark.board.reading import EntryFolder, Source, read_entries, require_entries
+from ictmri_benchmark.board.submission import Stored, data_problems, stored_report
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.score.metrics import COLUMNS, RANK_KEY, Floats
-from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.metrics import RANK_KEY, Floats
+from ictmri_benchmark.score.predictions import Predictions
 from ictmri_benchmark.score.report import Report, cohort_digests, score
 
-_UNRANKED: Final = "test-fold"
+REPORTED_CASES: Final = 249
+"""Patients of the cohort that the reported rows are about."""
 SHOWN_MISSED: Final = 20
 """Cases listed as the hardest."""
 
 
 @dataclass(frozen=True, slots=True)
-class _EntryFolder:
-    """What was read of an entry's folder; ``refused`` says why it is for another board than this one."""
+class _Contestant:
+    """Predictions that are scored.
 
-    place: Path
-    entry: Entry
-    predictions: Predictions | None
-    refused: str = ""
+    Attributes:
+        slug: of the entry; of what is none, a word that no entry can have.
+        source: where they come from.
+        about: what the board says of them besides scores.
+        predictions: as they were read.
+        unranked: key of :data:`UNRANKED`, empty where they are ranked.
+        place: folder of the entry.
+    """
+
+    slug: str
+    source: Source
+    about: dict[str, Any]
+    predictions: Predictions
+    unranked: str = ""
+    place: Path | None = None
 
     @property
-    def digest(self) -> str | None:
-        """SHA-256 of its predictions, None where there are none."""
-        if self.predictions is not None:
-            return self.predictions.sha256
-        path = self.place / "predictions.csv"
-        return sha256_file(path) if path.is_file() else None
+    def counts(self) -> bool:
+        """Whether the board is about it: a ranked entry."""
+        return not self.unranked and self.source in {"shipped", "local"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    place: Path
-    entry: Entry
-    predictions: Predictions
+    of: _Contestant
     report: Report
+    stored: Stored
 
     @property
     def ranked(self) -> bool:
-        return self.entry.selection != _UNRANKED
+        return not self.of.unranked
 
     @property
     def value(self) -> float:
         return float(self.report.content["pooled"][RANK_KEY]["value"])
 
 
-def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
+def build_leaderboard(
+    entries: Path | Sequence[Path],
+    cohort: FoldTable,
+    *,
+    synthetic: bool,
+    given: Mapping[str, Predictions] | None = None,
+) -> dict[str, Any]:
     """Rescore every entry of a folder, rank them, and return the content of leaderboard.json.
 
-    Entries for another cohort or other folds are listed with the reason and not scored. What was submitted
-    stands in the ledger beside the folder; runs of ``ictmri reproduce`` may lie beside it, under any name.
+    Entries for another cohort or other folds are listed with the reason and not scored, those made on other
+    data of the cohort scored and not ranked. What was submitted stands in the ledger of the folder; runs of
+    ``ictmri reproduce`` may lie beside it, under any name.
 
     Args:
-        entries: folder with one folder an entry: entry.yaml, predictions.csv, report.json.
+        entries: folder with one folder an entry: entry.yaml, predictions.csv, report.json. Of several, each
+            may be empty; a slug that stands in two is that of the first.
         cohort: the fold table that holds the labels.
         synthetic: marks the board of a phantom.
+        given: predictions by name that are ranked among the entries and are none.
 
     Raises:
         InputError: an entry is not valid, or its report is not what its predictions give.
     """
-    events = read_ledger(ledger_path(entries))
-    folders = _read_folders(entries, cohort, strict=bool(events))
-    if events:
-        _compare_with_ledger(entries, folders, events)
-    scored, drawn = _scored(entries, cohort, folders, synthetic=synthetic)
+    if isinstance(entries, Path):
+        require_entries(entries)
+    places = [entries] if isinstance(entries, Path) else list(entries)
+    folders, events = read_entries(places, cohort)
+    contestants = [_of_entry(f, f.predictions, cohort) for f in folders if f.predictions]
+    contestants += [
+        _Contestant(f"with_{number}", "given", _nothing_known(name), read)
+        for number, (name, read) in enumerate((given or {}).items(), start=1)
+    ]
+    together = _ensemble(contestants, cohort)
+    scored, drawn = _scored([*contestants, *together], cohort, synthetic=synthetic)
     ranked = [s for s in scored if s.ranked]
-    contenders = [Contender(s.entry.slug, s.value, s.predictions.labels) for s in ranked]
+    contenders = [Contender(s.of.slug, s.value, s.of.predictions.labels) for s in ranked]
     draws = drawn[:, [s.ranked for s in scored]]
     pairs = compare_pairs(cohort, contenders, draws)
-    places = rank(contenders, pairs, draws)
-    shown = sorted(scored, key=lambda s: (not s.ranked, -s.value, s.entry.slug))
-    return {
-        "schema": protocol.LEADERBOARD_SCHEMA,
-        "benchmark": {"name": protocol.BENCHMARK, "version": protocol.VERSION},
-        "cohort": cohort.name,
-        "synthetic": synthetic,
-        "n_cases": len(cohort.rows),
-        "rank_key": RANK_KEY,
-        "digests": cohort_digests(cohort),
-        "entries": [_row(s, places, _flags(s, scored, cohort)) for s in shown] + _reported(),
+    ranks = rank(contenders, pairs, draws)
+    shown = sorted(scored, key=lambda s: (not s.ranked, s.of.unranked, -s.value, s.of.slug))
+    rows = [_row(s, ranks, _flags(s, scored, cohort)) for s in shown]
+    return _empty_board(cohort.name, len(cohort.rows), synthetic=synthetic) | {
+        "digests": cohort_digests(cohort) | {"data": cohort.data_sha256},
+        "entries": [row for row in rows if row["source"] != "ensemble"] + reported_board_rows(),
+        "ensemble": next((row for row in rows if row["source"] == "ensemble"), None),
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [pair.row() for pair in pairs]},
         "resolution": resolution(len(cohort.rows), draws),
         "missed": _missed(cohort, scored),
@@ -112,25 +133,84 @@ def build_leaderboard(entries: Path, cohort: FoldTable, *, synthetic: bool) -> d
     }
 
 
+def reported_board(cohort: str) -> dict[str, Any]:
+    """Return the board of the clinical cohort where it is not here: what papers report, and no entry."""
+    return _empty_board(cohort, REPORTED_CASES, synthetic=False)
+
+
+def _empty_board(cohort: str, n_cases: int, *, synthetic: bool) -> dict[str, Any]:
+    return {
+        "schema": protocol.LEADERBOARD_SCHEMA,
+        "benchmark": {"name": protocol.BENCHMARK, "version": protocol.VERSION},
+        "cohort": cohort,
+        "synthetic": synthetic,
+        "n_cases": n_cases,
+        "rank_key": RANK_KEY,
+        "digests": {},
+        "entries": reported_board_rows(),
+        "ensemble": None,
+        "comparison": {"columns": list(PAIR_COLUMNS), "pairs": []},
+        "resolution": resolution(n_cases, np.empty((0, 0))),
+        "missed": [],
+        "refused": [],
+        "ledger": [],
+    }
+
+
+def _of_entry(folder: EntryFolder, read: Predictions, cohort: FoldTable) -> _Contestant:
+    entry = folder.entry
+    # Unlike a submission, an entry that is there already must name the data.
+    other = data_problems(entry, cohort) or (cohort.data_sha256 and not entry.benchmark.data_sha256)
+    unranked = "other-data" if other else ""
+    unranked = "test-fold" if entry.selection == "test-fold" else unranked
+    about = _about(entry)
+    return _Contestant(entry.slug, folder.source, about, read, unranked, folder.place)
+
+
+def _ensemble(contestants: Sequence[_Contestant], cohort: FoldTable) -> list[_Contestant]:
+    """Return the mean of the ranked entries, none where there are fewer than two."""
+    counted = sorted((c for c in contestants if c.counts), key=lambda c: c.slug)
+    if len(counted) < 2:
+        return []
+    about = _nothing_known(f"Ensemble of all {len(counted)} ranked entries") | {
+        "summary": "Mean of the probabilities of the ranked entries, controls among them. Each counts "
+        "once, with the mean over its seeds, and a label without probabilities as 1 for its class. "
+        "Made by this board, never ranked.",
+        "authors": ["this board"],
+    }
+    mean = mean_of([c.predictions for c in counted], cohort.case_ids)
+    return [_Contestant("all_ranked", "ensemble", about, mean, "ensemble")]
+
+
 def _scored(
-    entries: Path, cohort: FoldTable, folders: list[_EntryFolder], *, synthetic: bool
+    contestants: Sequence[_Contestant], cohort: FoldTable, *, synthetic: bool
 ) -> tuple[list[_Scored], Floats]:
-    """Return the entries scored, and the bootstrap values (draws, entries) of their rank key."""
-    given = [(f.place, f.entry, f.predictions) for f in folders if f.predictions is not None]
-    if not given:
+    """Return what is scored, and the bootstrap values (draws, contestants) of the rank key.
+
+    Raises:
+        InputError: the stored report of an entry is not what its predictions give.
+    """
+    if not contestants:
         return [], np.empty((0, 0))
-    drawn = bootstrap(cohort, [predictions.labels for _, _, predictions in given])
-    scored = [
-        _Scored(*one, score(one[2], cohort, drawn, synthetic=synthetic, entry=column))
-        for column, one in enumerate(given)
-    ]
-    _compare_with_stored(entries, scored)
+    drawn = bootstrap(cohort, [one.predictions.labels for one in contestants])
+    scored = []
+    for column, one in enumerate(contestants):
+        report = score(one.predictions, cohort, drawn, synthetic=synthetic, entry=column)
+        stored = stored_report(report, one.place / "report.json") if one.place else "none"
+        scored.append(_Scored(one, report, stored))
+    wrong = [s.of.place for s in scored if s.stored == "other" and s.of.place]
+    if wrong:
+        problems = [
+            f"{place.name}: report.json is not what its predictions give" for place in wrong
+        ]
+        step = "remove that report.json, or score the entry again"
+        raise InputError(str(wrong[0].parent), problems, step)
     return scored, drawn.headline[RANK_KEY]
 
 
 def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
     """Return the cases that most entries have wrong, with the share that do, the hardest first."""
-    entries = [item for item in scored if item.ranked]
+    entries = [item.of for item in scored if item.of.counts]
     if not entries:
         return []
     truth = np.array(cohort.labels)
@@ -152,104 +232,46 @@ def write_leaderboard(out: Path, board: dict[str, Any]) -> None:
     write_text(out / "leaderboard.html", render_page(board))
 
 
-def render_table(board: dict[str, Any]) -> str:
-    """Return the rescored entries as a table for the terminal."""
-    title = f"{board['cohort']}: {board['n_cases']} cases"
-    lines = [title + (", SYNTHETIC: says nothing about patients" if board["synthetic"] else ""), ""]
-    columns = COLUMNS[:2]
-    lines.append(f"{'rank':<10}{'entry':<34}" + "".join(f"{m.short:<24}" for m in columns))
-    for row in board["entries"]:
-        if row["report"] is None:
-            continue
-        rank = row["rank"]
-        place = f"{rank['value']} ({rank['low']}-{rank['high']})" if rank else "unranked"
-        cells = (m.with_interval(row["report"]["pooled"][m.name]) for m in columns)
-        line = f"{place:<10}{row['name'][:32]:<34}" + "".join(f"{cell:<24}" for cell in cells)
-        lines.append(line.rstrip())
-    return "\n".join([*lines, *(f"refused: {r['slug']}: {r['reason']}" for r in board["refused"])])
-
-
-def _read_folders(folder: Path, cohort: FoldTable, *, strict: bool) -> list[_EntryFolder]:
-    """Read the entries of a folder; ``strict`` where it has a ledger: submissions lie under their slug."""
-    found: list[_EntryFolder] = []
-    problems: list[str] = []
-    places: dict[str, str] = {}
-    for path in sorted(folder.glob("*/entry.yaml")):
-        place, name = path.parent, path.parent.name
-        if name.startswith("."):
-            continue
-        if any(part.is_symlink() for part in (place, *place.iterdir())):
-            problems.append(f"{name}: holds a link, which could lead anywhere")
-            continue
-        with collected(problems, name):
-            entry = load_entry(path)
-            if entry.slug != name and strict and not is_run(place):
-                problems.append(f"{name}: entry.yaml calls itself {entry.slug!r}")
-                continue
-            if entry.slug in places:
-                problems.append(f"{name}: its slug {entry.slug!r} is that of {places[entry.slug]}")
-                continue
-            places[entry.slug] = name
-            unbound = "; ".join(binding_problems(entry, cohort))
-            read = None if unbound else read_predictions(place / "predictions.csv", cohort)
-            found.append(_EntryFolder(place, entry, read, unbound))
-    if problems:
-        raise InputError(str(folder), problems, "correct or remove these entries")
-    if not found:
-        deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
-        step = f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
-        raise InputError(str(folder), ["no entry in this folder"], step)
-    return found
-
-
-def _compare_with_stored(folder: Path, scored: list[_Scored]) -> None:
-    problems = [
-        f"{item.place.name}: report.json is not what its predictions give"
-        for item in scored
-        if not is_stored(item.report, item.place / "report.json")
-    ]
-    if problems:
-        raise InputError(str(folder), problems, "remove that report.json, or score the entry again")
-
-
-def _compare_with_ledger(folder: Path, folders: list[_EntryFolder], events: list[Event]) -> None:
-    recorded = {event.slug for event in events}
-    submitted = {
-        f.entry.slug: digest
-        for f in folders
-        if (digest := f.digest) and (f.entry.slug in recorded or not is_run(f.place))
-    }
-    problems = ledger_problems(events, submitted)
-    if problems:
-        step = (
-            "run the ictmri submit or ictmri entry withdraw that was interrupted again; what nobody "
-            "submitted goes elsewhere"
-        )
-        raise InputError(str(folder), problems, step)
-
-
 def _flags(item: _Scored, scored: list[_Scored], cohort: FoldTable) -> list[str]:
-    others = {o.entry.slug: o.predictions for o in scored if o is not item}
-    return review_flags(item.predictions, cohort, others)
+    """Return what to look at; the board's own ensemble is like its parts, by its nature."""
+    if item.of.source == "ensemble":
+        return []
+    others = {
+        o.of.slug: o.of.predictions
+        for o in scored
+        if o is not item and o.of.source in {"shipped", "local"}
+    }
+    return review_flags(item.of.predictions, cohort, others)
 
 
 def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> dict[str, Any]:
-    entry = item.entry
-    place = ranks.get(entry.slug, {})
+    place = ranks.get(item.of.slug, {})
     return {
-        "slug": entry.slug,
-        "name": entry.method.name,
-        "level": entry.level,
+        "slug": item.of.slug,
+        "source": item.of.source,
         "ranked": item.ranked,
+        "unranked": item.of.unranked,
         "rank": place.get("rank"),
         "tier": place.get("tier"),
         "first_share": place.get("first_share"),
         "behind_first": place.get("behind_first"),
+        "flags": flags,
+        **item.of.about,
+        # A report of an earlier protocol is not compared: the scores are those of this one.
+        "rescored": item.stored == "older",
+        "report": item.report.content,
+    }
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    """Return what an entry says of itself."""
+    return {
+        "name": entry.method.name,
+        "level": entry.level,
         "summary": entry.method.summary,
         "authors": list(entry.method.authors),
         "selection": entry.selection,
         "tracks": list(entry.tracks),
-        "flags": flags,
         "inputs": entry.inputs.model_dump(mode="json"),
         "command": entry.method.command,
         "licence": entry.method.licence,
@@ -259,7 +281,27 @@ def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> d
         "overlap": entry.overlaps,
         "compute": entry.compute,
         "claimed": entry.claimed,
-        "report": item.report.content,
+    }
+
+
+def _nothing_known(name: str) -> dict[str, Any]:
+    """Return the same of predictions that no entry describes."""
+    return {
+        "name": name,
+        "level": "R1",
+        "summary": "Predictions to look at, not an entry: nothing is known of how they were made.",
+        "authors": [],
+        "selection": "",
+        "tracks": ["not an entry"],
+        "inputs": {"image": False, "prior": "none", "demographics": False},
+        "command": "",
+        "licence": "",
+        "paper": "",
+        "code": "",
+        "external": [],
+        "overlap": "unknown",
+        "compute": {},
+        "claimed": {},
     }
 
 
@@ -268,11 +310,12 @@ def reported_rows() -> list[dict[str, Any]]:
     return [dict(row) for row in own_table(shipped("reported.yaml"))]
 
 
-def _reported() -> list[dict[str, Any]]:
+def reported_board_rows() -> list[dict[str, Any]]:
     """Return the rows that were only reported: about the clinical cohort, never ranked."""
     return [
         {
             "slug": row.pop("slug"),
+            "source": "paper",
             "name": row.pop("name"),
             "level": "R0",
             "ranked": False,

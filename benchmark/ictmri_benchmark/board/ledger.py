@@ -17,6 +17,7 @@ from ictmri.io.files import remove_parts, write_text
 from ictmri_benchmark.board.entry import MAX_SLUG, SLUG
 
 Action = Literal["added", "corrected", "withdrawn"]
+NAME: Final = "ledger.csv"
 COLUMNS: Final = ("date", "action", "slug", "predictions_sha256", "reason")
 HEADER: Final = ",".join(COLUMNS)
 MAX_REASON: Final = 400
@@ -39,8 +40,8 @@ class Event:
 
 
 def ledger_path(entries: Path) -> Path:
-    """Return where the ledger of an entries folder lies: beside it."""
-    return entries.resolve().parent / "ledger.csv"
+    """Return where the ledger of an entries folder lies: in it."""
+    return entries / NAME
 
 
 def read_ledger(path: Path) -> list[Event]:

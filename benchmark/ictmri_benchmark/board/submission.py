@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal, cast
 
 from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
@@ -21,13 +22,15 @@ from ictmri.io.lock import folder_lock
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, write_entry
 from ictmri_benchmark.board.flags import review_flags
+from ictmri_benchmark.board.folders import entry_folders, is_run, is_shipped, shipped_entries
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
-from ictmri_benchmark.score.protocol import OWN_LEVELS, VERSION, Level
-from ictmri_benchmark.score.report import Report, is_report_of, score
+from ictmri_benchmark.score.protocol import OWN_LEVELS, VERSION, Level, version_key
+from ictmri_benchmark.score.report import Report, is_report_of, protocol_of, score
 
 CLAIM_TOLERANCE = 0.0051
 """A claimed value may be rounded to two decimals."""
+CURRENT: Final = cast("tuple[int, ...]", version_key(VERSION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ def read_both(
     described = read = None
     with collected(problems, str(entry)):
         described = load_entry(entry)
-        problems += [f"{entry}: {problem}" for problem in binding_problems(described, cohort)]
+        bound = [*binding_problems(described, cohort), *data_problems(described, cohort)]
+        problems += [f"{entry}: {problem}" for problem in bound]
         if described.synthetic != synthetic:
             told = f"synthetic is {described.synthetic}, the cohort says {synthetic}"
             problems.append(f"{entry}: {told}")
@@ -122,7 +126,9 @@ def submit(
     synthetic: bool,
     correcting: str = "",
 ) -> Submission:
-    """Check a submission, write ``entries/<slug>/``, and add its row to the ledger beside ``entries``.
+    """Check a submission, write ``entries/<slug>/``, and add its row to ``entries/ledger.csv``.
+
+    Where entry.yaml does not name the cohort's data, the entry that is written does.
 
     Args:
         predictions: predictions.csv.
@@ -141,11 +147,12 @@ def submit(
     with folder_lock(entries):
         _tidy(entries, slug)
         before = ledger.last_event(entries, slug)
+        _refuse_published(entries, slug, cohort.name)
         _refuse_unless_due(entries, slug, before, correcting)
         part = entries / f".{slug}.part"
         write_bytes(part / "predictions.csv", content)
         write_text(part / "report.json", done.report.to_json())
-        write_entry(part / "entry.yaml", done.entry)
+        write_entry(part / "entry.yaml", bound_to_data(done.entry, cohort))
         # After a kill behind this point the row is there already, and the folder follows now.
         _record(entries, slug, digest, before, correcting)
         _move_away(entries, slug)
@@ -162,11 +169,6 @@ def _content(predictions: Path, digest: str) -> bytes:
     return content
 
 
-def is_run(folder: Path) -> bool:
-    """Say whether an entry is a run of ``ictmri reproduce``: made here, never submitted."""
-    return (folder / "run.json").is_file()
-
-
 def _run_of(entries: Path, slug: str) -> Path | None:
     """Return the run that has a slug: as its folder's name, or in its entry.yaml."""
     for folder in filter(is_run, entry_folders(entries)):
@@ -177,6 +179,19 @@ def _run_of(entries: Path, slug: str) -> Path | None:
         if slug in {own, folder.name}:
             return folder
     return None
+
+
+def bound_to_data(entry: Entry, cohort: FoldTable) -> Entry:
+    """Return an entry that names the data of the cohort on which it was checked."""
+    bound = entry.benchmark.model_copy(update={"data_sha256": cohort.data_sha256})
+    return entry.model_copy(update={"benchmark": bound})
+
+
+def _refuse_published(entries: Path, slug: str, cohort: str) -> None:
+    published = shipped_entries(cohort) / slug
+    if published.is_dir() and not is_shipped(entries):
+        problem = "a published entry has this slug"
+        raise InputError(str(published), [problem], "choose another slug in entry.yaml")
 
 
 def _refuse_unless_due(
@@ -251,16 +266,6 @@ def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
         _tidy(entries, slug)
 
 
-def entry_folders(entries: Path) -> list[Path]:
-    """Return the folders of the entries by slug; links and what is unfinished are left out."""
-    return sorted(
-        path.parent
-        for path in entries.glob("*/entry.yaml")
-        if not path.parent.name.startswith(".")
-        and not any(p.is_symlink() for p in (path.parent, *path.parent.iterdir()))
-    )
-
-
 def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Predictions]:
     """Return the predictions of the other entries, as far as they are for this cohort."""
     found = {}
@@ -272,24 +277,43 @@ def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Prediction
 
 
 def binding_problems(entry: Entry, cohort: FoldTable) -> list[str]:
-    """Say where an entry was made for another cohort, other folds or another protocol."""
+    """Say where an entry was made for another cohort, other folds or a protocol that is not known here."""
     problems = []
     if entry.benchmark.cohort != cohort.name:
         problems.append(f"benchmark.cohort is {entry.benchmark.cohort!r}, not {cohort.name!r}")
     if entry.benchmark.splits_sha256 != cohort.sha256:
         problems.append(f"benchmark.splits_sha256 is not that of these folds, {cohort.sha256}")
-    if entry.benchmark.version != VERSION:
+    version = version_key(entry.benchmark.version)
+    if version is None or version > CURRENT:
         problems.append(f"benchmark.version is {entry.benchmark.version!r}, scored is {VERSION}")
     return problems
 
 
-def is_stored(report: Report, path: Path) -> bool:
-    """Return whether the report at a path is what its predictions give; none at all is no other one."""
+def data_problems(entry: Entry, cohort: FoldTable) -> list[str]:
+    """Say where an entry names other data than the cohort's; none where either is not known."""
+    named = entry.benchmark.data_sha256
+    if not named or not cohort.data_sha256 or named == cohort.data_sha256:
+        return []
+    return [f"benchmark.data_sha256 is not that of this cohort's data, {cohort.data_sha256}"]
+
+
+Stored = Literal["none", "same", "older", "other"]
+
+
+def stored_report(report: Report, path: Path) -> Stored:
+    """Say what the report at a path is beside the one that its predictions give.
+
+    One of an older protocol cannot be compared: its entry is scored anew.
+    """
     if not path.is_file():
-        return not path.exists()
+        return "other" if path.exists() else "none"
     most = 2 * len(report.to_json().encode())
     with path.open("rb") as stream:
-        return is_report_of(stream.read(most), report)
+        content = stream.read(most)
+    if is_report_of(content, report):
+        return "same"
+    version = version_key(protocol_of(content))
+    return "older" if version is not None and version < CURRENT else "other"
 
 
 def claim_problems(entry: Entry, report: Report) -> list[str]:

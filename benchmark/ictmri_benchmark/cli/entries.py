@@ -13,7 +13,10 @@ from ictmri.cli.places import Commands
 
 entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
 
-Entries = Annotated[Path, typer.Option(help="Folder of all entries.")]
+Entries = Annotated[
+    Path | None,
+    typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
+]
 
 
 @entry_app.command("schema")
@@ -32,16 +35,19 @@ def withdraw(
     slug: Annotated[str, typer.Argument(help="Slug of the entry.")],
     *,
     reason: Annotated[str, typer.Option(help="Why; stands in the ledger for good.")],
-    entries: Entries = Path("benchmark/entries"),
+    entries: Entries = None,
 ) -> None:
     """Withdraw an entry: its folder goes, its rows in the ledger stay.
 
     Example: ictmri entry withdraw my-method --reason "trained on test cases by mistake"
     """
+    from ictmri_benchmark.board.folders import own_folder_with
+    from ictmri_benchmark.board.ledger import ledger_path
     from ictmri_benchmark.board.submission import withdraw_entry
 
-    withdraw_entry(entries, slug, reason)
-    echo(f"{slug}: withdrawn, see {entries.resolve().parent / 'ledger.csv'}")
+    place = own_folder_with(slug) if entries is None else entries
+    withdraw_entry(place, slug, reason)
+    echo(f"{slug}: withdrawn, see {ledger_path(place)}")
 
 
 @entry_app.command("export")
@@ -60,7 +66,7 @@ def export(
         str, typer.Option(help="The cohort on the Hub, ORG/NAME.", show_default="ictmri/COHORT")
     ] = "",
     revision: Annotated[str, typer.Option(help="Tag, branch or commit of the cohort there.")] = "",
-    entries: Entries = Path("benchmark/entries"),
+    entries: Entries = None,
     cohort: CohortOption = "ictmri",
 ) -> None:
     """Write an entry's scores for the Hugging Face Hub or Every Eval Ever, after scoring it again.
@@ -68,11 +74,13 @@ def export(
     Example: ictmri entry export my-method --to eval-results --cohort ictmri-phantom --out out/hub
     """
     from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.folders import folder_with
     from ictmri_benchmark.outlets.every_eval_ever import write_eval_record
     from ictmri_benchmark.outlets.hub_results import rescore, write_eval_results, write_model_card
 
     table, synthetic = find_folds(cohort)
-    done = rescore(entries, slug, table, synthetic=synthetic)
+    place = folder_with(slug, table.name) if entries is None else entries
+    done = rescore(place, slug, table, synthetic=synthetic)
     writers = {
         "eval-results": write_eval_results,
         "model-card": write_model_card,
@@ -112,16 +120,22 @@ def gate(
     *,
     base: Annotated[str, typer.Option(help="Commit of the base branch.")] = "HEAD",
     repository: Annotated[Path, typer.Option(help="Checkout of the base branch.")] = Path(),
-    cohort: CohortOption = "ictmri",
+    cohort: Annotated[
+        str,
+        typer.Option(
+            help="Dataset name or cohort folder.", show_default="the one whose entries are changed"
+        ),
+    ] = "",
 ) -> None:
     """Check and score contributed entries; nothing of the contribution is checked out or run.
 
-    Prints Markdown for the pull request.
+    Entries lie in benchmark/entries/COHORT/ of the repository. Prints Markdown for the pull request.
 
-    Example: ictmri gate FETCH_HEAD --base HEAD --cohort ictmri-phantom
+    Example: ictmri gate FETCH_HEAD --base HEAD
     """
     from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.gate import contributed_cohort
     from ictmri_benchmark.board.gate import gate as check
 
-    table, synthetic = find_folds(cohort)
+    table, synthetic = find_folds(cohort or contributed_cohort(repository, base, head))
     echo(check(repository, base, head, table, synthetic=synthetic).markdown())

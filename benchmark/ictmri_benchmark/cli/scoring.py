@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ictmri.cli.cohorts import list_cohorts
 from ictmri.cli.output import echo, show
 from ictmri.cli.parameters import CohortOption, JsonFile, numbers
 from ictmri.errors import InputError
@@ -86,54 +87,97 @@ def compare(
 
 def submit(
     predictions: Predictions,
-    entry: Annotated[Path, typer.Option(help="entry.yaml that describes the method.")],
+    entry: Annotated[
+        Path | None,
+        typer.Option(
+            help="entry.yaml that describes the method.", show_default="beside the predictions"
+        ),
+    ] = None,
     *,
     cohort: CohortOption = "ictmri",
-    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
-        "benchmark/entries"
-    ),
+    entries: Annotated[
+        Path | None,
+        typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
+    ] = None,
     correct: Annotated[
         str, typer.Option(help="Why the entry of this slug is replaced; stands in the ledger.")
     ] = "",
 ) -> None:
-    """Check a submission as a whole, score it, and write it as an entry.
+    """Check a submission as a whole, score it, and write it as an entry of your own.
 
-    Its row is added to ledger.csv beside the entries folder.
+    It lies in entries/COHORT/SLUG of the working directory, its row in the ledger.csv beside it, and
+    `ictmri leaderboard` shows it among the published ones. Nothing is sent anywhere.
 
     Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
     """
     from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.folders import local_entries
     from ictmri_benchmark.board.submission import submit as take
 
     table, synthetic = find_folds(cohort)
-    done = take(predictions, entry, table, entries, synthetic=synthetic, correcting=correct)
+    described = predictions.with_name("entry.yaml") if entry is None else entry
+    place = local_entries(table.name) if entries is None else entries
+    done = take(predictions, described, table, place, synthetic=synthetic, correcting=correct)
     echo(done.report.render())
     for flag in done.flags:
         echo(f"to look at: {flag}")
     echo(f"\nEntry written: {done.folder}")
+    echo("Publish it: a pull request that adds it to benchmark/entries, see benchmark/RULES.md")
 
 
 def leaderboard(
-    out: Annotated[Path, typer.Option(help="Folder for leaderboard.json and .html.")] = Path("out"),
     *,
-    entries: Annotated[Path, typer.Option(help="Folder of all entries.")] = Path(
-        "benchmark/entries"
-    ),
-    cohort: CohortOption = "ictmri",
+    cohort: Annotated[
+        str,
+        typer.Option(
+            help="Dataset name or cohort folder.",
+            show_default="every board there is",
+            autocompletion=list_cohorts,
+        ),
+    ] = "",
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="PREDICTIONS.csv",
+            help="Show these among the entries, ranked with them; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    entries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only the entries, or runs of ictmri reproduce, of this folder.",
+            show_default="the published ones, and yours in entries/COHORT",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write leaderboard.json and .html there; each board of several into its own folder.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Rescore every entry from its predictions and render the leaderboard.
+    """Rescore every entry from its predictions and show the leaderboard; without --out nothing is written.
 
-    Example: ictmri leaderboard --entries out/demo/entries --cohort ictmri-phantom --out out
+    Example: ictmri leaderboard --with predictions.csv
     """
-    from ictmri.lookup import find_folds
-    from ictmri_benchmark.board.leaderboard import (
-        build_leaderboard,
-        render_table,
-        write_leaderboard,
-    )
+    from ictmri_benchmark import leaderboard as board_of
+    from ictmri_benchmark.board.choice import chosen_cohorts
 
-    table, synthetic = find_folds(cohort)
-    board = build_leaderboard(entries, table, synthetic=synthetic)
-    write_leaderboard(out, board)
-    echo(render_table(board))
-    echo(f"\nLeaderboard: {out / 'leaderboard.html'}")
+    names = [cohort] if cohort else chosen_cohorts(given or [], entries)
+    boards = [
+        board_of(name, with_={str(path): path for path in given or []}, entries=entries)
+        for name in names
+    ]
+    echo("\n\n".join(board.render() for board in boards))
+    if out is None:
+        told = (
+            "As a page: --out DIR. Yours among them: --with predictions.csv, to keep: ictmri submit"
+        )
+        echo(f"\n{told}")
+        return
+    for board in boards:
+        place = out / board.content["cohort"] if len(boards) > 1 else out
+        echo(f"\nLeaderboard: {board.write(place)}")

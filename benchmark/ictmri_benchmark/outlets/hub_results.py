@@ -17,7 +17,8 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import write_text
 from ictmri.io.yamlfile import dump_yaml
-from ictmri_benchmark.board.submission import Checked, check, entry_folders, is_stored
+from ictmri_benchmark.board.folders import entry_folders
+from ictmri_benchmark.board.submission import Checked, check, stored_report
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.metrics import COLUMNS, Metric
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
@@ -41,7 +42,7 @@ def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> 
     table, described = (folders[slug] / name for name in ("predictions.csv", "entry.yaml"))
     done = check(table, described, cohort, synthetic=synthetic, levels=tuple(protocol.LEVELS))
     stored = folders[slug] / "report.json"
-    if not is_stored(done.report, stored):
+    if stored_report(done.report, stored) == "other":
         problem = ["is not what its predictions give"]
         raise InputError(str(stored), problem, "remove it, or score the entry again")
     return done

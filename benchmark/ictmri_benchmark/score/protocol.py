@@ -52,3 +52,11 @@ IntervalKind = Literal["percentile", "bca"]
 Selection = Literal["fixed-epoch", "inner-validation", "test-fold"]
 Overlap = Literal["yes", "no", "unknown"]
 """Whether cases that are scored may have been learned from."""
+
+
+def version_key(version: str) -> tuple[int, ...] | None:
+    """Return a version as numbers that can be compared, None where it is none."""
+    parts = version.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
+        return None
+    return tuple(map(int, parts))

@@ -123,6 +123,14 @@ def is_report_of(stored: bytes, report: Report) -> bool:
         return False
 
 
+def protocol_of(stored: bytes) -> str:
+    """Return the version of the protocol that a stored report names, empty where it names none."""
+    try:
+        return str(json.loads(stored)["benchmark"]["version"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return ""
+
+
 def _alike(stored: object, made: object) -> bool:
     if isinstance(stored, dict) and isinstance(made, dict):
         return list(stored) == list(made) and all(_alike(stored[key], made[key]) for key in made)

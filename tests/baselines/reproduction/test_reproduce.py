@@ -154,7 +154,7 @@ def runs(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_table_holds_what_was_reported_beside_what_was_reproduced(
     runs: Path, phantom: Cohort
 ) -> None:
-    results = collect(runs, phantom)
+    results = collect(runs, phantom.scored_folds(), synthetic=True)
     text = render(results)
     (full,) = (row for row in text.splitlines() if row.startswith("| `table2/5` | Virtual"))
     assert "91.83 / 92.00 / 91.91 / 92.00" in full
@@ -173,7 +173,7 @@ def test_the_table_holds_what_was_reported_beside_what_was_reproduced(
 
 def test_the_table_is_written_whole_and_alike(runs: Path, phantom: Cohort, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_results(tmp_path / name, collect(runs, phantom))
+        write_results(tmp_path / name, collect(runs, phantom.scored_folds(), synthetic=True))
     for file in ("README.md", "results.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -189,7 +189,7 @@ def test_the_published_table_is_of_the_recipes_that_ship() -> None:
 
 def test_a_folder_without_runs_gives_no_table(phantom: Cohort, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no entry"):
-        collect(tmp_path, phantom)
+        collect(tmp_path, phantom.scored_folds(), synthetic=True)
 
 
 def test_a_run_does_not_begin_where_an_entry_was_handed_in(phantom: Cohort, tmp_path: Path) -> None:

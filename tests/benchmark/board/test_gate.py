@@ -20,13 +20,14 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
-from ictmri_benchmark.board.entry import BenchmarkRef, MethodInfo
+from ictmri_benchmark.board.entry import MethodInfo
 from ictmri_benchmark.board.gate import MAX_BYTES, MAX_CHANGES, Verdict, gate
 from ictmri_benchmark.board.ledger import HEADER
 from ictmri_benchmark.board.submission import submit, withdraw_entry
 
 REPOSITORY = Path(__file__).parents[3]
-ENTRIES = "benchmark/entries"
+ENTRIES = "benchmark/entries/mini"
+LEDGER = f"{ENTRIES}/ledger.csv"
 TODAY = datetime.datetime.now(tz=datetime.UTC).date()
 QUIET = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -64,7 +65,7 @@ class Repo:
         values = probabilities(self.cohort, 0.4, seed)
         place = self.root.parent / "in"
         files = hand_in(place, self.cohort, made_entry(self.cohort, slug, **changes), values)
-        where = self.root / ENTRIES
+        where = self.root / "benchmark" / "entries" / self.cohort.name
         return submit(*files, self.cohort, where, synthetic=True, correcting=correcting).folder
 
     def edit(self, path: str, old: str, new: str) -> None:
@@ -172,10 +173,9 @@ def with_raw_entries(repo: Repo, change: Callable[[list[tuple[str, str, str]]], 
     """Commit a tree whose ``benchmark/entries`` git itself would refuse to make."""
     folder = listed(repo, ENTRIES)
     change(folder)
-    inner = raw_tree(repo, folder)
-    middle = [(m, n, inner if n == "entries" else s) for m, n, s in listed(repo, "benchmark")]
-    outer = raw_tree(repo, middle)
-    top = raw_tree(repo, [(m, n, outer if n == "benchmark" else s) for m, n, s in listed(repo)])
+    top = raw_tree(repo, folder)
+    for place, name in (("benchmark/entries", "mini"), ("benchmark", "entries"), ("", "benchmark")):
+        top = raw_tree(repo, [(m, n, top if n == name else s) for m, n, s in listed(repo, place)])
     made = repo.git("commit-tree", top, "-p", "HEAD", "-m", "raw")
     repo.git("checkout", "--quiet", "main")
     repo.git("branch", "--force", "contribution", made)
@@ -254,32 +254,32 @@ def own_level(repo: Repo) -> None:
 
 def ledger_reordered(repo: Repo) -> None:
     repo.submit("new")
-    path = repo.root / "benchmark/ledger.csv"
+    path = repo.root / LEDGER
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
 
 
 def ledger_requoted(repo: Repo) -> None:
     repo.submit("new")
-    repo.edit("benchmark/ledger.csv", ",submitted", ',"submitted"')
+    repo.edit(LEDGER, ",submitted", ',"submitted"')
 
 
 def without_row(repo: Repo) -> None:
     repo.submit("new")
-    path = repo.root / "benchmark/ledger.csv"
+    path = repo.root / LEDGER
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
 
 
 def other_digest(repo: Repo) -> None:
     repo.submit("new")
-    path = repo.root / "benchmark/ledger.csv"
+    path = repo.root / LEDGER
     *lines, last = path.read_text().splitlines()
     path.write_text("\n".join([*lines, re.sub(r"[0-9a-f]{64}", "0" * 64, last)]) + "\n")
 
 
 def row_about_another(repo: Repo) -> None:
     repo.submit("new")
-    with (repo.root / "benchmark/ledger.csv").open("a") as stream:
+    with (repo.root / LEDGER).open("a") as stream:
         stream.write(f"2026-11-01,corrected,old,{'1' * 64},x\n")
 
 
@@ -293,7 +293,7 @@ def half_removed(repo: Repo) -> None:
 
 def ledger_removed(repo: Repo) -> None:
     repo.submit("new")
-    (repo.root / "benchmark/ledger.csv").unlink()
+    (repo.root / LEDGER).unlink()
 
 
 def other_folds(repo: Repo) -> None:
@@ -314,7 +314,7 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
     "attributes inside": (put(f"{ENTRIES}/new/.gitattributes"), f"new/.gitattributes'{NOT_ENTRY}"),
     "modules": (put(".gitmodules"), f"'.gitmodules'{NOT_ENTRY}"),
     "a script": (put(f"{ENTRIES}/new/run.py"), f"new/run.py'{NOT_ENTRY}"),
-    "no folder": (put(f"{ENTRIES}/entry.yaml"), f"entries/entry.yaml'{NOT_ENTRY}"),
+    "no folder": (put(f"{ENTRIES}/entry.yaml"), f"mini/entry.yaml'{NOT_ENTRY}"),
     "deeper": (put(f"{ENTRIES}/new/a/entry.yaml"), f"new/a/entry.yaml'{NOT_ENTRY}"),
     "beside": (
         put("benchmark/entries2/new/entry.yaml"),
@@ -325,13 +325,13 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
     "fullwidth": (put(f"{ENTRIES}/ｎew/entry.yaml"), "FULLWIDTH LATIN SMALL LETTER N"),
     "a line feed": (put(f"{ENTRIES}/new\n/entry.yaml"), r"new\n/entry.yaml' (with U+000A"),
     "turned": (put(f"{ENTRIES}/new/predictions.csv\u202e"), "RIGHT-TO-LEFT OVERRIDE"),
-    "dots": (dots, f"'benchmark/entries/../predictions.csv'{NOT_ENTRY}"),
-    "slashes": (slashes, f"'benchmark/entries/../../code.py'{NOT_ENTRY}"),
+    "dots": (dots, f"'{ENTRIES}/../predictions.csv'{NOT_ENTRY}"),
+    "slashes": (slashes, f"'{ENTRIES}/../../code.py'{NOT_ENTRY}"),
     "a name twice": (twice, "new/predictions.csv': stands twice in its folder"),
     "a link": (lambda r: symlink(r, "/etc/passwd"), "not a plain file (mode 120000)"),
     "a link to an entry": (lambda r: symlink(r, "../old/predictions.csv"), "(mode 120000)"),
     "a submodule": (submodule, "not a plain file (mode 160000)"),
-    "a whole submodule": (whole_submodule, f"'benchmark/entries/new'{NOT_ENTRY}"),
+    "a whole submodule": (whole_submodule, f"'{ENTRIES}/new'{NOT_ENTRY}"),
     "executable": (executable, "not a plain file (mode 100755)"),
     "renamed": (renamed, "old: removed without a row 'withdrawn' in ledger.csv"),
     "renamed, slug": (renamed, "young: entry.yaml calls itself 'old'"),
@@ -361,15 +361,15 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
     ),
     "predictions": (unscored, "new: predictions.csv: row 5: p_glioma is 'nan'"),
     "ledger row changed": (
-        edited("benchmark/ledger.csv", ",submitted", ",resubmitted"),
+        edited(LEDGER, ",submitted", ",resubmitted"),
         "rows that were there before are changed or gone",
     ),
     "ledger reordered": (ledger_reordered, "rows that were there before are changed or gone"),
     "ledger requoted": (ledger_requoted, "its earlier lines are written otherwise"),
     "ledger gone": (ledger_removed, "rows that were there before are changed or gone"),
-    "ledger emptied": (put("benchmark/ledger.csv", HEADER + "\n"), "changed or gone"),
+    "ledger emptied": (put(LEDGER, HEADER + "\n"), "changed or gone"),
     "ledger damaged": (
-        edited("benchmark/ledger.csv", ",added,new", ",made,new"),
+        edited(LEDGER, ",added,new", ",made,new"),
         "row 3: action 'made' is not one of",
     ),
     "no row": (without_row, "new: ledger.csv has no new row with the digest of its predictions"),
@@ -475,7 +475,7 @@ def test_the_command_prints_markdown(
     (repo.root / ".gitignore").write_text(".*.lock\n")
     repo.commit()
     repo.git("checkout", "--quiet", "-b", "contribution")
-    repo.submit("new", benchmark=BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256))
+    repo.submit("new")
     repo.commit()
     where = ["--repository", str(repo.root), "--cohort", "ictmri-phantom"]
     monkeypatch.setattr(sys, "argv", ["ictmri", "gate", "contribution", "--base", "main", *where])
@@ -500,9 +500,7 @@ def test_the_workflow_runs_the_gate_of_the_base_and_nothing_else() -> None:
     path = REPOSITORY / ".github/workflows/entries.yml"
     flow = yaml.load(path.read_text(), yaml.BaseLoader)
     assert list(flow["on"]) == ["pull_request_target"]
-    assert flow["on"]["pull_request_target"] == {
-        "paths": ["benchmark/entries/**", "benchmark/ledger.csv"]
-    }
+    assert flow["on"]["pull_request_target"] == {"paths": ["benchmark/entries/**"]}
     assert flow["permissions"] == {}
     (job,) = flow["jobs"].values()
     assert job["permissions"] == {"contents": "read", "pull-requests": "write"}
@@ -522,9 +520,7 @@ def test_the_workflow_runs_the_gate_of_the_base_and_nothing_else() -> None:
         'git fetch --no-tags --no-recurse-submodules origin "refs/pull/$NUMBER/head"'
     ]
     gates = [c for c in commands if "ictmri gate" in c]
-    assert gates == [
-        ".venv/bin/ictmri gate FETCH_HEAD --base HEAD --cohort ictmri-phantom > comment.md"
-    ]
+    assert gates == [".venv/bin/ictmri gate FETCH_HEAD --base HEAD > comment.md"]
     for step in job["steps"]:
         given = {name for name, value in step.get("env", {}).items() if "token" in value}
         assert given == ({"GH_TOKEN"} if "gh pr comment" in step.get("run", "") else set())
@@ -549,14 +545,14 @@ def test_rows_have_the_dates_of_days_on_which_they_can_have_been_added(
     kind: str, repo: Repo
 ) -> None:
     repo.submit("new")
-    rows = (repo.root / "benchmark/ledger.csv").read_text().splitlines()
+    rows = (repo.root / LEDGER).read_text().splitlines()
     rows[-1] = DATES[kind] + rows[-1][10:]
-    (repo.root / "benchmark/ledger.csv").write_text("\n".join(rows) + "\n")
+    (repo.root / LEDGER).write_text("\n".join(rows) + "\n")
     repo.commit()
     with pytest.raises(InputError, match=f"new: date {DATES[kind]}"):
         repo.gate()
     rows[-1] = (TODAY + datetime.timedelta(days=1)).isoformat() + rows[-1][10:]
-    (repo.root / "benchmark/ledger.csv").write_text("\n".join(rows) + "\n")
+    (repo.root / LEDGER).write_text("\n".join(rows) + "\n")
     repo.commit()
     assert len(repo.gate().entries) == 1
 

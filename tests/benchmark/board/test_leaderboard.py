@@ -16,8 +16,9 @@ from ictmri_benchmark.board.entry import (
     load_entry,
     write_entry,
 )
-from ictmri_benchmark.board.leaderboard import build_leaderboard, render_table, write_leaderboard
+from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.board.submission import submit, withdraw_entry
+from ictmri_benchmark.board.views import render_table
 
 
 def entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
@@ -223,7 +224,7 @@ def test_a_run_is_neither_corrected_nor_withdrawn(
     with pytest.raises(InputError, match="nobody submitted") as caught:
         withdraw_entry(runs, "skill-1", "x")
     assert (runs / "skill-1" / "predictions.csv").read_bytes() == before
-    assert not (runs.parent / "ledger.csv").exists()
+    assert not (runs / "ledger.csv").exists()
 
 
 def test_runs_may_lie_in_folders_of_any_name(runs: Path, cohort: FoldTable, tmp_path: Path) -> None:

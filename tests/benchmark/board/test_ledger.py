@@ -95,7 +95,7 @@ def test_a_ledger_that_is_a_link_is_refused(path: Path) -> None:
 
 def test_recording_adds_one_row_and_leaves_the_others(path: Path) -> None:
     before = path.read_bytes()
-    ledger.record(path.parent / "entries", "added", "gamma", ONE, " several\n words ")
+    ledger.record(path.parent, "added", "gamma", ONE, " several\n words ")
     after = path.read_bytes()
     assert after.startswith(before)
     assert after[len(before) :].decode().endswith(f",added,gamma,{ONE},several words\n")
@@ -108,7 +108,7 @@ def test_recording_adds_one_row_and_leaves_the_others(path: Path) -> None:
     ):
         digest = "" if action == "withdrawn" else ONE
         with pytest.raises(InputError, match=told):
-            ledger.record(path.parent / "entries", action, slug, digest, reason)  # type: ignore[arg-type]
+            ledger.record(path.parent, action, slug, digest, reason)  # type: ignore[arg-type]
     assert path.read_bytes() == after
 
 

@@ -46,7 +46,7 @@ def take(small: FoldTable, tmp_path: Path) -> Callable[..., Path]:
 
 
 def rows(place: Path) -> list[tuple[str, str, str]]:
-    return [(e.action, e.slug, e.reason) for e in read_ledger(place / "ledger.csv")]
+    return [(e.action, e.slug, e.reason) for e in read_ledger(place / "entries" / "ledger.csv")]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -83,7 +83,7 @@ def test_the_life_of_an_entry(take: Callable[..., Path], small: FoldTable, tmp_p
     with pytest.raises(InputError, match="no entry 'mine'"):
         withdraw_entry(place / "entries", "mine", "again")
     assert rows(place) == history
-    assert list((place / "entries").glob("[!.]*")) == []
+    assert list((place / "entries").glob("[!.]*/")) == []
 
     take("other")
     board = build_leaderboard(place / "entries", small, synthetic=True)
@@ -95,7 +95,7 @@ def test_corrections_and_withdrawals_of_what_is_not_there(
 ) -> None:
     with pytest.raises(InputError, match="no such entry to correct"):
         take("mine", correcting="typo")
-    assert not (tmp_path / "place" / "ledger.csv").exists()
+    assert not (tmp_path / "place" / "entries" / "ledger.csv").exists()
     take("mine")
     for slug in ("", ".", "..", "../in", "../place/entries/mine", "mine/", ".mine.part", "MINE"):
         with pytest.raises(InputError, match="no entry"):
@@ -120,7 +120,7 @@ def test_nothing_is_written_through_a_link(
         with pytest.raises(InputError, match="is a link, which could lead anywhere"):
             take("mine", correcting=correcting)
     assert contents(outside) == {"kept.txt": b"kept"}
-    assert not (tmp_path / "place" / "ledger.csv").exists()
+    assert not (tmp_path / "place" / "entries" / "ledger.csv").exists()
 
 
 def test_nothing_is_read_through_a_link(
@@ -151,15 +151,15 @@ def test_a_ledger_that_is_damaged_stops_everything(
     take: Callable[..., Path], tmp_path: Path
 ) -> None:
     take("mine")
-    ledger = tmp_path / "place" / "ledger.csv"
+    ledger = tmp_path / "place" / "entries" / "ledger.csv"
     ledger.write_text(ledger.read_text().replace("added", "removed"))
     for step in (
         lambda: take("other"),
-        lambda: withdraw_entry(ledger.parent / "entries", "mine", "x"),
+        lambda: withdraw_entry(ledger.parent, "mine", "x"),
     ):
         with pytest.raises(InputError, match="row 2: action 'removed'"):
             step()
-    assert [path.name for path in (ledger.parent / "entries").iterdir()] == ["mine"]
+    assert [path.name for path in ledger.parent.glob("*/")] == ["mine"]
 
 
 def test_seeds_may_stand_in_any_order(take: Callable[..., Path]) -> None:

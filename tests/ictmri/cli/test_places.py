@@ -85,7 +85,7 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
         "masks",
         "boxes",
     }
-    read |= {"run", "scan", "model", "mask", "entries", "labels", "cases", *INPUTS}
+    read |= {"run", "scan", "model", "mask", "given", "entries", "labels", "cases", *INPUTS}
     read |= {
         "path",
         "challenge",

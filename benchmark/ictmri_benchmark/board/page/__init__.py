@@ -21,6 +21,7 @@ from ictmri.io.yamlfile import own_table
 from ictmri.pages.templating import pages
 from ictmri_benchmark.board.page import numbers, sections
 from ictmri_benchmark.board.page.tables import board_table
+from ictmri_benchmark.board.ranking import UNRANKED
 from ictmri_benchmark.score import metrics, protocol
 from ictmri_benchmark.score.proportions import wilson
 
@@ -67,12 +68,14 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
     style = "\n".join(line for line in lines if line) + "\n"
     script = "".join(_text(f"scripts/{name}.js") for name in _SCRIPTS)
     words = own_table(sections.WORDS)
-    entries = sections.shown_entries(board)
+    entries, together = sections.shown_entries(board), sections.shown_ensemble(board)
     return {
         "board": board,
         "entries": entries,
+        "cards": [*entries, *together],
+        "mixed": any(entry.row["source"] == "shipped" for entry in entries),
         "reported": [row for row in board["entries"] if row["report"] is None],
-        "tiers": sections.tiers(entries),
+        "tiers": [*sections.tiers(entries), *sections.tiers(together)],
         "lead": sections.lead(entries),
         "matrix": sections.matrix(board, entries),
         "gaps": sections.gaps(board),
@@ -86,6 +89,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "titles": CLASS_TITLES,
         **words,
         "levels": protocol.LEVELS,
+        "unranked": UNRANKED,
         "protocol": protocol,
         "board_sha256": sha256_bytes(canonical_json(board).encode()),
         "csv": base64.b64encode(board_table(board).csv().encode()).decode(),

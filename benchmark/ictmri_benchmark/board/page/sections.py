@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ictmri.io.yamlfile import own_table
 from ictmri_benchmark.board.comparison import holm
+from ictmri_benchmark.board.ranking import UNRANKED
 from ictmri_benchmark.score.metrics import RANK_KEY
 from ictmri_benchmark.score.protocol import ALPHA
 
@@ -20,6 +21,11 @@ LARGEST_MATRIX: Final = 24
 WORDS: Final = Path(__file__).parents[1] / "templates" / "words.yaml"
 _FULL_METHOD: Final = "table2-5"
 _HARDWARE: Final = ("device", "gpu")
+_APART: Final = {
+    "ensemble": "Ensemble",
+    "test-fold": "Unranked",
+    "other-data": "Other data, unranked",
+}
 _SHADES: Final = 10
 _DIGITS: Final = 6
 _NUMBERS: Final = {
@@ -78,6 +84,11 @@ def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
     ]
 
 
+def shown_ensemble(board: dict[str, Any]) -> list[ShownEntry]:
+    """Return the ensemble of the ranked entries, which is none of them; nothing where there is none."""
+    return [_shown(board["ensemble"], "")] if board["ensemble"] else []
+
+
 def _shown(row: dict[str, Any], date: str) -> ShownEntry:
     inputs = row["inputs"]
     words = {
@@ -131,10 +142,12 @@ def tiers(entries: Sequence[ShownEntry]) -> list[Tier]:
     """Return the tiers in the order of the board, the unranked entries last."""
     last = max((e.row["tier"] for e in entries if e.row["ranked"]), default=0)
     found = []
-    for number, grouped in groupby(entries, lambda e: e.row["tier"] if e.row["ranked"] else None):
+    for (number, unranked), grouped in groupby(
+        entries, lambda e: (e.row["tier"], e.row["unranked"])
+    ):
         members = tuple(grouped)
         if number is None:
-            title = "Unranked: the model was chosen by looking at the test folds"
+            title = f"{_APART[unranked]}: {UNRANKED[unranked]}"
         elif len(members) == 1:
             apart = ", told apart from the next" if number < last else ""
             title = f"Tier {number}: one entry{apart}"
