@@ -21,11 +21,11 @@ from support.shared_folders import shared_folder
 
 from ictmri.cli.app import application
 from ictmri.extras import MODULES
-from ictmri.folds import read_folds
 from ictmri.lookup import find_folds
 from ictmri_benchmark.board.submission import submit
 
-REPOSITORY = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +71,12 @@ def test_every_shipped_file_is_found(installed: Path, tmp_path: Path) -> None:
     assert int(recipes) == len(list((REPOSITORY / "baselines" / "recipes").rglob("*.yaml")))
 
 
-def test_scoring_works_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    folds = read_folds(REPOSITORY / "splits" / "ictmri-phantom.csv", "ictmri-phantom")
-    lines = ["case_id,prediction", *(f"{row.case_id},{row.label}" for row in folds.rows)]
-    (tmp_path / "predictions.csv").write_text("\n".join(lines) + "\n")
-    code = (
-        "import sys; sys.argv = ['ictmri', 'evaluate', 'predictions.csv', '--cohort', 'ictmri-phantom'];"
-        "from ictmri.cli.app import main; main()"
-    )
-    assert "SYNTHETIC" in python(installed, code, tmp_path)
+@pytest.mark.parametrize("page", ["README.md", "docs/submit.md"])
+def test_scoring_works_from_the_wheel_as_the_pages_say(
+    page: str, installed: Path, tmp_path: Path
+) -> None:
+    code = f"from support.run_page import Path, run; run(Path({str(REPOSITORY / page)!r}))"
+    python(installed, f"import sys; sys.path.append({str(TESTS)!r}); {code}", tmp_path)
 
 
 # ---- the core alone, installed as the forge does it ------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import os
 import re
 import shlex
 import sys
@@ -76,6 +77,10 @@ def run_command(words: list[str]) -> None:
     """Run a command line of ours in this process."""
     from ictmri.cli.app import main
 
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        os.environ[name] = value
+        sys.path += [value] if name == "PYTHONPATH" else []
     assert words[0] == "ictmri", f"{words[0]}: run it otherwise, or say why not"
     sys.argv, place = (words[:-2], words[-1]) if words[-2] == ">" else (words, "")
     with contextlib.ExitStack() as opened:
