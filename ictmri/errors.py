@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ MAX_PROBLEMS: Final = 200
 """Problems of one input that are kept; whoever reads it may stop there."""
 _LONGEST_PLACE: Final = 100
 _TYPES: Final = {"str", "int", "float", "bool", "list[str]"}
+_QUOTED: Final = re.compile("'([^']*)'")
 _COMMAND: Final = re.compile(r"\A(\s*):(?=:)|#(?=#\w{0,20}\[)")
 """What a forge takes for a command where it stands in a log: ``::error::``, ``##[group]``."""
 
@@ -136,6 +137,7 @@ def validation_problems(
     *,
     named: Callable[[str], str] = str,
     words: Mapping[str, str] | None = None,
+    model: type[BaseModel] | None = None,
 ) -> list[str]:
     """Return one line for each thing that pydantic found wrong: its dotted place, and what.
 
@@ -144,15 +146,52 @@ def validation_problems(
         nowhere: where that is, if it is no single place.
         named: what a place is called.
         words: what a place of some kinds of error (``missing``) does, in place of pydantic's words.
+        model: what was validated: tells what an unknown field may be meant for, which is then not told to
+            be missing.
     """
-    lines = []
-    for found in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]:
+    lines: dict[str, str] = {}
+    meant: set[str] = set()
+    for found in error.errors(include_url=False)[:MAX_PROBLEMS]:
         # What follows the place of a union only says which of its types did not fit either.
-        place = ".".join(str(part) for part in found["loc"] if part not in _TYPES)[:_LONGEST_PLACE]
+        parts = [str(part) for part in found["loc"] if part not in _TYPES]
+        place = ".".join(parts)[:_LONGEST_PLACE]
         where = named(place) if place else nowhere
         word, said = (words or {}).get(found["type"]), found["msg"].removeprefix("Value error, ")
-        lines.append(f"{where} {word}" if word else f"{where}: {said}" if where else said)
-    return lines
+        hint = ""
+        if found["type"] == "extra_forbidden" and model is not None:
+            field = _field_meant(parts, model)
+            meant.add(".".join([*parts[:-1], field]))
+            said, hint = "unknown field", f"; did you mean {field!r}?" if field else ""
+        elif found["type"] == "literal_error":
+            choices = _QUOTED.findall(found["ctx"]["expected"])
+            hint = nearest(str(found["input"])[:_LONGEST_PLACE], choices)
+        line = (f"{where} {word}" if word else f"{where}: {said}" if where else said) + hint
+        lines.setdefault(line, f"{place} {found['type']}")
+    return [line for line, kind in lines.items() if kind not in {f"{x} missing" for x in meant}]
+
+
+def _field_meant(parts: list[str], model: type[BaseModel]) -> str:
+    """Return the field that an unknown one may be meant for; if it is not beside it, with its place."""
+    *above, name = parts
+    beside = "".join(f"{part}." for part in above if not part.isdecimal())
+    known = list(_fields(model, ""))
+    last = {place.rpartition(".")[2]: place for place in reversed(known)}
+    near = {found: found for found, place in last.items() if f"{beside}{found}" in known}
+    for choices in (near, last):
+        matches = difflib.get_close_matches(name[:_LONGEST_PLACE].lower(), choices, n=1, cutoff=0.6)
+        if matches:
+            return choices[matches[0]]
+    return ""
+
+
+def _fields(annotation: Any, place: str) -> Iterator[str]:
+    """Yield the dotted places of all fields in a model, and in the models of its fields."""
+    for name, field in getattr(annotation, "model_fields", {}).items():
+        inner = f"{place}.{field.alias or name}" if place else field.alias or name
+        yield inner
+        yield from _fields(field.annotation, inner)
+    for part in get_args(annotation):
+        yield from _fields(part, place)
 
 
 def validated(
@@ -176,7 +215,7 @@ def validated(
         return kind.model_validate(given)
     except ValidationError as error:
         step = next_step or f"its settings are: {', '.join(kind.model_fields)}"
-        raise InputError(subject, validation_problems(error, nowhere), step) from None
+        raise InputError(subject, validation_problems(error, nowhere, model=kind), step) from None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

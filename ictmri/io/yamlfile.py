@@ -114,6 +114,11 @@ def read_yaml(path: Path, next_step: str, *, words: bool = False) -> Any:
         InputError: it cannot be read, is too large, or is no plain YAML in UTF-8; the line is named.
     """
     content = read_plain(path, MAX_BYTES, next_step)
+    return parse_yaml(path, content, next_step, words=words)
+
+
+def parse_yaml(path: Path, content: bytes, next_step: str, *, words: bool = False) -> Any:
+    """Return the content of a YAML file; ``path`` is its name in messages, as for :func:`read_yaml`."""
     with _refused(path, next_step):
         return yaml.load(_text(content), _WordLoader if words else _PlainLoader)
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
 
 from ictmri.errors import InputError, validation_problems
+from ictmri.io.csvfile import shown
 from ictmri.io.files import write_text
 from ictmri.io.yamlfile import dump_yaml, read_yaml
 from ictmri_benchmark.score.protocol import (
@@ -23,7 +32,17 @@ from ictmri_benchmark.score.protocol import (
 
 SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 MAX_SLUG: Final = 60
-_EXAMPLE: Final = "benchmark/RULES.md shows a whole entry.yaml"
+_SHA256: Final = r"^[0-9a-f]{64}$"
+_WORDS: Final = {
+    "missing": "is missing",
+    "bool_type": "should be true or false",
+    "tuple_type": "should be a list: [...]",
+    "model_type": "should be a mapping, key: value on lines of its own",
+    "dict_type": "should be a mapping: {key: value}",
+}
+_EXAMPLE: Final = (
+    "correct it; ictmri entry new writes a valid one, in which each field is explained"
+)
 _TURNING: Final = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\ufeff") | {
     chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
@@ -51,6 +70,31 @@ def _is_link(text: str) -> str:
     return text
 
 
+def slug_of(name: str) -> str:
+    """Return the slug that a name would have, empty where nothing of it can stand in one."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_SLUG].strip("-")
+
+
+def _is_slug(text: str) -> str:
+    if not re.fullmatch(SLUG, text):
+        made = slug_of(text)
+        fix = f"; it would be {made}" if made else ""
+        raise ValueError(f"{shown(text)} is no slug: a-z, 0-9 and single - between them{fix}")
+    return text
+
+
+def _is_digest(text: str) -> str:
+    if not re.fullmatch(_SHA256, text):
+        raise ValueError(f"{shown(text)} is no SHA-256: 64 of 0-9 and a-f; see ictmri info COHORT")
+    return text
+
+
+def _spelled(pattern: str) -> dict[str, JsonValue]:
+    """Put a pattern into the JSON Schema, while the error says in words what is wrong."""
+    return {"pattern": pattern}
+
+
 Text = Annotated[str, Field(max_length=400), AfterValidator(_is_plain)]
 Name = Annotated[
     str,
@@ -59,6 +103,15 @@ Name = Annotated[
     AfterValidator(_is_title),
 ]
 Link = Annotated[str, Field(max_length=300), AfterValidator(_is_plain), AfterValidator(_is_link)]
+Slug = Annotated[
+    str, Field(max_length=MAX_SLUG, json_schema_extra=_spelled(SLUG)), AfterValidator(_is_slug)
+]
+DataSha256 = Annotated[
+    str,
+    Field(json_schema_extra=_spelled(r"^([0-9a-f]{64})?$")),
+    AfterValidator(lambda text: _is_digest(text) if text else text),
+]
+Sha256 = Annotated[str, Field(json_schema_extra=_spelled(_SHA256)), AfterValidator(_is_digest)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -70,63 +123,101 @@ class _EntryPart(BaseModel):
 class BenchmarkRef(_EntryPart):
     """The benchmark that the entry was made for."""
 
-    name: Literal["ictmri-cv"] = BENCHMARK
-    version: str = Field(default=VERSION, max_length=20)
-    cohort: Name
-    splits_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    data_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    name: Literal["ictmri-cv"] = Field(default=BENCHMARK, description="name of the protocol")
+    version: str = Field(default=VERSION, max_length=20, description="version of the protocol")
+    cohort: Name = Field(description="dataset name of the cohort")
+    splits_sha256: Sha256 = Field(
+        description="digest of the cohort's folds: binds the entry to them"
+    )
+    data_sha256: DataSha256 = Field(
+        default="",
+        description="digest of the cohort's data; ictmri submit adds it where it is empty",
+    )
 
 
 class MethodInfo(_EntryPart):
     """What was done, in words and links."""
 
-    name: Name
-    summary: Annotated[Text, Field(min_length=1)]
-    authors: tuple[Name, ...] = Field(min_length=1, max_length=50)
-    licence: Name
-    paper: Link = ""
-    code: Link = ""
-    command: Text = ""
+    name: Name = Field(description="as the leaderboard shows it", examples=["My method"])
+    summary: Annotated[Text, Field(min_length=1)] = Field(
+        description="one sentence on what was done", examples=["One sentence."]
+    )
+    authors: tuple[Name, ...] = Field(
+        min_length=1, max_length=50, description="one or more", examples=[["Jane Doe"]]
+    )
+    licence: Name = Field(description="of code or model", examples=["MIT"])
+    paper: Link = Field(default="", description="https:// address, doi: or arXiv: number")
+    code: Link = Field(default="", description="https:// address, doi: or arXiv: number")
+    command: Text = Field(default="", description="the command that makes the predictions again")
 
 
 class InputsUsed(_EntryPart):
     """What the method looked at."""
 
-    image: bool
-    prior: Literal["none", "own", "official", "manual-test"]
-    demographics: bool
+    image: bool = Field(description="the scan", examples=[True])
+    prior: Literal["none", "own", "official", "manual-test"] = Field(
+        description="map of where the tumour is: of your own making, the published one, or drawn by hand "
+        "on the test cases",
+        examples=["none"],
+    )
+    demographics: bool = Field(description="age or sex", examples=[False])
 
 
 class Entry(_EntryPart):
-    """An entry of the leaderboard.
+    """An entry of the leaderboard."""
 
-    Attributes:
-        selection: how the model was chosen; ``test-fold`` is shown, never ranked.
-        seeds: the seeds in predictions.csv.
-        ensemble: what was averaged inside each prediction; an ensemble is an entry of its own.
-        test_evaluations: how often the test folds were looked at, as far as the submitter knows.
-        external: pretrained weights and extra data, empty where none.
-        overlap: whether that holds cases that are tested here, as far as the submitter knows.
-        compute: hardware and size, free keys.
-        claimed: metrics that the submitter expects, compared with the recomputed ones.
-        level: evidence level; R1 until more is shown.
-    """
-
-    schema_: Literal["ictmri/submission/1"] = Field(default=ENTRY_SCHEMA, alias="schema")
-    slug: str = Field(pattern=SLUG, max_length=MAX_SLUG)
+    schema_: Literal["ictmri/submission/1"] = Field(
+        default=ENTRY_SCHEMA, alias="schema", description="form of this file"
+    )
+    slug: Slug = Field(
+        description="name of the entry's folder: a-z, 0-9 and single - between them",
+        examples=["my-method"],
+    )
     benchmark: BenchmarkRef
-    synthetic: bool
+    synthetic: bool = Field(description="whether the cohort is a synthetic phantom")
     method: MethodInfo
-    selection: Selection
-    seeds: tuple[Seed, ...] = Field(min_length=1, max_length=1000)
-    ensemble: Literal["none", "seeds", "test-time augmentation", "models"] = "none"
-    test_evaluations: int | None = Field(default=None, ge=1, lt=10**6)
+    selection: Selection = Field(
+        description="how the model was chosen: not at all, on training cases, or on the cases that are "
+        "scored; the last is shown and never ranked",
+        examples=["inner-validation"],
+    )
+    seeds: tuple[Seed, ...] = Field(
+        min_length=1,
+        max_length=1000,
+        description="the seeds in predictions.csv; [0] where it has no such column",
+        examples=[[0]],
+    )
+    ensemble: Literal["none", "seeds", "test-time augmentation", "models"] = Field(
+        default="none", description="what was averaged inside each prediction"
+    )
+    test_evaluations: int | None = Field(
+        default=None,
+        ge=1,
+        lt=10**6,
+        description="how often the test folds were looked at, null where that is not known",
+    )
     inputs: InputsUsed
-    external: tuple[Text, ...] = Field(default=(), max_length=50)
-    overlap: Overlap | None = None
-    compute: dict[Name, Text | Whole | float] = Field(default_factory=dict, max_length=50)
-    claimed: dict[Name, float] = Field(default_factory=dict, max_length=20)
-    level: Level = "R1"
+    external: tuple[Text, ...] = Field(
+        default=(), max_length=50, description="pretrained weights and other data, [] where none"
+    )
+    overlap: Overlap | None = Field(
+        default=None, description="whether any of that was made from cases that are tested here"
+    )
+    compute: dict[Name, Text | Whole | float] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="free keys; device, gpu, hours and parameters are shown",
+    )
+    claimed: dict[Name, float] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="metrics as you computed them (macro_f1: 0.71): must agree to two decimals",
+    )
+    level: Level = Field(
+        default="R1",
+        description="of evidence: R1 rescored; R2 with public code, environment and command; the others "
+        "are given by the maintainers",
+    )
 
     @property
     def overlaps(self) -> str:
@@ -149,6 +240,9 @@ def load_entry(path: Path) -> Entry:
     Raises:
         InputError: it is missing or not valid; every problem is named with its dotted path or its line.
     """
+    if not path.exists():
+        problem = f"there is no such file; ictmri entry new --out {path} writes one"
+        raise InputError(str(path), [problem], "say in it who submits what")
     content = read_yaml(path, _EXAMPLE)
     if not isinstance(content, dict):
         raise InputError(str(path), ["entry: a mapping is needed, key: value"], _EXAMPLE)
@@ -156,7 +250,12 @@ def load_entry(path: Path) -> Entry:
         # As JSON, a list passes for a tuple while everything else is taken as it is.
         return Entry.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise InputError(str(path), validation_problems(error, "entry"), _EXAMPLE) from None
+        raise InputError(str(path), entry_problems(error), _EXAMPLE) from None
+
+
+def entry_problems(error: ValidationError) -> list[str]:
+    """Return one line for each thing that is wrong in an entry."""
+    return validation_problems(error, "entry", words=_WORDS, model=Entry)
 
 
 def write_entry(path: Path, entry: Entry) -> None:

@@ -1,15 +1,21 @@
-"""Commands about entries: schema, withdrawal, export, and the gate for contributions."""
+"""Commands about entries: new, schema, withdrawal, export, and the gate for contributions."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.parameters import CohortOption
 from ictmri.cli.places import Commands
+from ictmri.errors import InputError
+from ictmri_benchmark.score.protocol import Selection
+
+if TYPE_CHECKING:
+    from ictmri.folds import FoldTable
 
 entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
 
@@ -17,6 +23,98 @@ Entries = Annotated[
     Path | None,
     typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
 ]
+
+
+@entry_app.command("new")
+def new(
+    *,
+    cohort: CohortOption = "ictmri",
+    out: Annotated[Path, typer.Option(help="File to write; never one that is there.")] = Path(
+        "entry.yaml"
+    ),
+    name: Annotated[str, typer.Option(help="Of the method, as the leaderboard shows it.")] = "",
+    summary: Annotated[str, typer.Option(help="One sentence on what was done.")] = "",
+    author: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    licence: Annotated[str, typer.Option(help="Of code or model, e.g. MIT.")] = "",
+    selection: Annotated[
+        Selection | None, typer.Option(help="How the model was chosen.", show_default=False)
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any field, e.g. inputs.prior=own; may be given again.",
+        ),
+    ] = None,
+) -> None:
+    """Write an entry.yaml that is valid for a cohort, with a comment on each field.
+
+    On a terminal it asks for what is not given; elsewhere examples stand there, to be replaced by you.
+
+    Example: ictmri entry new --cohort ictmri-phantom --name "My method" --author "Jane Doe"
+    """
+    from ictmri.io.files import write_text
+    from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.new_entry import asked_fields, new_entry
+
+    if out.exists():
+        raise InputError(str(out), ["exists already"], "edit it, or choose another file with --out")
+    table, synthetic = find_folds(cohort)
+    options = {
+        "method.name": name,
+        "method.summary": summary,
+        "method.authors": author,
+        "method.licence": licence,
+        "selection": selection,
+    }
+    given = {place: value for place, value in options.items() if value} | _set(fields or [])
+    new_entry(table, given, synthetic=synthetic)
+    if sys.stdin.isatty():
+        _ask(table, given, synthetic=synthetic)
+    write_text(out, new_entry(table, given, synthetic=synthetic))
+    echo(f"Entry written: {out}")
+    left = [place for place, _ in asked_fields() if place not in given]
+    if left:
+        echo(f"Yours to say, examples stand there: {', '.join(left)}")
+    echo(f"Next: ictmri submit predictions.csv --entry {out} --cohort {cohort}")
+
+
+def _set(fields: list[str]) -> dict[str, Any]:
+    from ictmri_benchmark.board.new_entry import parsed_value
+
+    wrong = [field for field in fields if "=" not in field]
+    if wrong:
+        problems = [f"{field!r} has no =" for field in wrong]
+        raise InputError("--set", problems, "give FIELD=VALUE, e.g. inputs.prior=own")
+    pairs = (field.partition("=") for field in fields)
+    return {place.strip(): parsed_value(place.strip(), text.strip()) for place, _, text in pairs}
+
+
+def _ask(table: FoldTable, given: dict[str, Any], *, synthetic: bool) -> None:
+    """Ask for what only the submitter knows; an answer that is not valid is asked for again."""
+    from ictmri_benchmark.board.new_entry import (
+        asked_fields,
+        example_text,
+        explanation,
+        new_entry,
+        parsed_value,
+    )
+
+    echo("Enter takes what stands in brackets.")
+    for place, field in asked_fields():
+        if place in given:
+            continue
+        default = example_text(field)
+        echo(f"\n{place}: {explanation(field)}")
+        while place not in given:
+            try:
+                answer = {place: parsed_value(place, typer.prompt(place, default=default))}
+                new_entry(table, given | answer, synthetic=synthetic)
+            except InputError as error:
+                echo("\n".join(error.problems), err=True)
+            else:
+                given.update(answer)
 
 
 @entry_app.command("schema")

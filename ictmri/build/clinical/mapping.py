@@ -14,7 +14,6 @@ from ictmri.io.yamlfile import read_yaml
 
 OPEN: Final = "?"
 LEAVE_OUT: Final = "leave-out"
-_UNKNOWN: Final = "is unknown"
 SEXES: Final = ("female", "male", "unknown")
 
 
@@ -103,18 +102,8 @@ def read_mapping(path: Path) -> ClinicalMapping:
     try:
         return ClinicalMapping.model_validate(content)
     except ValidationError as error:
-        lines = validation_problems(error, words={"extra_forbidden": _UNKNOWN})
-        raise InputError(str(path), map(_with_hint, lines), "correct it") from None
-
-
-def _with_hint(line: str) -> str:
-    """Name the key that an unknown one may be meant for, of those that can stand in its place."""
-    place = line.removesuffix(f" {_UNKNOWN}")
-    if place == line:
-        return line
-    inner: dict[int, type[BaseModel]] = {3: TableMapping, 4: ColumnMapping}
-    model = inner.get(len(place.split(".")), ClinicalMapping)
-    return f"{place}: unknown{nearest(place.rpartition('.')[2], model.model_fields)}"
+        problems = validation_problems(error, model=ClinicalMapping)
+        raise InputError(str(path), problems, "correct it") from None
 
 
 def _open_places(value: Any, place: str) -> list[str]:
