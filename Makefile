@@ -1,6 +1,7 @@
 # make demo   the whole benchmark on the synthetic phantom: a leaderboard in minutes
 # make test   lint, types and tests; those of the leaderboard's page in a browser need Chromium
 # make test-long   what takes minutes besides: the same claims on more heads, at more moments
+# make pictures   docs/board.png and docs/phantom.png anew; needs Chromium
 # make docs   the site, with the board: out/site/index.html
 # make entries   hours: every published entry of the phantom anew, and the tables of baselines/README.md
 PYTHON ?= python3
@@ -14,7 +15,7 @@ OTHERS := $(foreach v,3.12 3.13,$(if $(call found,$(v)),$(v)))
 SCORING := tests/benchmark/board/test_leaderboard.py tests/benchmark/board/test_shipped_entries.py \
   tests/benchmark/score/test_predictions.py
 
-.PHONY: demo entries test test-long docs lint clean $(OTHERS:%=scoring-%)
+.PHONY: demo entries test test-long docs pictures lint clean $(OTHERS:%=scoring-%)
 
 demo: .venv/baselines.stamp
 	$(BIN)/ictmri demo --out out/demo
@@ -31,6 +32,9 @@ test-long: .venv/dev.stamp
 
 docs: .venv/docs.stamp
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d out/doctrees . out/site
+
+pictures: .venv/dev.stamp
+	$(BIN)/python docs/pictures.py
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
