@@ -18,7 +18,7 @@ from ictmri.errors import AccessError, InputError, nearest
 from ictmri.io.files import check_writable, is_free
 from ictmri.io.resources import at_home
 
-OUTPUTS: Final = {"out", "json", "json_file", "prior", "results"}
+OUTPUTS: Final = {"figures", "out", "json", "json_file", "prior", "results"}
 """Parameters that name what a command writes."""
 INPUTS: Final = {"predictions", "first", "second", "entry"}
 """Parameters that name a file which must be there."""

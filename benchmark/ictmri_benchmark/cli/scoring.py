@@ -158,20 +158,37 @@ def leaderboard(
             show_default=False,
         ),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw for papers: figures (SVG, PNG) and their tables (CSV, LaTeX) into this folder.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Rescore every entry from its predictions and show the leaderboard; without --out nothing is written.
 
     Example: ictmri leaderboard --with predictions.csv
     """
+    from ictmri.extras import need
     from ictmri_benchmark import leaderboard as board_of
     from ictmri_benchmark.board.choice import chosen_cohorts
+    from ictmri_benchmark.outlets.figures import write_figures
 
+    if figures is not None:
+        need("figures", "Drawing figures")
     names = [cohort] if cohort else chosen_cohorts(given or [], entries)
     boards = [
         board_of(name, with_={str(path): path for path in given or []}, entries=entries)
         for name in names
     ]
     echo("\n\n".join(board.render() for board in boards))
+    if figures is not None:
+        # A board of reported rows alone has nothing to draw, which is no fault beside others.
+        for board in [board for board in boards if board.rows] or boards:
+            place = figures / board.content["cohort"] if len(boards) > 1 else figures
+            drawn = dict.fromkeys(path.stem for path in write_figures(place, board.content))
+            echo(f"\nFigures: {place}: {', '.join(drawn)} (svg, png, csv, tex)")
     if out is None:
         told = (
             "As a page: --out DIR. Yours among them: --with predictions.csv, to keep: ictmri submit"

@@ -134,3 +134,22 @@ def test_without_matplotlib_the_extra_is_named(
     with pytest.raises(MissingDependencyError, match="figures"):
         write_figures(tmp_path / "out", board)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_draws_boards_that_have_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ictmri.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    for cohort, code, told in (("ictmri-phantom", 0, "forest"), ("ictmri", 1, "no scored entry")):
+        command = ["ictmri", "leaderboard", "--cohort", cohort, "--figures", "drawn"]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == code
+        assert told in "".join(capsys.readouterr())
+    assert {path.suffix for path in (tmp_path / "drawn").iterdir()} == {
+        *(".svg", ".png", ".csv", ".tex")
+    }
+    assert "SYNTHETIC" in (tmp_path / "drawn" / "forest.tex").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ictmri.io.tables import Table
-from ictmri_benchmark.board.page.sections import shown_entries
+from ictmri_benchmark.board.page.sections import shown_ensemble, shown_entries
 from ictmri_benchmark.score.metrics import COLUMNS, RANKED
 
 IN_PRINT: Final = ("entry", "rank", *(metric.short for metric in COLUMNS), "first in", "evidence")
@@ -15,12 +15,14 @@ IN_PRINT: Final = ("entry", "rank", *(metric.short for metric in COLUMNS), "firs
 def board_table(board: dict[str, Any], *, in_print: bool = False) -> Table:
     """Return the scored entries, a row each; those that were only reported are never among them.
 
+    The ensemble of the ranked entries follows, with ``ensemble`` as its source; not ``in_print``.
+
     Args:
         board: content of leaderboard.json.
         in_print: only the columns :data:`IN_PRINT`.
     """
     rows = []
-    for entry in shown_entries(board):
+    for entry in [*shown_entries(board), *([] if in_print else shown_ensemble(board))]:
         row = entry.row
         pooled = row["report"]["pooled"]
         cells = {
@@ -30,6 +32,7 @@ def board_table(board: dict[str, Any], *, in_print: bool = False) -> Table:
             "first in": row["first_share"],
             "tier": row["tier"],
             "evidence": row["level"],
+            "source": row["source"],
             "tracks": "; ".join(row["tracks"]),
             "looks at": entry.looks_at,
             "selection": row["selection"],
