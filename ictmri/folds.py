@@ -194,6 +194,18 @@ class Candidate:
     age: float = float("nan")
 
 
+def check_n_folds(n_folds: int, n_cases: int) -> None:
+    """Check that cases can be dealt into so many folds.
+
+    Raises:
+        InputError: fewer than 2 folds, or more folds than cases.
+    """
+    if not 2 <= n_folds <= n_cases:
+        problem = f"{n_folds} folds for {n_cases} cases"
+        step = f"choose 2 to {n_cases} folds" if n_cases > 1 else "a cohort has at least 2 cases"
+        raise InputError("--n-folds", [problem], step)
+
+
 def assign_folds(
     candidates: Sequence[Candidate], n_folds: int, *, earlier: Mapping[str, int] | None = None
 ) -> list[FoldRow]:
@@ -212,12 +224,7 @@ def assign_folds(
     Raises:
         InputError: fewer than 2 folds, or more folds than cases.
     """
-    if not 2 <= n_folds <= len(candidates):
-        raise InputError(
-            "--n-folds",
-            [f"{n_folds} folds for {len(candidates)} cases"],
-            f"choose 2 to {len(candidates)} folds",
-        )
+    check_n_folds(n_folds, len(candidates))
     order = sorted(candidates, key=_dealing_order)
     fold_of = (
         _added(order, n_folds, earlier)

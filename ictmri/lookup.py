@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -68,9 +69,13 @@ def find_cohort(
         )
     if str(name) == PHANTOM:
         need("phantom", "Making the volumes of the synthetic phantom")
-        from ictmri.build.phantom import build_phantom
+        from ictmri.build.phantom import build_phantom, cost_text
 
-        return build_phantom(user_cache() / PHANTOM)
+        place = user_cache() / PHANTOM
+        sys.stderr.write(
+            f"{PHANTOM} is not on this machine yet: it is made now, once, in {place}: {cost_text()}.\n"
+        )
+        return build_phantom(place)
     if at_home(name).is_dir():
         return open_cohort(name)
     known = [CLINICAL, PHANTOM]

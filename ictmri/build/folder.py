@@ -20,15 +20,24 @@ from ictmri.build.pseudonyms import (
     write_link,
 )
 from ictmri.build.table import TableRow, read_table
-from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order
+from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_order, made_with
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import FIRST_VERSION, Part, changes_text, revised
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, MissingDependencyError
-from ictmri.folds import DEFAULT_N_FOLDS, Candidate, FoldRow, assign_folds, describe_folds
+from ictmri.folds import (
+    DEFAULT_N_FOLDS,
+    Candidate,
+    FoldRow,
+    assign_folds,
+    check_n_folds,
+    describe_folds,
+)
 from ictmri.io.csvfile import csv_text, shown
-from ictmri.io.files import sha256_bytes, sha256_file
+from ictmri.io.files import check_space, sha256_bytes, sha256_file
+from ictmri.io.lock import work_folder
 from ictmri.io.parallel import watched
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
 from ictmri.scans.dicom_volume import ACQUISITION_COLUMNS
@@ -71,8 +80,8 @@ class FolderBuild:
 
 
 def build_folder(  # noqa: PLR0913
-    table: Path,
-    out: Path,
+    table: AnyPath,
+    out: AnyPath,
     *,
     name: str | None = None,
     n_folds: int = DEFAULT_N_FOLDS,
@@ -104,6 +113,7 @@ def build_folder(  # noqa: PLR0913
     Raises:
         InputError: the table or the arguments are wrong, every problem is named; or no scan can be used.
     """
+    table, out = at_home(table), at_home(out)
     if previous is None:
         shared = {"name": _checked_name(name or out.resolve().name)}
     else:
@@ -140,6 +150,11 @@ def build_rows(
     """
     _need_libraries(rows)
     check_place(out, (row.image for row in rows))
+    if folds is None:
+        check_n_folds(settings["n_folds"], len(rows))
+    begun = work_folder(out, CASES).is_dir()
+    if made_with(out, {**settings, "ictmri": __version__}) is None and not begun:
+        check_space(out, _least_bytes(rows))
     with cohort_lock(out):
         digests = {row.patient_id: _digest(row.image) for row in watched(rows, "digests")}
         if previous is not None:
@@ -157,6 +172,19 @@ def build_rows(
             build.write_page()
         found, folds_told = read_findings(done.root), describe_folds(done.folds().rows)
         return FolderBuild(done, found, folds_told, details, _left_empty(rows))
+
+
+def _least_bytes(rows: list[TableRow]) -> float:
+    """Return how many bytes a cohort of these scans takes at least while it is built.
+
+    Each volume is stored twice then; what is not yet compressed may shrink to a quarter.
+    """
+    images = [row.image for row in rows]
+    folders = [path for path in images if path.is_dir()]
+    files = [path for path in images if path.is_file()] + [
+        p for f in folders for p in files_below(f)
+    ]
+    return sum(p.stat().st_size * (1.5 if p.suffix == ".gz" else 0.5) for p in files)
 
 
 def _left_empty(rows: list[TableRow]) -> list[str]:

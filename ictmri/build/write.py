@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -60,19 +60,36 @@ def finished(out: Path, generator: dict[str, Any]) -> Cohort | None:
     Raises:
         InputError: something else stands there.
     """
+    cohort = made_with(out, generator)
+    if cohort is not None:
+        if cohort.manifest.generator != generator:
+            raise _other(out, cohort)
+        cohort.check(quick=True)
+        close_work(out, CASES)
+    return cohort
+
+
+def made_with(out: Path, settings: Mapping[str, Any]) -> Cohort | None:
+    """Return the cohort at ``out`` if these settings are among those that made it, None if none is there.
+
+    Raises:
+        InputError: something else stands there.
+    """
     check_place(out)
     if is_free(out):
         return None
     cohort = open_cohort(out)
-    if cohort.manifest.generator != generator:
-        raise InputError(
-            str(out),
-            [f"holds the cohort {cohort.name!r}, made with other inputs or settings"],
-            "choose another --out, or remove that folder first",
-        )
-    cohort.check(quick=True)
-    close_work(out, CASES)
+    if cohort.manifest.generator | dict(settings) != cohort.manifest.generator:
+        raise _other(out, cohort)
     return cohort
+
+
+def _other(out: Path, cohort: Cohort) -> InputError:
+    return InputError(
+        str(out),
+        [f"holds the cohort {cohort.name!r}, made with other inputs or settings"],
+        "choose another --out, or remove that folder first",
+    )
 
 
 def assemble(out: Path, plan: Plan) -> Cohort:

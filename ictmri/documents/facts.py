@@ -20,7 +20,7 @@ from ictmri.cohort import CLINICAL
 from ictmri.documents import licences
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError, nearest, validation_problems
-from ictmri.io.resources import shipped
+from ictmri.io.resources import AnyPath, at_home, shipped
 from ictmri.io.yamlfile import own_table, read_yaml
 from ictmri.manifest import Manifest
 from ictmri.verify.privacy import is_plain_subtype
@@ -240,12 +240,13 @@ def read_answers(path: Path) -> dict[str, _Answer]:
     return answers
 
 
-def read_subtypes(path: Path) -> tuple[str, ...]:
+def read_subtypes(path: AnyPath) -> tuple[str, ...]:
     """Return the names of tumours that an owner's file adds to the list.
 
     Raises:
         InputError: one is no short name of a diagnosis; every problem is named.
     """
+    path = at_home(path)
     given = _content(path).get(_SUBTYPES) or []
     if not isinstance(given, list):
         raise InputError(str(path), [f"{_SUBTYPES}: must be a list, [name, name]"], _NEXT)

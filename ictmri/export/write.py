@@ -18,6 +18,7 @@ from ictmri.export.layout import Layout, VolumeFile
 from ictmri.io.files import is_free, sha256_bytes, write_bytes, write_json, write_text
 from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.parallel import run_all
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping, kept, needed
 from ictmri.manifest import fingerprints
 from ictmri.schema import Config
@@ -50,7 +51,7 @@ class Export:
 
 
 def export_cohort(
-    cohort: Cohort, target: Target, out: Path, *, config: Config | None = None
+    cohort: Cohort, target: Target, out: AnyPath, *, config: Config | None = None
 ) -> Export:
     """Write a cohort in another tool's layout; the same cohort gives the same bytes.
 
@@ -66,6 +67,7 @@ def export_cohort(
         InputError: ``out`` holds something else or lies in the cohort, the cohort is damaged or has no
             such config, or the layout needs labels that it does not have.
     """
+    out = at_home(out)
     configs = _configs(cohort, target, config)
     key = _key(cohort, target, configs)
     if out.resolve().is_relative_to(cohort.root.resolve()):

@@ -199,6 +199,21 @@ def check_writable(path: Path) -> None:
     Path(name).unlink()
 
 
+def check_space(path: Path, n_bytes: float) -> None:
+    """Find out whether a disk has room for what will surely be written, before the work that it is for.
+
+    Raises:
+        InputError: it has not.
+    """
+    place = path.resolve()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < n_bytes:
+        problem = f"{free / 1e9:.1f} GB are free there, at least {n_bytes / 1e9:.1f} GB are needed"
+        raise InputError(str(path), [problem], f"free some space, or {_ELSEWHERE}")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` in one step."""
     with replacing(path) as part:

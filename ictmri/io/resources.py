@@ -6,11 +6,13 @@ import getpass
 import os
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from ictmri.errors import InputError
 from ictmri.io.files import check_writable
 
+AnyPath: TypeAlias = str | PathLike[str]
+"""A path as a caller gives it; what is public takes it through :func:`at_home`."""
 _CACHE: Final = "set ICTMRI_CACHE to a folder that you may write to"
 _PACKAGE: Final = Path(__file__).parents[1]
 _IN_CHECKOUT: Final = {
@@ -67,7 +69,7 @@ def user_cache() -> Path:
     return place
 
 
-def at_home(given: str | PathLike[str]) -> Path:
+def at_home(given: AnyPath) -> Path:
     """Return what a user gave as a path, ``~`` expanded.
 
     Raises:

@@ -17,6 +17,7 @@ from ictmri.folds import FoldRow, write_folds
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import is_free, write_text
 from ictmri.io.lock import work_folder
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import findings_text, read_findings
 from ictmri.transaction import cohort_lock, transaction
@@ -31,7 +32,7 @@ REASONS: Final = {
 """Why a case may leave: fixed texts, so that nothing about a person is written down."""
 
 
-def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Cohort:
+def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> Cohort:
     """Write the next major version of a cohort without some cases; the old folder stays as it is.
 
     Args:
@@ -43,6 +44,7 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> Coh
     Raises:
         InputError: unknown cases or reason, ``out`` is taken, or a fold would be empty.
     """
+    out = at_home(out)
     rows = cohort.folds().rows
     kept = [row for row in rows if row.case_id not in set(case_ids)]
     _check(cohort, rows, kept, case_ids, reason, out)

@@ -1,12 +1,14 @@
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import datasets
 import nibabel as nib
 import pytest
 
+from ictmri.build import phantom
 from ictmri.build.folder import build_folder
 from ictmri.errors import AccessError, InputError
 from ictmri.loader import load_dataset
@@ -150,6 +152,21 @@ def test_wrong_arguments_say_what_there_is(
 ) -> None:
     with pytest.raises(InputError, match=message):
         load_dataset(cohort, **arguments)
+
+
+def test_the_first_load_of_the_phantom_tells_what_it_makes_and_the_second_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    small = partial(phantom.build_phantom, n_cases=8, n_folds=2, spacing=6.0, jobs=1)
+    monkeypatch.setattr(phantom, "build_phantom", small)
+    monkeypatch.setattr(phantom, "usable_cores", lambda: 2)
+    monkeypatch.setenv("ICTMRI_CACHE", str(tmp_path))
+    load_dataset("ictmri-phantom", cache_dir=tmp_path / "hf")
+    told = capsys.readouterr().err.partition("\n")[0]
+    assert f"once, in {tmp_path / 'ictmri-phantom'}: 249 synthetic heads, about 2 min" in told
+    assert "on 2 cores, 309 MB" in told
+    find_cohort("ictmri-phantom")
+    assert capsys.readouterr().err == ""
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -16,6 +16,7 @@ from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import sha256_file, write_bytes
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.findings import Finding, has_error
 from ictmri.scans.read import read_scan
@@ -46,7 +47,7 @@ def process_cohort(
     cohort: Cohort,
     settings: ProcessorSettings = PRESETS["paper"],
     *,
-    masks: Path | None = None,
+    masks: AnyPath | None = None,
     workers: Workers = Workers(),  # noqa: B008
 ) -> Cohort:
     """Add the ``processed`` config: brains in MNI152 space.
@@ -64,6 +65,7 @@ def process_cohort(
     Raises:
         InputError: no case could be processed.
     """
+    masks = None if masks is None else at_home(masks)
     recorded = settings.model_dump(mode="json") | {
         "steps": used_steps(settings),
         "own_masks": _digests(masks),

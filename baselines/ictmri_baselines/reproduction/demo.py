@@ -11,6 +11,7 @@ from ictmri.build.phantom import DEFAULT_SPACING, build_phantom, phantom_name
 from ictmri.cohort import Cohort
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.io.parallel import usable_cores
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.loader import warm_cache
 from ictmri.phantom import DEFAULT_SEED, N_CASES
 from ictmri_baselines.pipeline import Workers, localize_cohort, process_cohort
@@ -61,7 +62,7 @@ class Demo:
 
 
 def run_demo(
-    out: Path,
+    out: AnyPath,
     *,
     n_cases: int = N_CASES,
     spacing: float = DEFAULT_SPACING,
@@ -81,6 +82,7 @@ def run_demo(
         jobs: worker processes; all usable cores where None.
         say: told each stage as it begins, and how long all that is left takes.
     """
+    out = at_home(out)
     from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)

@@ -29,7 +29,7 @@ from ictmri.io.files import (
     write_text,
 )
 from ictmri.io.parallel import run_all
-from ictmri.io.resources import user_cache
+from ictmri.io.resources import AnyPath, at_home, user_cache
 from ictmri.io.states import kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
@@ -121,7 +121,7 @@ class _Task:
 def reproduce(
     recipe: Recipe | str,
     cohort: Cohort,
-    out: Path,
+    out: AnyPath,
     *,
     folds: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
@@ -144,6 +144,7 @@ def reproduce(
     Raises:
         InputError: unknown recipe, fold or profile, or ``out`` holds another run.
     """
+    out = at_home(out)
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     device = device_of(recipe.method, recipe.settings_for(profile))
     table = cohort.scored_folds()

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 from ictmri.io.files import canonical_json
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.audit.badges import badge, smaller_sets
 from ictmri_benchmark.audit.checks import checks
 from ictmri_benchmark.audit.matrices import BUDGET
@@ -69,7 +69,7 @@ class Audit:
         return "\n".join([*lines, "", *last])
 
 
-def audit(path: Path, budget: int = BUDGET, *, quiet: bool = True) -> Audit:
+def audit(path: AnyPath, budget: int = BUDGET, *, quiet: bool = True) -> Audit:
     """Audit the rows of a file.
 
     Args:
@@ -80,6 +80,7 @@ def audit(path: Path, budget: int = BUDGET, *, quiet: bool = True) -> Audit:
     Raises:
         InputError: the file is not valid.
     """
+    path = at_home(path)
     from tqdm import tqdm
 
     rows, digest = read_rows(path)

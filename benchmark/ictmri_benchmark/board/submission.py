@@ -19,6 +19,7 @@ from ictmri.folds import FoldTable
 from ictmri.io.csvfile import MAX_BYTES
 from ictmri.io.files import read_plain, sha256_bytes, write_bytes, write_text
 from ictmri.io.lock import folder_lock
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, write_entry
 from ictmri_benchmark.board.flags import review_flags
@@ -118,10 +119,10 @@ def read_both(
 
 
 def submit(
-    predictions: Path,
-    entry: Path,
+    predictions: AnyPath,
+    entry: AnyPath,
     cohort: FoldTable,
-    entries: Path,
+    entries: AnyPath,
     *,
     synthetic: bool,
     correcting: str = "",
@@ -141,6 +142,7 @@ def submit(
     Raises:
         InputError: anything is wrong; all problems of both files are named.
     """
+    predictions, entry, entries = at_home(predictions), at_home(entry), at_home(entries)
     done = check(predictions, entry, cohort, synthetic=synthetic)
     slug, digest = done.entry.slug, done.predictions.sha256
     content = _content(predictions, digest)
@@ -241,12 +243,13 @@ def _move_away(entries: Path, slug: str) -> None:
         (entries / slug).rename(entries / f".{slug}.gone")
 
 
-def withdraw_entry(entries: Path, slug: str, reason: str) -> None:
+def withdraw_entry(entries: AnyPath, slug: str, reason: str) -> None:
     """Remove an entry's folder; its rows in the ledger stay, with the reason.
 
     Raises:
         InputError: there is no such entry, or no reason was given.
     """
+    entries = at_home(entries)
     known = [folder.name for folder in entry_folders(entries)]
     unfinished = bool(re.fullmatch(SLUG, slug)) and (entries / f".{slug}.gone").is_dir()
     if slug not in known and not unfinished:

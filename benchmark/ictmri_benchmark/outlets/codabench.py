@@ -18,6 +18,7 @@ import ictmri_benchmark
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable, format_folds
 from ictmri.io.files import canonical_json, stored_zip, write_bytes
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.yamlfile import dump_yaml, read_yaml
 from ictmri.pages.templating import document
 from ictmri_benchmark.score import protocol
@@ -34,7 +35,7 @@ _ENDS: Final = {"low": "from", "high": "to"}
 
 
 def write_bundle(
-    path: Path,
+    path: AnyPath,
     cohort: FoldTable,
     *,
     synthetic: bool,
@@ -55,6 +56,7 @@ def write_bundle(
     Raises:
         InputError: ``start`` is no day.
     """
+    path = at_home(path)
     try:
         day = datetime.date.fromisoformat(start)
     except ValueError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.io.files import canonical_json, write_text
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.version import __version__
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import Checked
@@ -29,7 +30,7 @@ _EVALUATOR: Final[dict[protocol.Level, str]] = {"R3": "third_party", "R4": "thir
 """Who made the predictions, seen from the model's authors; they themselves at the other levels."""
 
 
-def write_eval_record(out: Path, done: Checked, dataset_id: str, revision: str = "") -> Path:
+def write_eval_record(out: AnyPath, done: Checked, dataset_id: str, revision: str = "") -> Path:
     """Write ``out/data/COHORT/DEVELOPER/MODEL/UUID.json`` and return its path.
 
     The same predictions have the same name and, but for the time at which it was written, the same content.
@@ -37,6 +38,7 @@ def write_eval_record(out: Path, done: Checked, dataset_id: str, revision: str =
     Raises:
         InputError: the dataset id or the revision is none.
     """
+    out = at_home(out)
     record = eval_record(done, dataset_id, revision, made=int(time.time()))
     developer, model = record["model_info"]["id"].split("/")
     seed = hashlib.sha256(record["evaluation_id"].encode()).digest()

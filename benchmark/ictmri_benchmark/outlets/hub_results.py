@@ -16,6 +16,7 @@ from ictmri.documents.licences import HUB_NAMES
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import write_text
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.board.folders import entry_folders
 from ictmri_benchmark.board.submission import Checked, check, stored_report
@@ -29,12 +30,13 @@ _ADDRESSES: Final = {"doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/ab
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
-def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> Checked:
+def rescore(entries: AnyPath, slug: str, cohort: FoldTable, *, synthetic: bool) -> Checked:
     """Score an entry of a folder again.
 
     Raises:
         InputError: there is none of this slug, it is not valid, or its report is another one.
     """
+    entries = at_home(entries)
     folders = {folder.name: folder for folder in entry_folders(entries)}
     if slug not in folders:
         there = ", ".join(folders) or "none"
@@ -48,12 +50,13 @@ def rescore(entries: Path, slug: str, cohort: FoldTable, *, synthetic: bool) -> 
     return done
 
 
-def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str = "") -> Path:
+def write_eval_results(out: AnyPath, done: Checked, dataset_id: str, revision: str = "") -> Path:
     """Write ``out/.eval_results/<slug>.yaml`` and return its path.
 
     Raises:
         InputError: the dataset id or the revision is none.
     """
+    out = at_home(out)
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     source = source_of(done, dataset_id, revision)
@@ -72,12 +75,13 @@ def write_eval_results(out: Path, done: Checked, dataset_id: str, revision: str 
     return path
 
 
-def write_model_card(out: Path, done: Checked, dataset_id: str, revision: str = "") -> Path:
+def write_model_card(out: AnyPath, done: Checked, dataset_id: str, revision: str = "") -> Path:
     """Write ``out/README.md``, a model card with a model-index, and return its path.
 
     Raises:
         InputError: the dataset id or the revision is none, or a README.md is there.
     """
+    out = at_home(out)
     from huggingface_hub import EvalResult, ModelCardData
 
     source = source_of(done, dataset_id, revision)

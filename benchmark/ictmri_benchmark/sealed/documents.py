@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import canonical_json, read_plain, sha256_bytes
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.protocol import VERSION
 from ictmri_benchmark.sealed.keys import is_signed, usable
@@ -249,13 +250,14 @@ def decode(content: bytes, kind: type[Document], subject: str) -> Document:
     raise InputError(subject, problems, "give the file as ictmri sealed wrote it")
 
 
-def load_challenge(path: Path, organiser: str = "") -> Challenge:
+def load_challenge(path: AnyPath, organiser: str = "") -> Challenge:
     """Read a challenge; an InputError says where it was edited, or is another organiser's.
 
     Args:
         path: challenge.json.
         organiser: the key that the organiser published elsewhere; not compared where empty.
     """
+    path = at_home(path)
     challenge = decode(read_plain(path, MAX_BYTES, "check this path"), Challenge, str(path))
     problems = []
     if not challenge.is_from(challenge.organiser):

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ictmri.errors import InputError
 from ictmri.io.files import read_plain, replacing, write_bytes
+from ictmri.io.resources import AnyPath, at_home
 
 _MAX_BYTES: Final = 10_000
 _P: Final = 2**255 - 19
@@ -40,12 +41,13 @@ def write_key(path: Path, key: Ed25519PrivateKey) -> None:
     write_secret(path, key.private_bytes(*plain))
 
 
-def make_pair(path: Path) -> Path:
+def make_pair(path: AnyPath) -> Path:
     """Write a fresh private key to ``path`` and its public half beside it; return the latter's path.
 
     Raises:
         InputError: one of the two exists, or ``path`` is named like a public key.
     """
+    path = at_home(path)
     public = path.with_suffix(".pub")
     taken = [place for place in (path, public) if place.exists() or place.is_symlink()]
     problems = [f"{place} exists; a key is never overwritten" for place in taken]
@@ -65,8 +67,9 @@ def public_hex(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
-def load_key(path: Path) -> Ed25519PrivateKey:
+def load_key(path: AnyPath) -> Ed25519PrivateKey:
     """Read a private key; InputError where it is none, encrypted, or others may read it."""
+    path = at_home(path)
     content = read_plain(path, _MAX_BYTES, _MAKE)
     check_secret(path)
     try:
@@ -80,8 +83,9 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def load_public_hex(path: Path) -> str:
+def load_public_hex(path: AnyPath) -> str:
     """Read a public key, in hexadecimal; InputError where it is none or not :func:`usable`."""
+    path = at_home(path)
     content, problem = read_plain(path, _MAX_BYTES, _MAKE), "a key of another kind than Ed25519"
     if b"PRIVATE KEY" in content:
         next_step = "take the .pub file; a private key that was handed over is to be replaced"

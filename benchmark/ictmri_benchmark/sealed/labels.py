@@ -25,6 +25,7 @@ from ictmri.folds import (
     read_folds,
 )
 from ictmri.io.csvfile import read_csv
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.score import ladder
 from ictmri_benchmark.sealed import documents
 
@@ -76,8 +77,12 @@ class LabelledCases:
     warning: str = ""
 
 
-def gather(*, labels: Path | None, cases: Path | None, cohort: str, name: str) -> LabelledCases:
+def gather(
+    *, labels: AnyPath | None, cases: AnyPath | None, cohort: str, name: str
+) -> LabelledCases:
     """Return the cases of ``labels`` or of a cohort; an InputError says why they cannot be a sealed set."""
+    labels = None if labels is None else at_home(labels)
+    cases = None if cases is None else at_home(cases)
     if bool(cohort) == (labels is not None):
         raise InputError("labels", ["give either --labels or --cohort"], _HELP)
     listed = _by_case(cases, "case_id", "case_id,image_sha256") if cases else {}

@@ -20,6 +20,7 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow, FoldTable
 from ictmri.io.files import read_plain, sha256_bytes, stored_zip
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.yamlfile import dump_yaml
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import read_both
@@ -55,9 +56,10 @@ class SealedSubmission:
 
 
 def pack(
-    predictions: Path, entry: Path, challenge: Challenge, key: Ed25519PrivateKey
+    predictions: AnyPath, entry: AnyPath, challenge: Challenge, key: Ed25519PrivateKey
 ) -> SealedSubmission:
     """Return a submission, or name all problems of both files (InputError)."""
+    predictions, entry = at_home(predictions), at_home(entry)
     challenge.check_version("challenge")
     problems: list[str] = []
     described, read = _read(predictions, entry, challenge, problems)

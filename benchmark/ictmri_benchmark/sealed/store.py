@@ -23,6 +23,7 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable, write_folds
 from ictmri.io.files import new_folder, read_plain, settle, sha256_file, write_bytes, write_text
 from ictmri.io.lock import locked
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.score.ladder import released_values
 from ictmri_benchmark.score.protocol import BENCHMARK, VERSION
 from ictmri_benchmark.sealed import documents, keys
@@ -46,9 +47,10 @@ class ChallengeStore:
 
     @classmethod
     def create(
-        cls, folder: Path, cases: LabelledCases, rules: ChallengeRules, now: datetime
+        cls, folder: AnyPath, cases: LabelledCases, rules: ChallengeRules, now: datetime
     ) -> Challenge:
         """Make an organiser's folder, which must be new, with a fresh key and salt, and open its log."""
+        folder = at_home(folder)
         key, salt = Ed25519PrivateKey.generate(), secrets.token_bytes(32)
         rows = sorted(cases.rows, key=lambda row: row.case_id)
         challenge = Challenge.signed_by(
@@ -75,7 +77,7 @@ class ChallengeStore:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, now: datetime) -> Iterator[Self]:
+    def open(cls, folder: AnyPath, now: datetime) -> Iterator[Self]:
         """Open an organiser's folder: alone, and only if its log and head are whole.
 
         A submission that counted gets its result, where a process died in between.
@@ -83,6 +85,7 @@ class ChallengeStore:
         Raises:
             InputError: it is none, another process holds it, or the log was edited or cut.
         """
+        folder = at_home(folder)
         public, private = folder / "public", folder / "private"
         if not (public / "challenge.json").is_file():
             problem = "not an organiser's folder"

@@ -13,6 +13,7 @@ import numpy as np
 from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.files import read_plain
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.ladder import released_values, scored
 from ictmri_benchmark.score.report import score
@@ -34,7 +35,7 @@ _HEAD: Final = re.compile(rb'"schema"\s*:\s*"ictmri/sealed-head/1"')
 
 
 def verify(
-    files: Sequence[Path], challenge: Challenge
+    files: Sequence[AnyPath], challenge: Challenge
 ) -> tuple[dict[Path, SealedLog], dict[Path, Head | Result]]:
     """Check results, heads and logs of a challenge, each alone and all against one another.
 
@@ -47,7 +48,7 @@ def verify(
     logs: dict[Path, SealedLog] = {}
     signed: dict[Path, Head | Result] = {}
     problems: list[str] = []
-    for path in files:
+    for path in map(at_home, files):
         with collected(problems, str(path)):
             if path.suffix == ".jsonl":
                 logs[path] = read_log(path, challenge)
@@ -80,13 +81,14 @@ class CheckedReveal:
     table: FoldTable
 
 
-def check_reveal(folder: Path, challenge: Challenge) -> CheckedReveal:
+def check_reveal(folder: AnyPath, challenge: Challenge) -> CheckedReveal:
     """Check a revealed challenge against the challenge that was published at its beginning.
 
     Raises:
         InputError: labels, a submission or a released value is not what it should be; everything that is
             wrong is named.
     """
+    folder = at_home(folder)
     challenge.check_version(str(folder))
     log = read_log(folder / "log.jsonl", challenge)
     problems = log.contradictions(load_signed(folder / "head.json", Head, challenge))

@@ -17,6 +17,7 @@ from ictmri.errors import InputError
 from ictmri.folds import DEFAULT_N_FOLDS, describe_folds
 from ictmri.io.files import private_folder, replacing, sha256_bytes
 from ictmri.io.lock import folder_lock, work_folder
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.manifest import FILE_NAME, SCHEMA
 from ictmri.scans.findings import read_findings
 from ictmri.transaction import check_place, cohort_lock
@@ -48,10 +49,10 @@ class Origin:
 
 
 def build_clinical(
-    out: Path,
+    out: AnyPath,
     origin: Origin,
     *,
-    mapping: Path | None = None,
+    mapping: AnyPath | None = None,
     n_folds: int = DEFAULT_N_FOLDS,
     jobs: int | None = None,
     dry_run: bool = False,
@@ -79,6 +80,8 @@ def build_clinical(
         AccessError: the source cannot be downloaded.
         InputError: something is open or wrong; every problem is named.
     """
+    out = at_home(out)
+    mapping = None if mapping is None else at_home(mapping)
     given = ClinicalMapping() if mapping is None else read_mapping(mapping)
     _check_source(out, origin.folder)
     check_place(out)

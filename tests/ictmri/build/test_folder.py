@@ -1,12 +1,14 @@
 import gzip
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from ictmri.build import folder, phantom
 from ictmri.build.folder import build_folder
 from ictmri.build.pseudonyms import link_path
 from ictmri.cohort import open_cohort
@@ -86,6 +88,30 @@ def test_a_second_run_finds_the_work_done(mini_table: Path, tmp_path: Path) -> N
     assert first.stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match="made with other inputs or settings"):
         build_folder(mini_table, tmp_path / "mini", n_folds=4)
+
+
+def test_what_cannot_be_is_refused_before_a_scan_is_read(
+    mini_table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build_folder(mini_table, tmp_path / "made", n_folds=3).cohort.root
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("a scan is read")
+
+    monkeypatch.setattr(folder, "watched", read)
+    monkeypatch.setattr(folder, "ingest", read)
+    monkeypatch.setattr(phantom, "run_all", read)
+    for n_folds in (1, 16):
+        with pytest.raises(InputError, match=f"{n_folds} folds for 15 cases"):
+            build_folder(mini_table, tmp_path / "mini", n_folds=n_folds)
+    with pytest.raises(InputError, match="9 folds for 8 cases"):
+        phantom.build_phantom(tmp_path / "phantom", n_cases=8, n_folds=9)
+    with pytest.raises(InputError, match="made with other inputs or settings"):
+        build_folder(mini_table, made, n_folds=4)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=99))
+    with pytest.raises(InputError, match=r"0\.0 GB are free there"):
+        build_folder(mini_table, tmp_path / "mini", n_folds=3)
+    assert not (tmp_path / "mini").exists()
 
 
 @pytest.mark.parametrize("name", ["ictmri", "ictmri-phantom", "ictmri-phantom-seed3"])
