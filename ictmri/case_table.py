@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import SEXES
 from ictmri.cohort import PHANTOM, Cohort
 from ictmri.folds import FoldTable
+from ictmri.io.resources import AnyPath
 from ictmri.lookup import find_folds, local_cohort
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ TELLS_THE_CLASS: Final = ("label", "subtype")
 """Columns that a model must not see of the cases that it is tested on."""
 
 
-def cases(cohort: str | Path | Cohort | FoldTable) -> pd.DataFrame:
+def cases(cohort: AnyPath | Cohort | FoldTable) -> pd.DataFrame:
     """Return the cases of a cohort, one row each, in the order of its fold table.
 
     Args:
@@ -51,7 +51,7 @@ def cases(cohort: str | Path | Cohort | FoldTable) -> pd.DataFrame:
     )
 
 
-def _read(cohort: str | Path | Cohort | FoldTable) -> tuple[FoldTable, Mapping[str, Any]]:
+def _read(cohort: AnyPath | Cohort | FoldTable) -> tuple[FoldTable, Mapping[str, Any]]:
     """Return the folds, and by case what is known of age, sex and subtype."""
     if isinstance(cohort, FoldTable):
         return cohort, {}

@@ -12,7 +12,7 @@ from ictmri.changes import FIRST_VERSION
 from ictmri.classes import SEXES
 from ictmri.errors import InputError
 from ictmri.folds import CASE_ID, FoldTable, read_folds
-from ictmri.io.resources import at_home, shipped
+from ictmri.io.resources import AnyPath, at_home, shipped
 from ictmri.manifest import Manifest, damaged_files, read_manifest
 
 CLINICAL: Final = "ictmri"
@@ -167,7 +167,7 @@ def published_digest(name: str, version: str = FIRST_VERSION) -> str | None:
     return digests.get(file)
 
 
-def open_cohort(root: str | Path) -> Cohort:
+def open_cohort(root: AnyPath) -> Cohort:
     """Open a cohort folder.
 
     Raises:

@@ -20,7 +20,7 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.io.files import check_writable
 from ictmri.io.lock import folder_lock
-from ictmri.io.resources import at_home
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping
 from ictmri.lookup import find_cohort
 from ictmri.schema import features
@@ -37,13 +37,13 @@ Loaded: TypeAlias = (
 
 
 def load_dataset(
-    path: str | Path = "ictmri",
+    path: AnyPath = "ictmri",
     name: Config = "default",
     *,
     split: str | None = None,
     fold: int | None = None,
     streaming: bool = False,
-    cache_dir: str | Path | None = None,
+    cache_dir: AnyPath | None = None,
     token: str | None = None,
     revision: str | None = None,
 ) -> Loaded:
@@ -106,9 +106,7 @@ class CohortBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     taken for this one.
     """
 
-    def __init__(
-        self, cohort: Cohort, config: Config, *, cache_dir: str | Path | None = None
-    ) -> None:
+    def __init__(self, cohort: Cohort, config: Config, *, cache_dir: AnyPath | None = None) -> None:
         self.cohort = cohort
         self.data_files = cohort.parquet_files(config)
         place = Path(datasets.config.HF_DATASETS_CACHE if cache_dir is None else cache_dir)

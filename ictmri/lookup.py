@@ -25,7 +25,7 @@ from ictmri.extras import need
 from ictmri.folds import FoldTable, read_folds
 from ictmri.hub.cache import fetch_release, is_repository, kept_release
 from ictmri.hub.errors import HubError
-from ictmri.io.resources import at_home, find_cache, shipped, user_cache
+from ictmri.io.resources import AnyPath, at_home, find_cache, shipped, user_cache
 
 HUB_REPOSITORY: Final = "ictmri/ictmri"
 """Where the clinical cohort is looked for on the Hugging Face Hub; ``$ICTMRI_HUB_REPO`` overrides it."""
@@ -39,9 +39,7 @@ The clinical cohort 'ictmri' is not on this machine and cannot be fetched from t
   - To try the software without patients: the synthetic phantom, "ictmri-phantom"."""
 
 
-def find_cohort(
-    name: str | Path, *, token: str | None = None, revision: str | None = None
-) -> Cohort:
+def find_cohort(name: AnyPath, *, token: str | None = None, revision: str | None = None) -> Cohort:
     """Find a cohort: explicit path, ``$ICTMRI_HOME``, the user cache, then the Hub.
 
     The phantom is generated into the user cache when it is asked for the first time.
@@ -86,7 +84,7 @@ def find_cohort(
     )
 
 
-def local_cohort(name: str | Path) -> Cohort | None:
+def local_cohort(name: AnyPath) -> Cohort | None:
     """Return the cohort if it is on this machine already, else None."""
     for place in (at_home(name), *(home / name for home in _homes())):
         if (place / "manifest.json").is_file():
@@ -113,7 +111,7 @@ def _homes() -> list[Path]:
     return ([at_home(home)] if home else []) + ([cache] if cache else [])
 
 
-def find_folds(name: str | Path) -> tuple[FoldTable, bool]:
+def find_folds(name: AnyPath) -> tuple[FoldTable, bool]:
     """Return a cohort's fold table and whether it is synthetic, without touching its volumes.
 
     Raises:
@@ -141,14 +139,14 @@ def _of_phantom(table: FoldTable) -> FoldTable:
     return with_groups(table, [SEXES.index(c.sex) for c in cases], [c.age for c in cases])
 
 
-def _repository(name: str | Path) -> str | None:
+def _repository(name: AnyPath) -> str | None:
     """Return the repository on the Hub that a name stands for, None for what is not there."""
     if str(name) == CLINICAL:
         return os.environ.get("ICTMRI_HUB_REPO", HUB_REPOSITORY)
     return str(name) if is_repository(name) and not Path(name).exists() else None
 
 
-def _fetched(name: str | Path, repository: str, token: str | None, revision: str | None) -> Cohort:
+def _fetched(name: AnyPath, repository: str, token: str | None, revision: str | None) -> Cohort:
     try:
         root = fetch_release(repository, token=token, revision=revision)
     except HubError as error:
@@ -161,7 +159,7 @@ def _fetched(name: str | Path, repository: str, token: str | None, revision: str
     return _of_this_name(open_cohort(root), name, repository)
 
 
-def _of_this_name(cohort: Cohort, name: str | Path, repository: str | None) -> Cohort:
+def _of_this_name(cohort: Cohort, name: AnyPath, repository: str | None) -> Cohort:
     if str(name) == CLINICAL and cohort.name != CLINICAL:
         raise InputError(
             f"repository {repository} ($ICTMRI_HUB_REPO)",

@@ -18,6 +18,7 @@ from ictmri.classes import CLASSES
 from ictmri.cohort import CLINICAL, Cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board.folders import board_folders, local_entries
 from ictmri_benchmark.board.leaderboard import build_leaderboard, reported_board
 from ictmri_benchmark.board.paired import Comparison, compare_predictions
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     Given: TypeAlias = "str | PathLike[str] | pd.DataFrame | Sequence[Any] | np.ndarray[Any, Any]"
     FitPredict: TypeAlias = Callable[[pd.DataFrame, pd.DataFrame], Any]
 
-AnyCohort: TypeAlias = str | Path | Cohort | FoldTable
+AnyCohort: TypeAlias = AnyPath | Cohort | FoldTable
 _FORMS: Final = (
     f"give an array (cases, {len(CLASSES)}) of probabilities in the order {', '.join(CLASSES)}, labels "
     f"(cases,), or a frame with the columns {HEADERS[0]} or {HEADERS[1]}"
@@ -288,7 +289,7 @@ def _taken(
 ) -> Predictions:
     """Return predictions as they are read from a file, whatever they come as."""
     if isinstance(given, str | PathLike):
-        path = Path(given).expanduser()
+        path = at_home(given)
         return read_predictions(path, table, folds=folds, normalize=normalize)
     # An array of some folds has their cases, or all.
     rows = table if _length(given) == len(table.rows) else part

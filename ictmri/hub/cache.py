@@ -11,7 +11,7 @@ from ictmri.errors import InputError
 from ictmri.hub.download import download, preflight
 from ictmri.hub.errors import HubError, reaching
 from ictmri.io.files import write_text
-from ictmri.io.resources import find_cache, user_cache
+from ictmri.io.resources import AnyPath, find_cache, user_cache
 from ictmri.io.states import kept
 from ictmri.manifest import FILE_NAME, damaged_files, read_manifest
 
@@ -20,7 +20,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
-def is_repository(name: str | Path) -> bool:
+def is_repository(name: AnyPath) -> bool:
     """Return whether a name has the form ORG/NAME."""
     return isinstance(name, str) and _REPOSITORY.fullmatch(name) is not None
 

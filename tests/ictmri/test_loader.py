@@ -1,7 +1,6 @@
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import datasets
@@ -10,6 +9,7 @@ import pytest
 
 from ictmri.build import phantom
 from ictmri.build.folder import build_folder
+from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import AccessError, InputError
 from ictmri.loader import load_dataset
 from ictmri.lookup import find_cohort, find_folds
@@ -155,13 +155,19 @@ def test_wrong_arguments_say_what_there_is(
 
 
 def test_the_first_load_of_the_phantom_tells_what_it_makes_and_the_second_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    cohort: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    small = partial(phantom.build_phantom, n_cases=8, n_folds=2, spacing=6.0, jobs=1)
-    monkeypatch.setattr(phantom, "build_phantom", small)
+    def build(out: Path) -> Cohort:
+        return open_cohort(shutil.copytree(cohort, out))
+
+    capsys.readouterr()
+    monkeypatch.setattr(phantom, "build_phantom", build)
     monkeypatch.setattr(phantom, "usable_cores", lambda: 2)
     monkeypatch.setenv("ICTMRI_CACHE", str(tmp_path))
-    load_dataset("ictmri-phantom", cache_dir=tmp_path / "hf")
+    find_cohort("ictmri-phantom")
     told = capsys.readouterr().err.partition("\n")[0]
     assert f"once, in {tmp_path / 'ictmri-phantom'}: 249 synthetic heads, about 2 min" in told
     assert "on 2 cores, 309 MB" in told

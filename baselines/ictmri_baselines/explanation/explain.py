@@ -16,7 +16,7 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.folds import FoldTable
 from ictmri.io.files import write_json
 from ictmri.io.parallel import run_all
-from ictmri.io.resources import at_home
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_baselines.diagnoser.checkpoint import read_description
 from ictmri_baselines.explanation.attention_share import (
     Share,
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 def explain(
-    run: str | Path,
+    run: AnyPath,
     cohort: Cohort | None = None,
     *,
     fold: int | None = None,

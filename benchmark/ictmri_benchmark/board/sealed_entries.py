@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from ictmri.io.files import new_folder, write_bytes, write_text
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board.entry import BenchmarkRef, write_entry
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.score.intervals import bootstrap
@@ -14,12 +14,13 @@ from ictmri_benchmark.sealed.package import SealedSubmission
 from ictmri_benchmark.sealed.verify import CheckedReveal
 
 
-def write_entries(out: Path, checked: CheckedReveal) -> int:
+def write_entries(out: AnyPath, checked: CheckedReveal) -> int:
     """Write the submission that stands for each participant as an R4 entry, and the board of them.
 
     It is the one whose value was released last; every other one was not better by more than chance. ``out``
     must be new. The number of entries is returned.
     """
+    out = at_home(out)
     log, table, synthetic = checked.log, checked.table, checked.log.challenge.synthetic
     standing: dict[str, tuple[str, SealedSubmission]] = {}
     for item, submission in zip(log.counted, checked.submissions, strict=True):

@@ -32,11 +32,11 @@ def all_bytes(root: Path) -> bytes:
 
 
 def test_the_main_job(mini_table: Path, tmp_path: Path) -> None:
-    built = build_folder(mini_table, tmp_path / "out" / "mini", n_folds=3)
-    cohort = built.cohort
+    built = build_folder(str(mini_table), str(tmp_path / "out" / "mini"), n_folds=3)
+    cohort = open_cohort(str(built.cohort.root))
     cohort.check()
     check_rows(cohort, "default")
-    loaded = load_dataset(cohort.root, fold=1)
+    loaded = load_dataset(str(cohort.root), fold=1, cache_dir=str(tmp_path / "cache"))
     assert len(loaded["train"]) + len(loaded["test"]) == 15
     assert set(loaded["train"]["patient_id"]).isdisjoint(loaded["test"]["patient_id"])
     assert set(loaded["test"]["fold"]) == {1}

@@ -1,9 +1,12 @@
 """Paths, folders, locks and homes: refused at once with the path, or taken alike by every command."""
 
+import ast
 import errno
 import fcntl
+import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,9 @@ import typer
 from support.commandline import COMMAND, run
 from support.made_cohort import write_table
 
+import ictmri.cli
+import ictmri_baselines.cli
+import ictmri_benchmark.cli
 from ictmri.build.folder import build_folder
 from ictmri.cli.app import application, main
 from ictmri.cli.places import INPUTS, OUTPUTS, placed
@@ -103,6 +109,33 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
     for name in OUTPUTS:
         with pytest.raises(InputError, match="is a file, no folder can be made in it"):
             placed(lambda **_: None)(**{name: tmp_path / "file" / "out"})
+
+
+HELPERS = {"page_path", "link_path", "owner_names", "beside", "read_findings"}
+
+
+def called_by_commands() -> Iterator[Callable[..., Any]]:
+    """Yield what the commands import of the packages: what a caller of the API has."""
+    for package in (ictmri.cli, ictmri_benchmark.cli, ictmri_baselines.cli):
+        for path in Path(package.__path__[0]).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                module = (isinstance(node, ast.ImportFrom) and node.module) or ""
+                if re.match(r"ictmri(?!.*\.cli)(?!\.io)", module):
+                    loaded = importlib.import_module(module)
+                    yield from (getattr(loaded, each.name, None) for each in node.names)
+
+
+def test_every_path_of_the_api_may_be_text() -> None:
+    """Types are enough: the type checker holds that such a path is made one before it is used."""
+    found = {each for each in called_by_commands() if inspect.isfunction(each)}
+    paths = [
+        (function.__name__, str(parameter.annotation))
+        for function in found
+        for parameter in inspect.signature(function).parameters.values()
+        if "Path" in str(parameter.annotation)
+    ]
+    assert len(paths) > 30
+    assert {name for name, hint in paths if not re.search("AnyPath|str", hint)} == HELPERS
 
 
 def test_a_path_after_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
