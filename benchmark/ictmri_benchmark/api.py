@@ -200,7 +200,7 @@ def leaderboard(
     cohort: AnyCohort,
     *,
     with_: Given | Mapping[str, Given] | None = None,
-    entries: str | PathLike[str] | None = None,
+    entries: AnyPath | None = None,
 ) -> Leaderboard:
     """Return the leaderboard of a cohort: every entry rescored and ranked. Nothing is written.
 
@@ -225,7 +225,7 @@ def leaderboard(
         return Leaderboard(reported_board(CLINICAL))
     table, synthetic = _opened(cohort)
     read = {name: _taken(one, table, table, None) for name, one in given.items()}
-    places = board_folders(table.name) if entries is None else Path(entries).expanduser()
+    places = board_folders(table.name) if entries is None else at_home(entries)
     return Leaderboard(build_leaderboard(places, table, synthetic=synthetic, given=read))
 
 

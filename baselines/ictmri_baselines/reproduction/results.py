@@ -17,6 +17,7 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json, sha256_file, write_text
 from ictmri.io.parallel import usable_cores
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import facts_in, needed
 from ictmri.pages.templating import document
 from ictmri_baselines.registry import recipe_ids
@@ -45,7 +46,7 @@ _ANEW: Final = "made anew"
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "README.md.j2"
 
 
-def hand_in(run: Path, cohort: FoldTable, entries: Path, *, synthetic: bool) -> Path:
+def hand_in(run: AnyPath, cohort: FoldTable, entries: AnyPath, *, synthetic: bool) -> Path:
     """Make a finished run an entry, or correct the one that an earlier run made; return its folder.
 
     Args:
@@ -57,6 +58,7 @@ def hand_in(run: Path, cohort: FoldTable, entries: Path, *, synthetic: bool) -> 
     Raises:
         InputError: it is not finished, or no valid submission.
     """
+    run, entries = at_home(run), at_home(entries)
     made = load_entry(run / "entry.yaml")
     facts = {
         _MINUTES: _minutes(run, made.compute),
@@ -85,7 +87,7 @@ def _same(there: Path, described: Entry, predictions: Path) -> bool:
     return alike and one == other and same
 
 
-def collect(runs: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
+def collect(runs: AnyPath, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]:
     """Return the content of results.json: every finished run below a folder, rescored.
 
     Args:
@@ -97,6 +99,7 @@ def collect(runs: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]
         InputError: there is none, runs of several profiles lie beside each other, or a report is not
             what its predictions give.
     """
+    runs = at_home(runs)
     board = build_leaderboard(runs, cohort, synthetic=synthetic)
     found = {row["slug"]: row for row in board["entries"] if row["ranked"]}
     known = {load_recipe(name).slug: name for name in recipe_ids()}
@@ -123,8 +126,9 @@ def collect(runs: Path, cohort: FoldTable, *, synthetic: bool) -> dict[str, Any]
     }
 
 
-def write_results(folder: Path, results: dict[str, Any]) -> None:
+def write_results(folder: AnyPath, results: dict[str, Any]) -> None:
     """Write ``results.json`` and ``README.md`` into a folder; equal results give equal bytes."""
+    folder = at_home(folder)
     write_text(folder / "results.json", canonical_json(results) + "\n")
     write_text(folder / "README.md", render(results))
 

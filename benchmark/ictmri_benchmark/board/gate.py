@@ -23,6 +23,7 @@ from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.csvfile import shown
 from ictmri.io.files import write_bytes
+from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG
 from ictmri_benchmark.board.flags import review_flags
@@ -90,7 +91,9 @@ class Verdict:
         return "\n".join(lines)
 
 
-def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic: bool) -> Verdict:
+def gate(
+    repository: AnyPath, base: str, head: str, cohort: FoldTable, *, synthetic: bool
+) -> Verdict:
     """Check and score what a branch would add to the entries.
 
     Args:
@@ -103,6 +106,7 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     Raises:
         InputError: it changes anything else, or an entry is not valid; every problem is named.
     """
+    repository = at_home(repository)
     git, place = _Git(repository), _Place(cohort.name)
     base, tip = git.commit(base), git.commit(head)
     fork = git.fork(base, tip)
@@ -133,12 +137,13 @@ def gate(repository: Path, base: str, head: str, cohort: FoldTable, *, synthetic
     return Verdict(done, {slug: found for slug, found in flags.items() if found}, corrected, gone)
 
 
-def contributed_cohort(repository: Path, base: str, head: str) -> str:
+def contributed_cohort(repository: AnyPath, base: str, head: str) -> str:
     """Return the cohort whose entries a branch changes.
 
     Raises:
         InputError: it changes those of no published cohort, or of several.
     """
+    repository = at_home(repository)
     git = _Git(repository)
     base, tip = git.commit(base), git.commit(head)
     changed = git.changed(git.fork(base, tip), tip)

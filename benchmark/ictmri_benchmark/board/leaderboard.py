@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -13,7 +14,7 @@ import numpy as np
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json, write_text
-from ictmri.io.resources import shipped
+from ictmri.io.resources import AnyPath, at_home, shipped
 from ictmri.io.yamlfile import own_table
 from ictmri_benchmark.board.ensemble import mean_of
 from ictmri_benchmark.board.entry import Entry
@@ -81,7 +82,7 @@ class _Scored:
 
 
 def build_leaderboard(
-    entries: Path | Sequence[Path],
+    entries: AnyPath | Sequence[AnyPath],
     cohort: FoldTable,
     *,
     synthetic: bool,
@@ -103,9 +104,10 @@ def build_leaderboard(
     Raises:
         InputError: an entry is not valid, or its report is not what its predictions give.
     """
-    if isinstance(entries, Path):
-        require_entries(entries)
-    places = [entries] if isinstance(entries, Path) else list(entries)
+    if isinstance(entries, str | PathLike):
+        require_entries(at_home(entries))
+        entries = [entries]
+    places = [at_home(place) for place in entries]
     folders, events = read_entries(places, cohort)
     contestants = [_of_entry(f, f.predictions, cohort) for f in folders if f.predictions]
     contestants += [
@@ -224,10 +226,11 @@ def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
     ]
 
 
-def write_leaderboard(out: Path, board: dict[str, Any]) -> None:
+def write_leaderboard(out: AnyPath, board: dict[str, Any]) -> None:
     """Write leaderboard.json and leaderboard.html; the same board gives the same bytes."""
     from ictmri_benchmark.board.page import render_page
 
+    out = at_home(out)
     write_text(out / "leaderboard.json", canonical_json(board))
     write_text(out / "leaderboard.html", render_page(board))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.cohort import CLINICAL
 from ictmri.io.files import canonical_json
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.tables import Table
 from ictmri_benchmark.board.leaderboard import write_leaderboard
 from ictmri_benchmark.board.ranking import UNRANKED
@@ -125,8 +126,9 @@ class Leaderboard:
             parts.append(self.reported_table().render("text"))
         return "\n\n".join(parts)
 
-    def write(self, out: Path) -> Path:
+    def write(self, out: AnyPath) -> Path:
         """Write ``leaderboard.json`` and ``leaderboard.html`` into a folder; return the page's path."""
+        out = at_home(out)
         write_leaderboard(out, self.content)
         return out / "leaderboard.html"
 
