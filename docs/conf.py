@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import chdir
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sphinx.application import Sphinx
 
 from ictmri.cli.app import application
 from ictmri.version import __version__
+from ictmri_benchmark import Leaderboard, leaderboard
 
 REPOSITORY = Path(__file__).parents[1]
 INDEX = "docs/index"
@@ -87,6 +88,13 @@ def commands(command: Any, name: str, level: int) -> Iterator[str]:
         yield from commands(found, f"{name} {inner}", level + 1)
 
 
+@cache
+def boards() -> dict[str, Leaderboard]:
+    """Return the boards of the published entries; nobody's own lie in this folder."""
+    with chdir(REPOSITORY / "docs"):
+        return {name: leaderboard(name) for name in ("ictmri", "ictmri-phantom")}
+
+
 def complete(_: Sphinx, name: str, source: list[str]) -> None:
     """Add to a page what is made of the repository."""
     if name == root_doc:
@@ -99,6 +107,10 @@ def complete(_: Sphinx, name: str, source: list[str]) -> None:
             for line in commands(command, f"ictmri {name}", 2)
         )
         source[0] = source[0].replace("<!-- commands -->", "\n".join(parts))
+    if "<!-- boards -->" in source[0]:
+        tables = boards()["ictmri-phantom"].table(), boards()["ictmri"].reported_table()
+        text = "\n\n## ".join(["", *(table.render("markdown") for table in tables)])
+        source[0] = source[0].replace("<!-- boards -->", text)
 
 
 def finish(app: Sphinx, failed: Exception | None) -> None:
@@ -106,9 +118,8 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
     if failed or app.builder.name != "html":
         return
     shutil.copy(app.outdir / f"{root_doc}.html", app.outdir / "index.html")
-    main = "from ictmri.cli.app import main; main()"
-    command = [sys.executable, "-c", main, "leaderboard", "--out", str(app.outdir / "board")]
-    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    for name, board in boards().items():
+        board.write(app.outdir / "board" / name)
 
 
 def setup(app: Sphinx) -> None:

@@ -14,6 +14,8 @@ import typer
 from support.made_cohort import write_table
 from support.run_page import Block, blocks
 
+import ictmri
+import ictmri_benchmark as bench
 from ictmri.build.phantom import build_phantom
 from ictmri.cli.app import application
 
@@ -118,7 +120,14 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     pages = {page: page.read_text() for page in site.rglob("*.html")}
     assert {name for name, page in pages.items() if _LOADED.search(page)} == set()
     assert 'id="ictmri-sealed-check-reveal"' in pages[site / "docs" / "commands.html"]
-    assert "cross_validate" in pages[site / "docs" / "api.html"]
+    public = {
+        f"{package.__name__}.{name}" for package in (ictmri, bench) for name in package.__all__
+    }
+    values = {"ictmri.CLASSES", "ictmri.__version__"}
+    shown = set(re.findall(r'id="(\w+\.\w+)"', pages[site / "docs" / "api.html"]))
+    assert public - values - shown == set()
+    for name in ("ictmri", "ictmri-phantom"):
+        assert (site / "board" / name / "leaderboard.html").is_file()
 
 
 def test_the_notebook_is_the_script() -> None:
