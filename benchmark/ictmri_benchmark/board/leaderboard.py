@@ -296,7 +296,7 @@ def _nothing_known(name: str) -> dict[str, Any]:
         "authors": [],
         "selection": "",
         "tracks": ["not an entry"],
-        "inputs": {"image": False, "prior": "none", "demographics": False},
+        "inputs": None,
         "command": "",
         "licence": "",
         "paper": "",

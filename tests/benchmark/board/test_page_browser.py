@@ -75,7 +75,8 @@ def visit(browser: Any, file: Path) -> Iterator[Callable[..., Any]]:
 
 
 def scored(board: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in board["entries"] if row["report"] is not None]
+    """The rows of the table: the entries, then the ensemble of the ranked ones."""
+    return [*(row for row in board["entries"] if row["report"]), board["ensemble"]]
 
 
 def slugs(page: Any) -> list[str]:
@@ -115,9 +116,9 @@ def test_columns_sort_both_ways_and_tiers_come_back(
     click_head(page, "Entry")
     assert slugs(page) == [r["slug"] for r in sorted(rows, key=lambda r: r["name"].lower())]
     click_head(page, "First in")
-    assert slugs(page)[-1] == "peeked", "an entry without a value comes last"
+    assert slugs(page)[-2:] == ["peeked", "all_ranked"], "rows without a value come last"
     click_head(page, "First in")
-    assert slugs(page)[-1] == "peeked"
+    assert slugs(page)[-2:] == ["peeked", "all_ranked"]
     click_head(page, "Rank")
     assert slugs(page) == [row["slug"] for row in rows]
     assert page.locator("tr.tier:visible").all_inner_texts() == tiers
@@ -127,7 +128,7 @@ FILTERS: list[tuple[dict[str, str], Callable[[dict[str, Any]], bool]]] = [
     ({"track": "external data"}, lambda row: bool(row["external"])),
     ({"track": "image only"}, lambda row: row["tracks"] == ["image only"]),
     ({"level": "R2"}, lambda row: row["level"] == "R2"),
-    ({"uses": "demographics"}, lambda row: row["inputs"]["demographics"]),
+    ({"uses": "demographics"}, lambda row: row["inputs"] and row["inputs"]["demographics"]),
     ({"uses": "labels"}, lambda row: row["slug"] == "majority"),
     ({"ranked": "no"}, lambda row: not row["ranked"]),
     ({"q": "PRIOR  refined"}, lambda row: row["slug"] == "table2-5"),
@@ -150,9 +151,9 @@ def test_filters_show_what_fits_and_say_how_much(
         expected = [row["slug"] for row in scored(board) if fits(row)]
         assert slugs(page) == expected, chosen
         status = page.locator("#status").inner_text()
-        assert status.startswith(f"{len(expected)} of 10" if expected else "No entry fits")
+        assert status.startswith(f"{len(expected)} of 11" if expected else "No entry fits")
         page.locator("#clear").click()
-        assert len(slugs(page)) == 10
+        assert len(slugs(page)) == 11
 
 
 def test_the_address_holds_the_whole_state(visit: Callable[..., Any], browser: Any) -> None:

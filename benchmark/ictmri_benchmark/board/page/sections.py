@@ -26,6 +26,7 @@ _APART: Final = {
     "test-fold": "Unranked",
     "other-data": "Other data, unranked",
 }
+_UNTOLD: Final = {"ensemble": "what its entries look at", "given": "not told what"}
 _SHADES: Final = 10
 _DIGITS: Final = 6
 _NUMBERS: Final = {
@@ -90,16 +91,21 @@ def shown_ensemble(board: dict[str, Any]) -> list[ShownEntry]:
 
 
 def _shown(row: dict[str, Any], date: str) -> ShownEntry:
-    inputs = row["inputs"]
+    used = _used(row["inputs"]) if row["inputs"] else {}
+    looks_at = " + ".join(used.values()) or _UNTOLD[row["source"]]
+    texts = [row["name"], row["slug"], row["summary"], *row["authors"]]
+    find = " ".join(" ".join(texts).lower().split())
+    return ShownEntry(row, tuple(used), looks_at, find, date)
+
+
+def _used(inputs: dict[str, Any]) -> dict[str, str]:
+    """Return what an entry looks at, in words by key of ``uses`` in words.yaml."""
     words = {
         "image": "image" if inputs["image"] else "",
         "prior": f"prior ({inputs['prior']})" if inputs["prior"] != "none" else "",
         "demographics": "age, sex" if inputs["demographics"] else "",
     }
-    used = {key: word for key, word in words.items() if word} or {"labels": "labels only"}
-    texts = [row["name"], row["slug"], row["summary"], *row["authors"]]
-    find = " ".join(" ".join(texts).lower().split())
-    return ShownEntry(row, tuple(used), " + ".join(used.values()), find, date)
+    return {key: word for key, word in words.items() if word} or {"labels": "labels only"}
 
 
 def safe_link(text: str) -> str | None:
