@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,10 +13,11 @@ import typer
 
 from ictmri.cli.output import echo, show
 from ictmri.cli.owner import owner_told
-from ictmri.cli.parameters import CohortArgument, Jobs, JsonFile
+from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.cli.places import Commands
 from ictmri.extras import need
 from ictmri.io.files import canonical_json
+from ictmri.io.tables import Table
 
 if TYPE_CHECKING:
     from ictmri.build.folder import FolderBuild
@@ -185,6 +187,7 @@ def info(
     cohort: CohortArgument = "ictmri",
     *,
     json_file: JsonFile = None,
+    form: Form = "text",
 ) -> None:
     """Show what a cohort holds.
 
@@ -198,12 +201,13 @@ def info(
         facts = describe_phantom()
     else:
         facts = describe(found or find_cohort(cohort))
-    show(_as_text(facts), canonical_json(facts), json_file)
+    show(_as_text(facts), canonical_json(facts), json_file, form, partial(_class_table, facts))
 
 
 def list_names(
     *,
     json_file: JsonFile = None,
+    form: Form = "text",
 ) -> None:
     """List the cohorts here and known, and what recipes and commands may name, a line each.
 
@@ -217,7 +221,13 @@ def list_names(
         width = max((len(name) for name in lines), default=0)
         named = (f"  {name:<{width}}  {line}".rstrip() for name, line in lines.items())
         parts.append("\n".join([heading, *named]))
-    show("\n\n".join(parts), canonical_json(found), json_file)
+    rows = (
+        {"kind": heading, "name": name, "what it is": line}
+        for heading, lines in found.items()
+        for name, line in lines.items()
+    )
+    table = partial(Table.of, rows, names=3)
+    show("\n\n".join(parts), canonical_json(found), json_file, form, table)
 
 
 def describe(cohort: Cohort) -> dict[str, Any]:
@@ -288,6 +298,15 @@ def _who(
         },
         "folds_sha256": folds.sha256,
     }
+
+
+def _class_table(facts: dict[str, Any]) -> Table:
+    """Return how many cases of each class are in each fold."""
+    rows = (
+        {"class": name, "cases": sum(counts)} | {f"fold {k}": n for k, n in enumerate(counts)}
+        for name, counts in facts["classes"].items()
+    )
+    return Table.of(rows, title=f"{facts['name']} {facts['version']}", synthetic=facts["synthetic"])
 
 
 def _as_text(facts: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from ictmri.cli.cohorts import list_cohorts
 from ictmri.errors import InputError
+from ictmri.io.tables import Format
 
 _HELP: Final = "Dataset name or cohort folder."
 
@@ -25,6 +26,12 @@ JsonFile = Annotated[
         metavar="FILE",
         help="Write JSON there, every digit; - prints it, and nothing else.",
         dir_okay=False,
+    ),
+]
+Form = Annotated[
+    Format,
+    typer.Option(
+        "--format", help="Of what is printed; csv, latex and markdown are the table alone."
     ),
 ]
 

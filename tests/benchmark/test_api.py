@@ -248,6 +248,8 @@ def test_some_folds_are_scored_as_such_and_never_ranked(cohort: FoldTable, tmp_p
     for report in (whole, *others):
         assert report.macro_f1.value == f1
         assert (report.content["n_cases"], report.content["folds"]) == (int(inside.sum()), [2])
+        assert "FOLDS 2 ALONE: NOT RANKABLE" in report.render().partition("\n")[0]
+        assert "NOT RANKABLE" in report.to_latex()
         assert "never ranked" in report.content["warnings"][0]
         assert "only fold 2" in report.render()
     assert "folds" not in bench.evaluate(values, cohort, folds=range(5), n_draws=50).content

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ictmri.io.files import canonical_json
 from ictmri.io.resources import AnyPath, at_home
+from ictmri.io.tables import Table
 from ictmri_benchmark.audit.badges import badge, smaller_sets
 from ictmri_benchmark.audit.checks import checks
 from ictmri_benchmark.audit.matrices import BUDGET
@@ -59,6 +60,11 @@ class Audit:
     def to_json(self) -> str:
         """Return the canonical JSON text: equal inputs give equal bytes."""
         return canonical_json(self.content)
+
+    def table(self) -> Table:
+        """Return the checks of all rows as words, a row each."""
+        joint = tuple(map(_joint, self.content["tables"]))
+        return Table(_HEAD, tuple(map(_cells, self.content["rows"])), names=len(_HEAD), notes=joint)
 
     def render(self) -> str:
         """Return the audit as text for the terminal."""

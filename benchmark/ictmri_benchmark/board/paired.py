@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json
+from ictmri.io.tables import Table
 from ictmri_benchmark.board.ranking import Contender, compare_pairs
 from ictmri_benchmark.score.intervals import bootstrap, percentile_interval
 from ictmri_benchmark.score.metrics import RANK_KEY, RANKED, confusion, headline, mean_over
@@ -79,6 +80,29 @@ class Comparison:
         rows = [self.first_score, self.second_score, self.difference]
         names = pd.Index([self.first, self.second, "difference"], name=self.metric)
         return pd.DataFrame(rows, index=names, columns=list(Estimate._fields), dtype="float64")
+
+    def table(self) -> Table:
+        """Return both scores and their difference, a row each, with the tests of it."""
+        given = (
+            (f"1 {self.first}", self.first_score, self.first_only),
+            (f"2 {self.second}", self.second_score, self.second_only),
+        )
+        rows: list[dict[str, Any]] = [
+            {"predictions": name, RANKED.short: scored._asdict(), "cases only it has right": right}
+            for name, scored, right in given
+        ]
+        tests = {"p (permutation)": self.p, "p (McNemar)": self.mcnemar_p}
+        rows.append({"predictions": "1 minus 2", RANKED.short: self.difference._asdict(), **tests})
+        return Table.of(
+            rows,
+            title=f"{self.cohort}: {self.n_cases} cases, {RANKED.short} with 95 % interval",
+            notes=tuple(text for text in self.warnings if text != SYNTHETIC_WARNING),
+            synthetic=SYNTHETIC_WARNING in self.warnings,
+        )
+
+    def to_latex(self) -> str:
+        """Return :meth:`table` for a paper."""
+        return self.table().render("latex")
 
     def render(self) -> str:
         """Return the comparison for the terminal, in numbers and in words."""

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from ictmri.cli.output import show
-from ictmri.cli.parameters import JsonFile
+from ictmri.cli.parameters import Form, JsonFile
 
 
 def audit(
     rows: Annotated[Path, typer.Argument(help="CSV file of reported rows.", metavar="ROWS.csv")],
     *,
     json_file: JsonFile = None,
+    form: Form = "text",
     budget: Annotated[
         int,
         typer.Option(
@@ -35,4 +36,4 @@ def audit(
     from ictmri_benchmark.audit import audit as examine
 
     found = examine(rows, budget * 1_000_000, quiet=False)
-    show(found.render(), found.to_json(), json_file)
+    show(found.render(), found.to_json(), json_file, form, found.table)

@@ -9,7 +9,7 @@ import typer
 
 from ictmri.cli.cohorts import list_cohorts
 from ictmri.cli.output import echo, show
-from ictmri.cli.parameters import CohortOption, JsonFile, numbers
+from ictmri.cli.parameters import CohortOption, Form, JsonFile, numbers
 from ictmri.errors import InputError
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913
     ] = "",
     normalize: Normalize = False,
     json_file: JsonFile = None,
+    form: Form = "text",
     interval: Annotated[
         IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
     ] = "percentile",
@@ -62,7 +63,7 @@ def evaluate(  # noqa: PLR0913
         external=trained_on,
         overlap=overlap,
     )
-    show(report.render(), report.to_json(), json_file)
+    show(report.render(), report.to_json(), json_file, form, report.table)
 
 
 def compare(
@@ -72,6 +73,7 @@ def compare(
     cohort: CohortOption = "ictmri",
     normalize: Normalize = False,
     json_file: JsonFile = None,
+    form: Form = "text",
 ) -> None:
     """Compare two predictions files: difference with its paired interval, and whether it is chance.
 
@@ -82,7 +84,7 @@ def compare(
     from ictmri_benchmark import compare as compared
 
     found = compared(first, second, cohort, normalize=normalize)
-    show(found.render(), found.to_json(), json_file)
+    show(found.render(), found.to_json(), json_file, form, found.table)
 
 
 def submit(

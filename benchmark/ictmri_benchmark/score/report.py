@@ -16,6 +16,7 @@ from ictmri.cohort import AGE_GROUPS, PHANTOM
 from ictmri.errors import nearest
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json
+from ictmri.io.tables import Table
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import (
     Drawn,
@@ -99,6 +100,24 @@ class Report:
             for name, found in self.content["pooled"].items()
         }
         return pd.DataFrame.from_dict(rows, orient="index", dtype="float64").rename_axis("metric")
+
+    def table(self) -> Table:
+        """Return the metrics, a row each: value with its interval, mean and sd over the folds."""
+        folds = self.content["fold_mean"] or {}
+        return Table.of(
+            (
+                {"metric": METRICS[name].title, "value": found}
+                | {f"{key} over folds": number for key, number in folds.get(name, {}).items()}
+                for name, found in self.content["pooled"].items()
+            ),
+            title=f"{_title(self.content)}, with 95 % interval",
+            notes=tuple(text for text in self.content["warnings"] if text != SYNTHETIC_WARNING),
+            synthetic=self.content["benchmark"]["synthetic"],
+        )
+
+    def to_latex(self) -> str:
+        """Return :meth:`table` for a paper."""
+        return self.table().render("latex")
 
     def to_json(self) -> str:
         """Return the canonical JSON text: equal inputs give equal bytes."""
@@ -336,12 +355,18 @@ def _warnings(predictions: Predictions, truth: NDArray[np.int64], *, synthetic: 
     return warnings
 
 
-def _rendered(content: dict[str, Any]) -> list[str]:
-    bench = content["benchmark"]
-    external, means = content.get("external"), content["fold_mean"]
+def _title(content: dict[str, Any]) -> str:
+    """Say what was scored, and of what is never ranked that it is not."""
+    external, folds = content.get("external"), content.get("folds")
     how = f"by a model trained on {external['trained_on']}" if external else "pooled out-of-fold"
-    title = f"{bench['cohort']}: {content['n_cases']} cases, {how}"
-    lines = [title + (" (SYNTHETIC)" if bench["synthetic"] else ""), ""]
+    how += f", FOLDS {', '.join(map(str, folds))} ALONE: NOT RANKABLE" if folds else ""
+    return f"{content['benchmark']['cohort']}: {content['n_cases']} cases, {how}"
+
+
+def _rendered(content: dict[str, Any]) -> list[str]:
+    means = content["fold_mean"]
+    synthetic = " (SYNTHETIC)" if content["benchmark"]["synthetic"] else ""
+    lines = [_title(content) + synthetic, ""]
     head = f"{'metric':<34}{'value':>7}  {'95 % interval':<17}{'fold mean ± sd' if means else ''}"
     lines.append(head.rstrip())
     for name, metric in METRICS.items():

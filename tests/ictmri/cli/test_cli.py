@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import os
 import resource
@@ -133,6 +135,39 @@ def test_json_goes_to_a_file_or_alone_to_the_terminal(
     assert shown == run(*words).stdout
     assert run(*words, "--json", "-").stdout == run(*words, "--json").stdout == path.read_text()
     assert json.loads(path.read_text())
+
+
+def test_a_table_is_printed_in_the_form_that_is_asked_for(
+    predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same numbers in every form: CSV and JSON to the last digit."""
+    root = get_command(application())
+    rows = tmp_path / "rows.csv"
+    rows.write_text("name,accuracy,n\nmine,77.1,249\n")
+    commands = {
+        ("evaluate", str(predictions), "--cohort", "ictmri-phantom"): "macro F1",
+        ("compare", str(predictions), str(predictions), "--cohort", "ictmri-phantom"): "1 minus 2",
+        ("info", "ictmri-phantom"): "germinoma",
+        ("list",): "table2/5",
+        ("audit", str(rows)): "mine",
+    }
+    for words, name in commands.items():
+
+        def printed(form: str, words: tuple[str, ...] = words) -> str:
+            root.main([*words, "--format", form], prog_name="ictmri", standalone_mode=False)
+            return capsys.readouterr().out
+
+        assert json.loads(printed("json")), words
+        (row,) = (row for row in csv.reader(io.StringIO(printed("csv"))) if name in "".join(row))
+        head, _, *body = printed("markdown")[printed("markdown").index("|") :].splitlines()
+        assert any(name in line and line.count("|") == head.count("|") for line in body), words
+        assert rf"{name}".replace("_", r"\_") in printed("latex").split(r"\midrule")[1], words
+        assert name in printed("text"), words
+        if words[0] == "evaluate":
+            report = json.loads(printed("json"))
+            assert float(row[1]) == report["pooled"]["macro_f1"]["value"]
+            for form in ("csv", "latex", "markdown"):
+                assert "synthetic" in printed(form).lower()
 
 
 def test_a_shell_completes_commands_cohorts_and_recipes() -> None:
