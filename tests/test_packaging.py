@@ -30,11 +30,17 @@ REPOSITORY = TESTS.parent
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The content of the wheel, as an installer would lay it down."""
+    """The content of the wheel, as an installer lays it down; made of what a Dockerfile may see."""
     folder = tmp_path_factory.mktemp("wheel")
+    everything, *kept = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert everything == "*"
+    (folder / "source").mkdir()
+    for name in (line.removeprefix("!") for line in kept):
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+        copy(REPOSITORY / name, folder / "source" / name)
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=REPOSITORY,
+        cwd=folder / "source",
         capture_output=True,
         check=True,
     )
