@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,12 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from support.commandline import run
+from support.made_entries import made_entry
 from support.made_predictions import probabilities, write_predictions
 
 import ictmri
 import ictmri_benchmark as bench
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
+from ictmri.lookup import find_folds
+from ictmri_benchmark.board.entry import write_entry
 from ictmri_benchmark.board.ranking import Contender, compare_pairs
 from ictmri_benchmark.board.submission import check
 from ictmri_benchmark.score.intervals import bootstrap
@@ -406,3 +410,98 @@ predictions = bench.cross_validate(lambda _train, test: np.full((len(test), 4), 
 bench.evaluate(predictions, "{PHANTOM}", n_draws=50).to_frame()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- the board -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def everything_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def test_own_predictions_stand_among_the_published_entries(empty: Path) -> None:
+    predictions = bench.cross_validate(age_and_sex, PHANTOM)
+    published = bench.leaderboard(PHANTOM)
+    board = bench.leaderboard(PHANTOM, with_=predictions)
+    frame = board.to_frame()
+    assert isinstance(board, bench.Leaderboard)
+    (row,) = frame[frame.source == "given"].to_dict("records")
+    report = bench.evaluate(predictions, PHANTOM)
+    assert (row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"]) == report.macro_f1
+    assert (row["name"], row["ranked"], row["synthetic"]) == ("yours", True, True)
+    assert (
+        row["rank"] == 1 + (published.to_frame().query("ranked").macro_f1 > row["macro_f1"]).sum()
+    )
+    assert set(frame.source) == {"shipped", "given", "ensemble"}
+    assert len(frame) == len(published.to_frame()) + 1
+    assert pd.isna(frame.loc[frame.source == "ensemble", "rank"]).all()
+    assert "SYNTHETIC" in board.render()
+    assert json.loads(board.to_json()) == json.loads(json.dumps(board.content))
+    several = bench.leaderboard(PHANTOM, with_={"one": predictions, "two": np.zeros(249, int)})
+    assert set(several.to_frame().query("source == 'given'").name) == {"one", "two"}
+    assert everything_in(empty) == []
+
+
+def test_predictions_that_are_not_valid_make_no_board(empty: Path) -> None:
+    with pytest.raises(InputError, match="its shape is"):
+        bench.leaderboard(PHANTOM, with_=np.zeros((3, 4)))
+
+
+def test_the_clinical_board_is_of_reported_rows_and_says_how_to_be_first(empty: Path) -> None:
+    board = bench.leaderboard("ictmri")
+    assert board.to_frame().empty
+    assert board.content["synthetic"] is False
+    assert len(board.reported) == 11
+    text = board.render()
+    assert "No entry yet. To be the first" in text
+    assert "ictmri submit predictions.csv --entry entry.yaml --cohort ictmri" in text
+    assert "SYNTHETIC" not in text
+    assert "91.83" in text
+    assert bench.leaderboard(PHANTOM).reported == []
+
+
+def test_the_command_shows_every_board_and_writes_nothing(empty: Path) -> None:
+    said = run("leaderboard").stdout
+    assert re.findall(r"^(ictmri\S*): 249 cases \((\w+)\)", said, re.MULTILINE) == [
+        ("ictmri", "patients"),
+        (PHANTOM, "SYNTHETIC"),
+    ]
+    assert everything_in(empty) == []
+
+
+def test_the_commands_show_keep_and_withdraw_ones_own(empty: Path) -> None:
+    table, _ = find_folds(PHANTOM)
+    path = write_predictions(empty / "mine.csv", table, probabilities(table, 0.4))
+    before = everything_in(empty)
+    with_file = run("leaderboard", "--with", path).stdout
+    assert re.search(r"^> .* \S*mine\.csv \(yours, not an entry\) ", with_file, re.MULTILINE)
+    assert "ictmri: 249" not in with_file
+    assert everything_in(empty) == before
+    write_entry(empty / "entry.yaml", made_entry(table, "my-own"))
+    run("submit", path, "--cohort", PHANTOM)
+    assert (empty / "entries" / PHANTOM / "my-own" / "report.json").is_file()
+    assert "My-Own (local)" in run("leaderboard", "--cohort", PHANTOM, "--out", "out").stdout
+    page = (empty / "out" / "leaderboard.html").read_text()
+    assert "My-Own" in page
+    run("leaderboard", "--cohort", PHANTOM, "--out", "again")
+    assert (empty / "again" / "leaderboard.html").read_text() == page
+    run("entry", "export", "my-own", "--to", "model-card", "--cohort", PHANTOM, "--out", "hub")
+    run("entry", "withdraw", "my-own", "--reason", "a test")
+    assert "My-Own" not in run("leaderboard").stdout
+    told = run("entry", "withdraw", "my-own", "--reason", "a test", code=1).stderr
+    assert "entry 'my-own'" in told
+    assert "--entries" in told
+
+
+def test_a_file_that_names_no_case_says_to_name_the_cohort(empty: Path) -> None:
+    (empty / "other.csv").write_text("case_id,prediction\nother-0001,glioma\n")
+    told = run("leaderboard", "--with", "other.csv", code=1).stderr
+    assert "names no case of ictmri-phantom" in told
+    assert "--cohort" in told

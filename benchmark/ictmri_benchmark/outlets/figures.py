@@ -18,6 +18,7 @@ from ictmri.classes import CLASS_TITLES
 from ictmri.errors import InputError
 from ictmri.extras import need
 from ictmri.io.files import write_bytes, write_text
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.tables import SYNTHETIC, Table
 from ictmri_benchmark.board.page.numbers import average
 from ictmri_benchmark.board.page.sections import (
@@ -57,7 +58,7 @@ _NUMBERED: Final = {ord(sign): f"({number})" for number, sign in enumerate("â‘ â
 _LONGEST: Final = 52
 
 
-def write_figures(folder: Path, board: dict[str, Any]) -> list[Path]:
+def write_figures(folder: AnyPath, board: dict[str, Any]) -> list[Path]:
     """Write what can be drawn of a board and return the files, those of a figure one after the other.
 
     The forest plot needs an entry, the ablation and the backbones one of their recipes' runs.
@@ -71,6 +72,7 @@ def write_figures(folder: Path, board: dict[str, Any]) -> list[Path]:
         MissingDependencyError: matplotlib is not installed.
     """
     need("figures", "Drawing figures")
+    folder = at_home(folder)
     entries = shown_entries(board)
     if not entries:
         problem = f"the board of {board['cohort']} has no scored entry to draw"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,13 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
 from ictmri_benchmark.board.entry import MethodInfo
-from ictmri_benchmark.board.gate import MAX_BYTES, MAX_CHANGES, Verdict, gate
+from ictmri_benchmark.board.gate import (
+    MAX_BYTES,
+    MAX_CHANGES,
+    Verdict,
+    contributed_cohort,
+    gate,
+)
 from ictmri_benchmark.board.ledger import HEADER
 from ictmri_benchmark.board.submission import submit, withdraw_entry
 
@@ -40,7 +46,7 @@ QUIET = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Repo:
     """A repository with one entry on main, and a branch that contributes."""
 
@@ -301,6 +307,12 @@ def other_folds(repo: Repo) -> None:
     repo.edit(f"{ENTRIES}/new/entry.yaml", repo.cohort.sha256, "0" * 64)
 
 
+def other_data(repo: Repo) -> None:
+    repo.cohort = replace(repo.cohort, data_sha256="b" * 64)
+    path = repo.submit("new") / "entry.yaml"
+    path.write_text(path.read_text().replace("b" * 64, "''"))
+
+
 def unscored(repo: Repo) -> None:
     path = repo.submit("new") / "predictions.csv"
     path.write_text(re.sub(r"(mini-0003),[^,]*", r"\1,nan", path.read_text()))
@@ -351,6 +363,7 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
         other_folds,
         "new: entry.yaml: benchmark.splits_sha256 is not that of these folds",
     ),
+    "other data": (other_data, "new: entry.yaml does not name the cohort's data"),
     "not synthetic": (
         edited(f"{ENTRIES}/new/entry.yaml", "synthetic: true", "synthetic: false"),
         "new: entry.yaml: synthetic is False, the cohort says True",
@@ -379,6 +392,24 @@ REFUSALS: dict[str, tuple[Callable[[Repo], None], str]] = {
     "half removed": (half_removed, "old: entry.yaml is missing"),
     "nothing": (lambda _: None, "it changes nothing"),
 }
+
+
+def test_the_cohort_is_that_of_the_entries(repo: Repo) -> None:
+    repo.submit("new")
+    repo.commit()
+    with pytest.raises(InputError, match="it changes entries of 'mini'") as caught:
+        contributed_cohort(repo.root, "main", "contribution")
+    assert "ictmri-phantom" in caught.value.next_step
+    repo.git("checkout", "--quiet", "main")
+    for name in ("ictmri-phantom", "other"):
+        repo.git("checkout", "--quiet", "-b", f"with-{name}")
+        path = repo.root / "benchmark" / "entries" / name / "x" / "entry.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text("x\n")
+        repo.commit()
+    assert contributed_cohort(repo.root, "main", "with-ictmri-phantom") == "ictmri-phantom"
+    with pytest.raises(InputError, match="'ictmri-phantom', 'other'"):
+        contributed_cohort(repo.root, "main", "with-other")
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
@@ -477,7 +508,7 @@ def test_the_command_prints_markdown(
     repo.git("checkout", "--quiet", "-b", "contribution")
     repo.submit("new")
     repo.commit()
-    where = ["--repository", str(repo.root), "--cohort", "ictmri-phantom"]
+    where = ["--repository", str(repo.root)]
     monkeypatch.setattr(sys, "argv", ["ictmri", "gate", "contribution", "--base", "main", *where])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -490,7 +521,7 @@ def test_the_command_prints_markdown(
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
-    assert "it changes nothing" in capsys.readouterr().err
+    assert "it changes nothing below benchmark/entries" in capsys.readouterr().err
 
 
 # ---- the workflow that runs it ---------------------------------------------------------------------------

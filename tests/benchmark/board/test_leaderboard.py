@@ -1,15 +1,19 @@
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.made_entries import add_entry, made_entry
-from support.made_predictions import probabilities
+from support.made_predictions import probabilities, write_predictions
 
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri_benchmark import evaluate
+from ictmri_benchmark.board import folders
 from ictmri_benchmark.board.entry import (
     BenchmarkRef,
     Entry,
@@ -19,6 +23,8 @@ from ictmri_benchmark.board.entry import (
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.board.submission import submit, withdraw_entry
 from ictmri_benchmark.board.views import render_table
+from ictmri_benchmark.score.mistakes import PROBABILITIES
+from ictmri_benchmark.score.predictions import read_predictions
 
 
 def entry(cohort: FoldTable, slug: str, **changes: object) -> Entry:
@@ -101,6 +107,151 @@ def test_an_entry_for_other_folds_is_refused_with_the_reason(
     assert "stale" in render_table(board)
 
 
+def test_an_entry_of_other_data_is_shown_and_not_ranked(entries: Path, cohort: FoldTable) -> None:
+    today = replace(cohort, data_sha256="b" * 64)
+    bound = BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256)
+    for slug, digest in (("of-today", "b" * 64), ("of-before", "a" * 64), ("not-named", "")):
+        described = entry(cohort, slug, benchmark=bound.model_copy(update={"data_sha256": digest}))
+        add_entry(entries, cohort, described, probabilities(cohort, 0.4))
+    rows = {
+        row["slug"]: row for row in rescored(build_leaderboard(entries, today, synthetic=False))
+    }
+    assert rows["of-today"]["ranked"]
+    for slug in ("of-before", "not-named", "skill-0"):
+        assert (rows[slug]["ranked"], rows[slug]["rank"]) == (False, None)
+        assert rows[slug]["unranked"] == "other-data"
+        assert rows[slug]["report"]["pooled"]["macro_f1"]["value"] > 0
+    # Where the data are not known, nothing is said of them.
+    assert all(
+        row["ranked"] for row in rescored(build_leaderboard(entries, cohort, synthetic=False))
+    )
+    told = render_table(build_leaderboard(entries, today, synthetic=False))
+    assert len(re.findall(r"^other data ", told, re.MULTILINE)) == 5
+
+
+def test_submit_names_the_data_and_refuses_others(cohort: FoldTable, tmp_path: Path) -> None:
+    today = replace(cohort, data_sha256="b" * 64)
+    source = add_entry(tmp_path / "in", cohort, entry(cohort, "mine"), probabilities(cohort, 0.4))
+    files = (source / "predictions.csv", source / "entry.yaml")
+    done = submit(*files, today, tmp_path / "entries", synthetic=False)
+    assert load_entry(done.folder / "entry.yaml").benchmark.data_sha256 == "b" * 64
+    other = entry(
+        cohort,
+        "mine",
+        benchmark=BenchmarkRef(
+            cohort=cohort.name, splits_sha256=cohort.sha256, data_sha256="a" * 64
+        ),
+    )
+    write_entry(source / "entry.yaml", other)
+    with pytest.raises(InputError, match=r"data_sha256 is not that of this cohort's data, bbbb"):
+        submit(*files, today, tmp_path / "entries", synthetic=False, correcting="data")
+
+
+def test_a_report_of_an_earlier_protocol_is_scored_anew(
+    entries: Path, cohort: FoldTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in entries.iterdir():
+        report = evaluate(place / "predictions.csv", cohort)
+        (place / "report.json").write_text(report.to_json())
+    path = entries / "skill-1" / "report.json"
+    content = json.loads(path.read_text())
+    content["benchmark"]["version"] = "0.9.0"
+    content["pooled"]["macro_f1"]["value"] = 0.99
+    path.write_text(json.dumps(content))
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    rows = {row["slug"]: row for row in rescored(board)}
+    assert [slug for slug, row in rows.items() if row["rescored"]] == ["skill-1"]
+    alone = evaluate(entries / "skill-1" / "predictions.csv", cohort)
+    assert rows["skill-1"]["report"] == alone.content
+    assert rows["skill-1"]["ranked"]
+    assert "of an earlier protocol: Skill-1" in render_table(board)
+    content["benchmark"]["version"] = "1.0.1"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"skill-1: report\.json is not what"):
+        build_leaderboard(entries, cohort, synthetic=False)
+
+
+def test_entries_of_an_earlier_protocol_are_ranked_and_of_a_later_one_not(
+    entries: Path, cohort: FoldTable
+) -> None:
+    for slug, version in (("earlier", "0.9.0"), ("later", "1.0.1"), ("odd", "new")):
+        bound = BenchmarkRef(cohort=cohort.name, splits_sha256=cohort.sha256, version=version)
+        add_entry(entries, cohort, entry(cohort, slug, benchmark=bound), probabilities(cohort, 0.4))
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    assert "earlier" in {row["slug"] for row in rescored(board) if row["ranked"]}
+    assert [item["slug"] for item in board["refused"]] == ["later", "odd"]
+
+
+def test_the_ensemble_is_the_mean_of_the_ranked_entries(cohort: FoldTable, tmp_path: Path) -> None:
+    one, two = probabilities(cohort, 0.4, 1), probabilities(cohort, 0.4, 2)
+    labels = probabilities(cohort, 0.5, 3).argmax(axis=1)
+    seeds = [probabilities(cohort, 0.3, seed) for seed in (4, 5)]
+    add_entry(tmp_path, cohort, entry(cohort, "one"), one)
+    add_entry(tmp_path, cohort, entry(cohort, "labels"), labels)
+    add_entry(tmp_path, cohort, entry(cohort, "peeked", selection="test-fold"), two)
+    place = add_entry(tmp_path, cohort, entry(cohort, "seeds", seeds=(0, 1)), one)
+    frames = [
+        pd.DataFrame(values, index=cohort.case_ids, columns=list(PROBABILITIES)) for values in seeds
+    ]
+    pd.concat(frames, keys=[0, 1], names=["seed", "case_id"]).to_csv(place / "predictions.csv")
+    board = build_leaderboard(tmp_path, cohort, synthetic=False)
+    mean = (one + np.eye(4)[labels] + (seeds[0] + seeds[1]) / 2) / 3
+    row = board["ensemble"]
+    assert row["report"]["pooled"] == evaluate(mean, cohort).content["pooled"]
+    assert (row["ranked"], row["rank"], row["unranked"]) == (False, None, "ensemble")
+    assert row["name"] == "Ensemble of all 3 ranked entries"
+    assert row["slug"] not in {slug for pair in board["comparison"]["pairs"] for slug in pair[:2]}
+    assert row["slug"] not in {row["slug"] for row in board["entries"]}
+    assert re.search(r"^ensemble +Ensemble of all 3", render_table(board), re.MULTILINE)
+
+
+def test_one_entry_makes_no_ensemble(cohort: FoldTable, tmp_path: Path) -> None:
+    add_entry(tmp_path, cohort, entry(cohort, "one"), probabilities(cohort, 0.4))
+    assert build_leaderboard(tmp_path, cohort, synthetic=False)["ensemble"] is None
+
+
+def test_given_predictions_are_ranked_among_the_entries_and_are_none(
+    entries: Path, cohort: FoldTable, tmp_path: Path
+) -> None:
+    path = write_predictions(tmp_path / "mine.csv", cohort, probabilities(cohort, 0.45, 9))
+    before = build_leaderboard(entries, cohort, synthetic=False)
+    read = read_predictions(path, cohort)
+    board = build_leaderboard(entries, cohort, synthetic=False, given={"mine.csv": read})
+    rows = rescored(board)
+    assert [row["source"] for row in rows] == ["local", "given", "local", "local"]
+    assert (rows[1]["name"], rows[1]["rank"]["value"]) == ("mine.csv", 2)
+    assert rows[1]["report"] == evaluate(path, cohort).content
+    assert board["ensemble"] == before["ensemble"]
+    assert board["missed"] == before["missed"]
+    (line,) = (line for line in render_table(board).splitlines() if line.startswith(">"))
+    assert "mine.csv (yours, not an entry)" in line
+    assert "3 ranked entries" in render_table(board)
+
+
+def test_published_and_own_entries_stand_together(
+    cohort: FoldTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "shipped", lambda name: tmp_path / "published" / name)
+    published, own = folders.shipped_entries(cohort.name), tmp_path / "entries" / cohort.name
+    for place, slug, seed in ((published, "theirs", 1), (own, "mine", 2), (published, "both", 3)):
+        hand_in_seed(tmp_path / "in", cohort, slug, place, seed)
+    board = build_leaderboard([published, own], cohort, synthetic=False)
+    assert {row["slug"]: row["source"] for row in rescored(board)} == {
+        "theirs": "shipped",
+        "mine": "local",
+        "both": "shipped",
+    }
+    assert [event["slug"] for event in board["ledger"]] == ["theirs", "both", "mine"]
+    assert "Mine (local)" in render_table(board)
+    with pytest.raises(InputError, match="a published entry has this slug"):
+        hand_in_seed(tmp_path / "in", cohort, "both", own, 4)
+    shutil.copytree(published / "both", own / "both")
+    (own / "ledger.csv").unlink()
+    board = build_leaderboard([published, own], cohort, synthetic=False)
+    told = "a published entry has this slug"
+    assert board["refused"] == [{"slug": "both", "reason": told}]
+
+
 def test_an_edited_report_is_an_error_that_names_the_entry(
     entries: Path, cohort: FoldTable
 ) -> None:
@@ -180,6 +331,11 @@ def test_an_entry_survives_the_round_trip(cohort: FoldTable, tmp_path: Path) -> 
 def test_an_empty_folder_says_what_to_do(cohort: FoldTable, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no entry in this folder"):
         build_leaderboard(tmp_path, cohort, synthetic=False)
+
+
+def hand_in_seed(place: Path, cohort: FoldTable, slug: str, entries: Path, seed: int) -> None:
+    source = add_entry(place, cohort, entry(cohort, slug), probabilities(cohort, 0.4, seed))
+    submit(source / "predictions.csv", source / "entry.yaml", cohort, entries, synthetic=False)
 
 
 def hand_in(place: Path, cohort: FoldTable, slug: str, entries: Path, **how: str) -> None:
