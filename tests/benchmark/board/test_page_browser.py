@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.made_board import HOSTILE, made_board, repeated, with_text
 
-from ictmri_benchmark.board.leaderboard import write_leaderboard
+from ictmri_benchmark.board.leaderboard import reported_board, write_leaderboard
 from ictmri_benchmark.board.page import render_page
 from ictmri_benchmark.board.page.sections import LARGEST_MATRIX
 from ictmri_benchmark.board.page.tables import board_table
@@ -209,6 +209,20 @@ def test_columns_are_chosen_and_stand_in_the_address(visit: Callable[..., Any]) 
         box.uncheck()
     assert shown(page) == ["rank", "name"]
     assert shown(visit(page.evaluate("location.hash"))) == ["rank", "name"]
+
+
+def test_a_board_without_an_entry_says_how_to_be_the_first(
+    visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "reported.html"
+    file.write_text(render_page(reported_board("ictmri")))
+    page = visit(at=file, width=390)
+    text = page.locator("body").inner_text()
+    for part in ("No entry could be scored.", "be the first", "Paper, Table 2 (1): raw volume"):
+        assert part in text
+    for part in ("#controls", "#compare", "#missed", "#entries", "a[download]"):
+        assert not page.locator(part).first.is_visible()
+    assert page.evaluate(SIDEWAYS) == []
 
 
 def test_the_table_is_downloaded_under_the_pages_policy(

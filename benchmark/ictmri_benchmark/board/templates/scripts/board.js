@@ -92,6 +92,7 @@ function startColumns() {
 }
 
 function showBoard() {
+  if (!entries.length) return;
   showColumns();
   for (const input of controls.elements) {
     if (input.name && input.name !== "order") input.value = state[input.name];
@@ -124,6 +125,7 @@ function startHead(head) {
 }
 
 function startBoard() {
+  if (!entries.length) return;
   startColumns();
   heads.forEach(startHead);
   controls.elements.order.append(...orders());
