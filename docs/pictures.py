@@ -74,7 +74,7 @@ def draw_board() -> None:
         tab.goto((Path(folder) / "leaderboard.html").as_uri())
         # What one can do with the page takes the room of what it shows.
         tab.evaluate("document.getElementById('controls').hidden = true")
-        rows = [row.bounding_box() for row in tab.locator("#table tr").all()]
+        rows = [row.bounding_box() for row in tab.locator("#table tr.entry").all()]
         ends = [row["y"] + row["height"] for row in rows if row]
         height = max(end for end in ends if end <= TALLEST)
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": height + 1}

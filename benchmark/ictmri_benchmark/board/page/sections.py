@@ -20,7 +20,14 @@ LARGEST_MATRIX: Final = 24
 """Most entries compared each with each: of more pairs, 10,000 permutations could call none after Holm."""
 WORDS: Final = Path(__file__).parents[1] / "templates" / "words.yaml"
 _FULL_METHOD: Final = "table2-5"
-_HARDWARE: Final = ("device", "gpu")
+_COMPUTE: Final = {
+    "device": "{}",
+    "gpu": "{}",
+    "machine": "{}",
+    "hours": "{} h",
+    "minutes of one core": "{} minutes of one core",
+}
+"""What of an entry's free keys is shown in its row; ``parameters`` is a column of its own."""
 _APART: Final = {
     "ensemble": "Ensemble",
     "test-fold": "Unranked",
@@ -71,8 +78,7 @@ class ShownEntry:
     def hardware(self) -> str:
         """On what it says it ran, and for how long."""
         told = self.row["compute"]
-        hours = [f"{told['hours']} h"] if "hours" in told else []
-        return ", ".join([*(str(told[key]) for key in _HARDWARE if told.get(key)), *hours])
+        return ", ".join(form.format(told[key]) for key, form in _COMPUTE.items() if key in told)
 
 
 def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
