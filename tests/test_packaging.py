@@ -68,13 +68,24 @@ def test_every_shipped_file_is_found(installed: Path, tmp_path: Path) -> None:
         "import ictmri, ictmri.io.resources as r;"
         "from ictmri_baselines.registry import recipe_ids;"
         "print(ictmri.__file__);"
-        "print(*(r.shipped(n).exists() for n in ('splits', 'reported.yaml', 'card.md.j2')));"
+        "print(*(r.shipped(n).exists() for n in ('splits', 'reported.yaml', 'card.md.j2', 'entries')));"
         "print(len(recipe_ids()))"
     )
     where, found, recipes = python(installed, code, tmp_path).splitlines()
     assert Path(where).is_relative_to(installed)
-    assert found == "True True True"
+    assert found == "True True True True"
     assert int(recipes) == len(list((REPOSITORY / "baselines" / "recipes").rglob("*.yaml")))
+
+
+def test_the_board_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import ictmri_benchmark as bench;"
+        "print(*bench.leaderboard('ictmri-phantom').to_frame().query('ranked').index)"
+    )
+    entries = (REPOSITORY / "benchmark" / "entries" / "ictmri-phantom").glob("*/entry.yaml")
+    shown = python(installed, code, tmp_path).split()
+    assert sorted(shown) == sorted(path.parent.name for path in entries)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/submit.md"])
