@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 build_app = Commands(help="Build a cohort folder.", no_args_is_help=True)
 
-Folds = Annotated[int, typer.Option("--n-folds", help="Number of folds.")]
+Folds = Annotated[int, typer.Option("--n-folds", min=2, help="Number of folds.")]
 
 
 @build_app.command("phantom")

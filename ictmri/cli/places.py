@@ -20,8 +20,10 @@ from ictmri.io.resources import at_home
 
 OUTPUTS: Final = {"figures", "out", "json", "json_file", "prior", "results"}
 """Parameters that name what a command writes."""
-INPUTS: Final = {"predictions", "first", "second", "entry"}
-"""Parameters that name a file which must be there."""
+INPUTS: Final = {"predictions", "first", "second", "entry", "labels"} | {
+    *("masks", "boxes", "mapping", "facts")
+}
+"""Parameters that name a file, or a folder of files, which must be there."""
 _CLINICAL: Final = "ictmri"
 _COHORT: Final = re.compile(rf"\0--cohort[=\0]{_CLINICAL}(?=\0|\Z)")
 _OFFERED: Final = 2
@@ -66,7 +68,7 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
                 _try_place(value)
             if name in INPUTS and isinstance(value, Path) and not value.exists():
                 there = [path.name for path in value.parent.glob("*")]
-                problem = f"there is no such file{nearest(value.name, there)}"
+                problem = f"is not there{nearest(value.name, there)}"
                 raise InputError(str(value), [problem], "check this path")
         try:
             return function(**found)

@@ -48,10 +48,13 @@ def publish(
     from ictmri.release.make_release import Order
     from ictmri.release.publish import plan_lines, prepare
     from ictmri.release.publish import publish as send
+    from ictmri.release.upload import require_login
 
     cohort = open_cohort(folder)
     if not repo_id:
         raise InputError("--repo-id", ["is missing"], "give ORG/NAME, e.g. --repo-id clinic/mine")
+    if not dry_run:
+        require_login()
     chosen = gate or ("none" if cohort.synthetic else "manual")
     order = Order(repo_id, chosen, visible, faces_checked, facts)
     with owner_told(cohort.root) as told:

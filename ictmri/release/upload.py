@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ictmri.cohort import Cohort
-from ictmri.errors import InputError
+from ictmri.errors import AccessError, InputError
 from ictmri.hub.errors import RepoType, reaching
 from ictmri.manifest import FILE_NAME as MANIFEST
 
@@ -61,6 +61,21 @@ class Uploaded:
     commit: str
     tag: str
     new: bool
+
+
+def require_login() -> None:
+    """Check that somebody is logged in to the Hub, before a release is made that could not be sent.
+
+    Raises:
+        AccessError: nobody is.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise AccessError(
+            "Nobody is logged in to the Hugging Face Hub.\n"
+            "Next: hf auth login, or set HF_TOKEN; --dry-run makes the release and sends nothing"
+        )
 
 
 def upload(parcel: Parcel, order: Order, *, token: str | None = None) -> Uploaded:

@@ -121,18 +121,23 @@ def reproduce(  # noqa: PLR0913
     """
     need_baselines()
     from ictmri.lookup import find_cohort, find_folds
+    from ictmri_baselines.reproduction.reproduce import chosen_folds
     from ictmri_baselines.reproduction.reproduce import reproduce as run
     from ictmri_baselines.reproduction.results import collect, hand_in, write_results
 
     only = numbers("--folds", folds) if folds else None
-    for one in _chosen(recipe, every=every):
+    drawn = numbers("--seeds", seeds) if seeds else None
+    recipes = _chosen(recipe, every=every)
+    # Before volumes are fetched or made.
+    chosen_folds(only, find_folds(cohort)[0].n_folds)
+    for one in recipes:
         _warn(one, profile)
         done = run(
             one,
             find_cohort(cohort),
             out / one.slug if every else out,
             folds=only,
-            seeds=numbers("--seeds", seeds) if seeds else None,
+            seeds=drawn,
             profile=profile,
             jobs=jobs,
             scheduler=scheduler,

@@ -148,9 +148,10 @@ def reproduce(
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     device = device_of(recipe.method, recipe.settings_for(profile))
     table = cohort.scored_folds()
-    chosen = _chosen(folds, table.n_folds)
+    chosen = chosen_folds(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
     check_writable(out)
+    _refuse_other(out, _identity(recipe, profile, cohort), recipe, profile)
     if recipe.needs == "priors":
         cohort = _with_volumes(recipe, profile, cohort, Workers(jobs, scheduler))
     tasks = _tasks(recipe, profile, cohort, out, seeds, chosen)
@@ -179,14 +180,20 @@ def _tasks(
     folds: Sequence[int],
 ) -> list[_Task]:
     """Claim the run's folder, and return what is to be done in it."""
-    identity = _identity(recipe, profile, cohort)
+    data = data_digest(cohort, processed=recipe.needs == "priors")
+    identity = _identity(recipe, profile, cohort, data)
     _claim(out, identity, recipe, profile)
     origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
     place = (cohort.root.resolve(), out.resolve(), origin)
     return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in folds]
 
 
-def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
+def chosen_folds(folds: Sequence[int] | None, n_folds: int) -> list[int]:
+    """Return the folds that were asked for, all where None.
+
+    Raises:
+        InputError: there is no such fold.
+    """
     chosen = sorted(set(range(n_folds) if folds is None else folds))
     wrong = [fold for fold in chosen if not 0 <= fold < n_folds]
     if wrong:
@@ -196,15 +203,15 @@ def _chosen(folds: Sequence[int] | None, n_folds: int) -> list[int]:
     return chosen
 
 
-def _identity(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, str]:
-    """Return what must be equal for finished folds to be of use."""
+def _identity(recipe: Recipe, profile: Profile, cohort: Cohort, data: str = "") -> dict[str, str]:
+    """Return what must be equal for finished folds to be of use; ``data`` is empty before it is made."""
     return {
         "recipe": recipe.id,
         "recipe_sha256": recipe.digest(profile),
         "profile": profile,
         "cohort": cohort.name,
         "folds_sha256": cohort.manifest.folds_sha256,
-        "data_sha256": data_digest(cohort, processed=recipe.needs == "priors"),
+        "data_sha256": data,
         "ictmri": __version__,
     }
 
@@ -234,6 +241,14 @@ def takes_workspace(recipe: Recipe) -> bool:
 
 def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> None:
     """Say in ``run.json`` whose folder it is, or refuse one that is another run's."""
+    if not _refuse_other(out, identity, recipe, profile):
+        settings, overruled = recipe.settings_for(profile), recipe.overruled(profile)
+        told = {"method": recipe.method, "settings": settings, "overruled": overruled}
+        write_json(out / RUN, {**identity, **told})
+
+
+def _refuse_other(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile) -> bool:
+    """Return whether a folder is this run's already; refuse one that is another's."""
     refuse_links(out)
     path, settings = out / RUN, recipe.settings_for(profile)
     if not path.is_file() and (out / "entry.yaml").exists():
@@ -241,14 +256,12 @@ def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile
         raise InputError(str(out), [problem], "choose another --out, or move that entry away")
     known = kept(path, read_run)
     if known is None:
-        more = {"settings": settings, "overruled": recipe.overruled(profile)}
-        write_json(path, {**identity, "method": recipe.method, **more})
-        return
+        return False
     if "method" not in known:
         # Its digests hold the place of the method's module instead of its name: none can be equal.
         problem = "holds a run of an older ictmri: what it made can be used, but not gone on with"
         raise InputError(str(out), [problem], "choose another --out, or remove that folder first")
-    changed = [key for key, value in identity.items() if known[key] != value]
+    changed = [key for key, value in identity.items() if value and known[key] != value]
     if changed:
         there, here = (leaves(one) for one in (known.get("settings", {}), settings))
         names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
@@ -261,6 +274,7 @@ def _claim(out: Path, identity: dict[str, str], recipe: Recipe, profile: Profile
             [f"holds another run: {problem}" for problem in problems],
             "choose another --out, or remove that folder first",
         )
+    return True
 
 
 def _said(settings: Mapping[str, Any], name: str) -> str:

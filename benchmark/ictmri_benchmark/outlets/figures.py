@@ -71,6 +71,7 @@ def write_figures(folder: AnyPath, board: dict[str, Any]) -> list[Path]:
         InputError: the board has no scored entry.
         MissingDependencyError: matplotlib is not installed.
     """
+    folder = at_home(folder)
     need("figures", "Drawing figures")
     folder = at_home(folder)
     entries = shown_entries(board)

@@ -141,6 +141,18 @@ def test_a_run_of_before_the_registry_gets_a_clear_answer(
         reproduce("controls/majority", raw_phantom, out, jobs=1)
 
 
+def test_a_folder_of_another_run_is_refused_before_the_cohort_is_processed(
+    raw_phantom: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def process(*_: object) -> None:
+        raise AssertionError("the cohort is processed")
+
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+    monkeypatch.setattr("ictmri_baselines.reproduction.reproduce._with_volumes", process)
+    with pytest.raises(InputError, match="recipe is controls/majority, not table2/5"):
+        reproduce("table2/5", raw_phantom, str(out), profile="smoke")
+
+
 @pytest.fixture(scope="module")
 def runs(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows of the ablation and a control, finished."""

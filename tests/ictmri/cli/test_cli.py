@@ -16,6 +16,8 @@ from typer.main import get_command
 
 from ictmri.build.folder import build_folder
 from ictmri.cli.app import application
+from ictmri.errors import AccessError, InputError
+from ictmri.release.upload import require_login
 
 IMPORT_SECONDS = 0.1
 HELP_SECONDS = 0.4
@@ -89,7 +91,7 @@ def test_the_clinical_cohort_without_access(predictions: Path) -> None:
 
 def test_a_file_that_is_not_there_is_told_before_the_cohort(predictions: Path) -> None:
     done = run("evaluate", predictions.with_suffix(".cvs"), code=1)
-    assert "there is no such file; did you mean 'predictions.csv'?" in done.stderr
+    assert "is not there; did you mean 'predictions.csv'?" in done.stderr
 
 
 def test_unknown_words_are_usage_errors_that_name_the_likely_one() -> None:
@@ -135,6 +137,37 @@ def test_json_goes_to_a_file_or_alone_to_the_terminal(
     assert shown == run(*words).stdout
     assert run(*words, "--json", "-").stdout == run(*words, "--json").stdout == path.read_text()
     assert json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("reproduce controls/majority --folds 0,9", "there is no fold 9"),
+        ("reproduce controls/majority --seeds -1", "'-1' is not a number"),
+        ("process ictmri-phantom --masks nowhere", "is not there"),
+        ("localize ictmri-phantom --detector boxes --boxes nowhere", "is not there"),
+        ("build folder table.csv --facts nowhere --out mine", "is not there"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_volumes_are_made(
+    words: str, problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def find(*_: object, **__: object) -> None:
+        raise AssertionError("volumes are made")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ictmri.lookup.find_cohort", find)
+    more = ["--cohort", "ictmri-phantom", "--out", "x"] if words.startswith("reproduce") else []
+    with pytest.raises(InputError, match=problem):
+        get_command(application()).main([*words.split(), *more], standalone_mode=False)
+
+
+def test_nothing_is_made_for_the_hub_while_nobody_is_logged_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(AccessError, match="Next: hf auth login"):
+        require_login()
 
 
 def test_a_table_is_printed_in_the_form_that_is_asked_for(
