@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ictmri.cli.cohorts import list_cohorts
-from ictmri.cli.output import echo, show
+from ictmri.cli.output import STDOUT, echo, show
 from ictmri.cli.parameters import CohortOption, Form, JsonFile, numbers
 from ictmri.errors import InputError
+from ictmri.io.files import canonical_json
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
@@ -167,6 +169,8 @@ def leaderboard(
             show_default=False,
         ),
     ] = None,
+    json_file: JsonFile = None,
+    form: Form = "text",
 ) -> None:
     """Rescore every entry from its predictions and show the leaderboard; without --out nothing is written.
 
@@ -180,23 +184,36 @@ def leaderboard(
     if figures is not None:
         need("figures", "Drawing figures")
     names = [cohort] if cohort else chosen_cohorts(given or [], entries)
+    if len(names) > 1 and form not in ("text", "json"):
+        step = f"name one: --cohort {names[-1]}"
+        raise InputError(f"--format {form}", [f"the boards are {', '.join(names)}"], step)
     boards = [
         board_of(name, with_={str(path): path for path in given or []}, entries=entries)
         for name in names
     ]
-    echo("\n\n".join(board.render() for board in boards))
+    first, *others = boards
+    documents = [board.content for board in boards] if others else first.content
+    show(
+        "\n\n".join(board.render() for board in boards),
+        canonical_json(documents),
+        json_file,
+        form,
+        first.table if first.rows else first.reported_table,
+    )
+    # What a program reads stays alone.
+    tell = partial(echo, err=form != "text" or json_file == STDOUT)
     if figures is not None:
         # A board of reported rows alone has nothing to draw, which is no fault beside others.
         for board in [board for board in boards if board.rows] or boards:
             place = figures / board.content["cohort"] if len(boards) > 1 else figures
             drawn = dict.fromkeys(path.stem for path in write_figures(place, board.content))
-            echo(f"\nFigures: {place}: {', '.join(drawn)} (svg, png, csv, tex)")
+            tell(f"\nFigures: {place}: {', '.join(drawn)} (svg, png, csv, tex)")
     if out is None:
         told = (
             "As a page: --out DIR. Yours among them: --with predictions.csv, to keep: ictmri submit"
         )
-        echo(f"\n{told}")
+        tell(f"\n{told}")
         return
     for board in boards:
         place = out / board.content["cohort"] if len(boards) > 1 else out
-        echo(f"\nLeaderboard: {board.write(place)}")
+        tell(f"\nLeaderboard: {board.write(place)}")

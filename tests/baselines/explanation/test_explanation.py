@@ -42,10 +42,11 @@ from ictmri_baselines.explanation.attention_share import (
     share_in,
     summarised,
 )
-from ictmri_baselines.explanation.cam_inputs import masks_of, on_input
+from ictmri_baselines.explanation.cam_inputs import cohort_of_run, masks_of, on_input
 from ictmri_baselines.explanation.explain import JSON, PAGE, explain
 from ictmri_baselines.explanation.figure import LESION_INK, figure
 from ictmri_baselines.explanation.gradcam import upsampled
+from ictmri_baselines.methods import IDENTITY
 from ictmri_baselines.reproduction.reproduce import reproduce
 
 Array = NDArray[np.float64]
@@ -594,6 +595,19 @@ def test_what_is_no_run_of_this_cohort_is_refused(
     (other / "run.json").write_text(json.dumps(identity))
     with pytest.raises(InputError, match="no finished model"):
         explain(other, phantom)
+
+
+def test_the_cohort_of_a_run_is_found_where_cohorts_lie(
+    raw_phantom: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = dict.fromkeys(IDENTITY, "x") | {"cohort": raw_phantom.name}
+    told["folds_sha256"] = raw_phantom.manifest.folds_sha256
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    monkeypatch.setenv("ICTMRI_HOME", str(raw_phantom.root.parent))
+    assert cohort_of_run(tmp_path).root == raw_phantom.root
+    monkeypatch.setenv("ICTMRI_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"which is not here\n.*--cohort DIR"):
+        cohort_of_run(tmp_path)
 
 
 def test_a_figure_shows_the_map_and_the_lesion() -> None:

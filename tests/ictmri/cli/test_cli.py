@@ -183,6 +183,7 @@ def test_a_table_is_printed_in_the_form_that_is_asked_for(
         ("info", "ictmri-phantom"): "germinoma",
         ("list",): "table2/5",
         ("audit", str(rows)): "mine",
+        ("leaderboard", "--cohort", "ictmri"): "Table 2 (1): raw volume",
     }
     for words, name in commands.items():
 
