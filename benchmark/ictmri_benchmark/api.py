@@ -201,6 +201,7 @@ def leaderboard(
     *,
     with_: Given | Mapping[str, Given] | None = None,
     entries: AnyPath | None = None,
+    normalize: bool = False,
 ) -> Leaderboard:
     """Return the leaderboard of a cohort: every entry rescored and ranked. Nothing is written.
 
@@ -213,6 +214,7 @@ def leaderboard(
         with_: predictions that are ranked among the entries, as :func:`evaluate` takes them; several by
             name.
         entries: only the entries, or runs of ``ictmri reproduce``, of this folder.
+        normalize: of ``with_``, as :func:`evaluate` takes it.
 
     Raises:
         InputError: the predictions are not valid, or an entry is not; every problem is named.
@@ -224,7 +226,9 @@ def leaderboard(
     if away and not given and entries is None and not local_entries(CLINICAL).is_dir():
         return Leaderboard(reported_board(CLINICAL))
     table, synthetic = _opened(cohort)
-    read = {name: _taken(one, table, table, None) for name, one in given.items()}
+    read = {
+        name: _taken(one, table, table, None, normalize=normalize) for name, one in given.items()
+    }
     places = board_folders(table.name) if entries is None else at_home(entries)
     return Leaderboard(build_leaderboard(places, table, synthetic=synthetic, given=read))
 

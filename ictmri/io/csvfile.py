@@ -15,13 +15,29 @@ from ictmri.errors import InputError, nearest
 from ictmri.io.files import read_plain
 
 MAX_BYTES: Final = 64 * 2**20
+_EXCEL: Final = "open it and save it as CSV (UTF-8, commas)"
 _MAGIC: Final = {
-    b"PK\x03\x04": "an Excel or zip file saved under this name",
-    b"\xd0\xcf\x11\xe0": "an old Excel file saved under this name",
-    b"\x1f\x8b": "a gzip file",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": ("an Excel or zip file saved under this name", _EXCEL),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file saved under this name", _EXCEL),
+    b"\x1f\x8b": ("a gzip file", "unpack it: gunzip"),
+    b"\xff\xfe": ("UTF-16 text", _EXCEL),
+    b"\xfe\xff": ("UTF-16 text", _EXCEL),
+    b"PAR1": ("a Parquet file", "pandas.read_parquet({name!r})"),
+    b"ARROW1": ("a Feather file", "pandas.read_feather({name!r})"),
+    b"\x89HDF": ("an HDF5 file", "pandas.read_hdf({name!r})"),
+    b"\x93NUMPY": (
+        "an array of NumPy",
+        "hand it to ictmri_benchmark.evaluate(numpy.load({name!r}), COHORT), or write it with its cases",
+    ),
+    b"\x80\x04": ("a pickle", "it is not opened, for it can run code"),
+    b"\x80\x05": ("a pickle", "it is not opened, for it can run code"),
+    b"%PDF": ("a PDF", _EXCEL),
+    b"<": ("a web page or XML", "download the file itself"),
+    b"[": ("JSON", "pandas.read_json({name!r})"),
+    b"{": ("JSON", "pandas.read_json({name!r}{lines})"),
 }
+"""How files begin that are no CSV: what they are, and how to make one of them."""
+_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 _BLANK: Final = " \t"
 MAX_ROWS: Final = 1_000_000
 _MAX_COLUMNS: Final = 100
@@ -101,6 +117,7 @@ def parse_csv(path: Path, content: bytes, example: str, max_rows: int = MAX_ROWS
     Raises:
         InputError: see :func:`read_csv`.
     """
+    _check_separator(path, content)
     header = next(_parsed(path, content), None)
     if header is None:
         raise InputError(str(path), ["the file is empty"], f"begin with the header {example}")
@@ -109,8 +126,6 @@ def parse_csv(path: Path, content: bytes, example: str, max_rows: int = MAX_ROWS
         return CsvFile(path, content, [], max_rows)
     if len(cells) > _MAX_COLUMNS:
         raise InputError(str(path), [f"row 1: {len(cells)} columns"], f"the header is {example}")
-    if len(cells) == 1 and any(mark in cells[0] for mark in ";\t|"):
-        raise InputError(str(path), ["row 1: the columns are not separated by commas"], _SAVE)
     return CsvFile(path, content, cells, max_rows)
 
 
@@ -134,13 +149,36 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]], delimiter:
 
 def _content(path: Path) -> bytes:
     content = read_plain(path, MAX_BYTES, "give a CSV file")
-    for magic, what in _MAGIC.items():
-        if content.startswith(magic):
-            raise InputError(str(path), [f"this is {what}, not a CSV"], _SAVE)
+    begins = content[:_SEARCHED].lstrip()
+    for magic, (what, step) in _MAGIC.items():
+        if begins.startswith(magic):
+            lines = ", lines=True" if b"}\n{" in content else ""
+            fix = step.format(name=path.name, lines=lines)
+            fix += _written(path) if fix.startswith("pandas") else ""
+            raise InputError(str(path), [f"this is {what}, not a CSV"], fix)
     place = content.find(b"\0")
     if place >= 0:
         raise InputError(str(path), [f"row {_row(content, place)}: holds NUL bytes"], _SAVE)
     return content
+
+
+def _check_separator(path: Path, content: bytes) -> None:
+    """Refuse a table whose first line has other marks between its cells than commas."""
+    line = content[:_MAX_ROW].lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].rstrip()
+    if b"," in line or line.startswith((b"#", b"sep=")):
+        return
+    for mark, name in _SEPARATORS.items():
+        if mark.encode() in line:
+            decimal = ", decimal=','" if mark == ";" and b"," in content else ""
+            step = f"pandas.read_csv({path.name!r}, sep={mark!r}{decimal})"
+            problem = f"row 1: the columns are separated by {name}, not commas"
+            raise InputError(str(path), [problem], step + _written(path))
+
+
+def _written(path: Path) -> str:
+    """Return the end of the line of pandas that makes a CSV file beside a file of another kind."""
+    name = f"{path.stem}{'' if path.suffix != '.csv' else '-commas'}.csv"
+    return f".to_csv({name!r}, index=False)"
 
 
 def _row(content: bytes, place: int) -> int:

@@ -234,6 +234,16 @@ class Entry(_EntryPart):
         return tags or ("image only",)
 
 
+def still_examples(entry: Entry) -> list[str]:
+    """Return the fields of the method in which an example still stands that ``ictmri entry new`` wrote."""
+    written = entry.method.model_dump(mode="json")
+    return [
+        f"method.{name}"
+        for name, field in MethodInfo.model_fields.items()
+        if name != "licence" and written[name] in (field.examples or [])
+    ]
+
+
 def load_entry(path: Path) -> Entry:
     """Read an entry.yaml.
 

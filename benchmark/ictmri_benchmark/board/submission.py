@@ -21,16 +21,17 @@ from ictmri.io.files import read_plain, sha256_bytes, write_bytes, write_text
 from ictmri.io.lock import folder_lock
 from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board import ledger
-from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, write_entry
+from ictmri_benchmark.board.entry import SLUG, Entry, load_entry, still_examples, write_entry
 from ictmri_benchmark.board.flags import review_flags
 from ictmri_benchmark.board.folders import entry_folders, is_run, is_shipped, shipped_entries
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.score.predictions import Predictions, read_predictions
+from ictmri_benchmark.score.predictions import Predictions, format_predictions, read_predictions
 from ictmri_benchmark.score.protocol import OWN_LEVELS, VERSION, Level, version_key
 from ictmri_benchmark.score.report import Report, is_report_of, protocol_of, score
 
 CLAIM_TOLERANCE = 0.0051
 """A claimed value may be rounded to two decimals."""
+NORMALIZED: Final = "; probabilities divided by their sum"
 CURRENT: Final = cast("tuple[int, ...]", version_key(VERSION))
 
 
@@ -65,6 +66,7 @@ def check(
     *,
     synthetic: bool,
     levels: Sequence[Level] = OWN_LEVELS,
+    normalize: bool = False,
 ) -> Checked:
     """Check predictions and entry as a whole and score them.
 
@@ -74,13 +76,20 @@ def check(
         cohort: the fold table that holds the labels.
         synthetic: marks the report of a phantom.
         levels: of evidence that the entry may have; all where the maintainers have taken it already.
+        normalize: check what is left when the probabilities of each case were divided by their sum.
 
     Raises:
         InputError: anything is wrong with either file; all problems of both are named.
     """
     problems: list[str] = []
     described, read = read_both(
-        predictions, entry, cohort, problems, synthetic=synthetic, levels=levels
+        predictions,
+        entry,
+        cohort,
+        problems,
+        synthetic=synthetic,
+        levels=levels,
+        normalize=normalize,
     )
     if described is not None and read is not None:
         report = score(read, cohort, bootstrap(cohort, [read.labels]), synthetic=synthetic)
@@ -98,6 +107,7 @@ def read_both(
     *,
     synthetic: bool,
     levels: Sequence[Level],
+    normalize: bool = False,
 ) -> tuple[Entry | None, Predictions | None]:
     """Read an entry and its predictions without a look at the labels; see :func:`check`.
 
@@ -114,8 +124,14 @@ def read_both(
         if described.level not in levels:
             problems.append(f"{entry}: level {described.level} is given by the maintainers")
     with collected(problems, str(predictions)):
-        read = read_predictions(predictions, cohort)
+        read = read_predictions(predictions, cohort, normalize=normalize)
+        if normalize:
+            read = read_predictions(predictions, cohort, content=_one_form(read, cohort))
     return described, read
+
+
+def _one_form(read: Predictions, cohort: FoldTable) -> bytes:
+    return format_predictions(read, cohort.case_ids).encode()
 
 
 def submit(
@@ -126,6 +142,7 @@ def submit(
     *,
     synthetic: bool,
     correcting: str = "",
+    normalize: bool = False,
 ) -> Submission:
     """Check a submission, write ``entries/<slug>/``, and add its row to ``entries/ledger.csv``.
 
@@ -138,14 +155,17 @@ def submit(
         entries: folder of all entries.
         synthetic: marks the report of a phantom.
         correcting: why an entry of the same slug is replaced; where empty, none may exist.
+        normalize: write probabilities that were divided by their sum, where that is 1 but for rounding, or
+            100; the ledger says so.
 
     Raises:
         InputError: anything is wrong; all problems of both files are named.
     """
     predictions, entry, entries = at_home(predictions), at_home(entry), at_home(entries)
-    done = check(predictions, entry, cohort, synthetic=synthetic)
+    done = check(predictions, entry, cohort, synthetic=synthetic, normalize=normalize)
     slug, digest = done.entry.slug, done.predictions.sha256
-    content = _content(predictions, digest)
+    content = _one_form(done.predictions, cohort) if normalize else _content(predictions, digest)
+    reason = (correcting or "submitted") + NORMALIZED * normalize
     with folder_lock(entries):
         _tidy(entries, slug)
         before = ledger.last_event(entries, slug)
@@ -156,11 +176,12 @@ def submit(
         write_text(part / "report.json", done.report.to_json())
         write_entry(part / "entry.yaml", bound_to_data(done.entry, cohort))
         # After a kill behind this point the row is there already, and the folder follows now.
-        _record(entries, slug, digest, before, correcting)
+        _record(entries, slug, digest, before, reason, correcting=bool(correcting))
         _move_away(entries, slug)
         part.rename(entries / slug)
         _tidy(entries, slug)
     flags = review_flags(done.predictions, cohort, _others(entries, slug, cohort))
+    flags += [f"entry.yaml: {place} is still the example's" for place in still_examples(done.entry)]
     return Submission(entries / slug, done.report, flags)
 
 
@@ -216,15 +237,21 @@ def _refuse_unless_due(
 
 
 def _record(
-    entries: Path, slug: str, digest: str, before: ledger.Event | None, correcting: str
+    entries: Path,
+    slug: str,
+    digest: str,
+    before: ledger.Event | None,
+    reason: str,
+    *,
+    correcting: bool,
 ) -> None:
     """Add the row of this command to the ledger, unless a killed run of it did so before."""
     action: ledger.Action = "corrected" if correcting else "added"
     if before is not None and before.predictions_sha256 == digest:
-        reason = ledger.plain_reason(correcting)
-        if not correcting or (before.action, before.reason) == (action, reason):
+        told = (action, ledger.plain_reason(reason))
+        if not correcting or (before.action, before.reason) == told:
             return
-    ledger.record(entries, action, slug, digest, correcting or "submitted")
+    ledger.record(entries, action, slug, digest, reason)
 
 
 def _tidy(entries: Path, slug: str) -> None:

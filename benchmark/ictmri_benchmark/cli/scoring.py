@@ -103,6 +103,7 @@ def submit(
         Path | None,
         typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
     ] = None,
+    normalize: Normalize = False,
     correct: Annotated[
         str, typer.Option(help="Why the entry of this slug is replaced; stands in the ledger.")
     ] = "",
@@ -121,7 +122,15 @@ def submit(
     table, synthetic = find_folds(cohort)
     described = predictions.with_name("entry.yaml") if entry is None else entry
     place = local_entries(table.name) if entries is None else entries
-    done = take(predictions, described, table, place, synthetic=synthetic, correcting=correct)
+    done = take(
+        predictions,
+        described,
+        table,
+        place,
+        synthetic=synthetic,
+        correcting=correct,
+        normalize=normalize,
+    )
     echo(done.report.render())
     for flag in done.flags:
         echo(f"to look at: {flag}")
@@ -148,6 +157,7 @@ def leaderboard(
             show_default=False,
         ),
     ] = None,
+    normalize: Normalize = False,
     entries: Annotated[
         Path | None,
         typer.Option(
@@ -188,7 +198,12 @@ def leaderboard(
         step = f"name one: --cohort {names[-1]}"
         raise InputError(f"--format {form}", [f"the boards are {', '.join(names)}"], step)
     boards = [
-        board_of(name, with_={str(path): path for path in given or []}, entries=entries)
+        board_of(
+            name,
+            with_={str(path): path for path in given or []},
+            entries=entries,
+            normalize=normalize,
+        )
         for name in names
     ]
     first, *others = boards

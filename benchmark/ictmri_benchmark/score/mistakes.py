@@ -83,6 +83,9 @@ _CLASS_COLUMN: Final = re.compile(
 _NUMBER: Final = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
+_CASES_UNNAMED: Final = "column 1 holds the cases and has no name; call it case_id"
+
+
 def column_meant(name: str) -> str:
     """Return the column that a name can only stand for, an empty string where there is none."""
     plain = re.sub(r"[^a-z0-9]+", "_", name[:50].lower()).strip("_")
@@ -107,6 +110,7 @@ def header_problems(
     if whole:
         return [f"{place}: {whole}"]
     problems = [*_unnamed(header, first, case_ids)]
+    unnamed_cases = _CASES_UNNAMED in problems
     known = ("case_id", "seed", *PROBABILITIES, "prediction")
     odd = [name for name in header if name and name not in known]
     renamed: dict[str, str] = {}
@@ -117,7 +121,7 @@ def header_problems(
     if renamed:
         pairs = ", ".join(f"{shown(name)} to {meant}" for name, meant in renamed.items())
         problems.append(f"rename {pairs}{_truth(renamed)}")
-    there = {*header, *renamed.values()}
+    there = {*header, *renamed.values(), *(["case_id"] if unnamed_cases else [])}
     labels = "prediction" in there
     needed = ("case_id", *(() if labels else PROBABILITIES))
     missing = [name for name in needed if name not in there]
@@ -158,7 +162,7 @@ def _unnamed(
     if not places:
         return
     if places == [0] and "case_id" not in header and set(first[:1]) & set(case_ids):
-        yield "column 1 holds the cases and has no name; call it case_id"
+        yield _CASES_UNNAMED
     elif places == [0]:
         yield (
             "column 1 has no name: the index that pandas or R writes; leave it out "
@@ -166,7 +170,9 @@ def _unnamed(
         )
     else:
         listed = ", ".join(str(place + 1) for place in places[:_LISTED])
-        yield f"column {listed}{', ...' * (len(places) > _LISTED)} has no name; delete it"
+        more = ", ..." * (len(places) > _LISTED)
+        plural, them = ("s", "them") if len(places) > 1 else ("", "it")
+        yield f"column{plural} {listed}{more} without a name; leave {them} out"
 
 
 def _truth(renamed: dict[str, str]) -> str:
@@ -297,7 +303,7 @@ def tell_probabilities(
     ]
     kinds = kinds or [
         ("rounded", rounded, lambda row: f"{_sum(row, whole)}{_ROUNDED}"),
-        ("sum", wrong & inside, lambda row: _sum(row, whole)),
+        ("sum", wrong & inside, lambda row: f"{_sum(row, whole)}; write them so that they do"),
         ("range", wrong & ~inside, _out_of_range),
     ]
     for kind, rows, tell in kinds:
@@ -377,7 +383,9 @@ def _first(written: Mapping[str, Sequence[int]]) -> tuple[str, Sequence[int]]:
 
 # ---- cases -----------------------------------------------------------------------------------------------
 
-_ENDING: Final = re.compile(r"(\.(nii|gz|nrrd|mha|mhd|dcm|npy|npz|png|jpg|csv))+$", re.IGNORECASE)
+_ENDING: Final = re.compile(
+    r"(_0000)?(\.(nii|gz|nrrd|mha|mhd|dcm|npy|npz|png|jpg|csv))*$", re.IGNORECASE
+)
 
 
 def _spelling(name: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.forks import Forks
 from support.made_cohort import build_phantom
@@ -19,8 +20,9 @@ from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
 from ictmri_benchmark.board.entry import load_entry
 from ictmri_benchmark.board.leaderboard import build_leaderboard
-from ictmri_benchmark.board.ledger import read_ledger
+from ictmri_benchmark.board.ledger import last_event, read_ledger
 from ictmri_benchmark.board.submission import submit, withdraw_entry
+from ictmri_benchmark.score.predictions import read_predictions
 
 FILES = ["entry.yaml", "predictions.csv", "report.json"]
 
@@ -265,3 +267,26 @@ def test_submissions_at_once_do_not_mix(phantom: Path, tmp_path: Path) -> None:
     table, _ = find_folds(phantom)
     board = build_leaderboard(tmp_path / "place" / "entries", table, synthetic=True)
     assert sorted(row["slug"] for row in board["entries"] if row["report"]) == ["a", "b", "c"]
+
+
+def test_normalized_predictions_are_written_as_such_and_the_ledger_says_so(
+    small: FoldTable, tmp_path: Path
+) -> None:
+    values = np.round(probabilities(small, 0.4), 2)
+    entry = made_entry(small, "new", name="My method")
+    files = hand_in(tmp_path, small, entry, values)
+    entries = tmp_path / "entries"
+    with pytest.raises(InputError, match="--normalize"):
+        submit(*files, small, entries, synthetic=True)
+    done = submit(*files, small, entries, synthetic=True, normalize=True)
+    # What lies there is valid by itself, and what was handed in divided by its sums.
+    read = read_predictions(done.folder / "predictions.csv", small)
+    assert read.probabilities is not None
+    expected = values / values.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(read.probabilities[0], expected, rtol=1e-14)
+    assert done.report.content["digests"]["predictions"] == read.sha256
+    event = last_event(entries, "new")
+    assert event is not None
+    assert event.reason == "submitted; probabilities divided by their sum"
+    assert event.predictions_sha256 == read.sha256
+    assert "entry.yaml: method.name is still the example's" in done.flags

@@ -64,7 +64,7 @@ REFUSALS = {
     "no header": (lambda lines: lines[1:], "row 1: values stand here, no header"),
     "semicolons": (
         lambda lines: [line.replace(",", ";") for line in lines],
-        "row 1: the columns are not separated by commas",
+        "row 1: the columns are separated by semicolons, not commas",
     ),
     "header only": (lambda lines: lines[:1], "no predictions: the file has a header only"),
     "seed": (
