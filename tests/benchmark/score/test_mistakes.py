@@ -380,7 +380,7 @@ NAME = st.one_of(st.sampled_from(["case_id", "seed", "prediction", *PROBABILITIE
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     header=st.lists(NAME, max_size=7),
@@ -397,7 +397,7 @@ def test_no_table_gives_a_traceback(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     cells=st.lists(st.lists(CELL, min_size=4, max_size=4), min_size=12, max_size=12),
