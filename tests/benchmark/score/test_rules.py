@@ -36,7 +36,7 @@ def test_every_choice_names_a_test_that_exists() -> None:
     for choice, *_, named in rows():
         found = re.fullmatch(r"`(test_\w+)::(test_\w+)`", named)
         assert found, choice
-        (path,) = Path(__file__).parents[1].rglob(f"{found[1]}.py")
+        (path,) = Path(__file__).parents[2].rglob(f"{found[1]}.py")
         tree = ast.parse(path.read_text())
         names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert found[2] in names, choice
