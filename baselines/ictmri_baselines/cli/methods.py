@@ -80,11 +80,11 @@ def demo(
     echo(f"\nOpen this: {done.page}")
     echo(f'Load the cohort: ictmri.load_dataset("{done.cohort.root}", fold=0)')
     echo("\nAdd your own; until you have predictions, the demo's radiomics stand in for them:\n")
-    for words in _own_entry(out, done.cohort.root):
+    for words in own_entry(out, done.cohort.root):
         echo("  " + " ".join(map(shlex.quote, words)))
 
 
-def _own_entry(out: Path, cohort: Path) -> list[list[str]]:
+def own_entry(out: Path, cohort: Path) -> list[list[str]]:
     """Return the commands that put predictions onto the demo's board."""
     # `make demo` calls it by a path that may not be the user's.
     called = "ictmri" if shutil.which("ictmri") else sys.argv[0]
@@ -92,8 +92,8 @@ def _own_entry(out: Path, cohort: Path) -> list[list[str]]:
     of = ["--cohort", str(cohort)]
     return [
         ["cp", str(out / "entries" / "controls-radiomics" / "predictions.csv"), predictions],
-        [called, "evaluate", predictions, *of],
-        [called, "entry", "new", "entry.yaml", "--name", "My method", *of],
+        [called, "leaderboard", "--with", predictions, "--entries", entries, *of],
+        [called, "entry", "new", "--name", "My method", *of],
         [called, "submit", predictions, "--entry", "entry.yaml", "--entries", entries, *of],
         [called, "leaderboard", "--entries", entries, *of, "--out", str(out)],
     ]

@@ -87,7 +87,7 @@ def run_demo(
 
     name = phantom_name(DEFAULT_SEED, n_cases, DEFAULT_N_FOLDS)
     share = n_cases / N_CASES * 2 / (jobs or usable_cores())
-    begin = _announced(say, share)
+    begin = announced(say, share)
     workers = Workers(jobs)
     begin("phantom")
     cohort = build_phantom(out / name, n_cases=n_cases, spacing=spacing, jobs=jobs)
@@ -106,7 +106,7 @@ def run_demo(
     return Demo(cohort, board, out / "leaderboard.html")
 
 
-def _announced(say: Callable[[str], None], share: float) -> Callable[[str], None]:
+def announced(say: Callable[[str], None], share: float) -> Callable[[str], None]:
     """Return what says that a stage begins.
 
     Args:

@@ -1,16 +1,20 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from support.commandline import run
 
-from ictmri_baselines.reproduction.demo import RECIPES, run_demo
-from ictmri_benchmark.board.submission import submit
+from ictmri_baselines.cli.methods import own_entry
+from ictmri_baselines.reproduction.demo import RECIPES, STAGES, announced, run_demo
 
 N_CASES = 20
 
 
 @pytest.mark.long
-def test_the_demo_goes_from_nothing_to_a_leaderboard(tmp_path: Path) -> None:
+def test_the_demo_goes_from_nothing_to_a_leaderboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
     board = json.loads((tmp_path / "demo" / "leaderboard.json").read_text())
     assert board == done.leaderboard
@@ -26,12 +30,23 @@ def test_the_demo_goes_from_nothing_to_a_leaderboard(tmp_path: Path) -> None:
     run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
     assert (tmp_path / "demo" / "leaderboard.json").read_bytes() == kept
 
-    given = tmp_path / "entry.yaml"
-    entries = tmp_path / "demo" / "entries"
-    described = (entries / "controls-age-sex" / "entry.yaml").read_text()
-    given.write_text(described.replace("slug: controls-age-sex", "slug: mine"))
-    predictions = entries / "controls-age-sex" / "predictions.csv"
-    submit(predictions, given, done.cohort.scored_folds(), entries, synthetic=True)
+    # The printed commands are those of a user who has the command on the path.
+    monkeypatch.chdir(tmp_path)
+    copy, *commands = own_entry(Path("demo"), Path("demo") / done.cohort.root.name)
+    shutil.copy(copy[1], copy[2])
+    for command in commands:
+        run(*command[1:])
     again = run_demo(tmp_path / "demo", n_cases=N_CASES, profile="smoke", spacing=4.0, jobs=2)
-    slugs = {row["slug"] for row in again.leaderboard["entries"] if row["level"] != "R0"}
-    assert slugs == {row["slug"] for row in rescored} | {"mine"}
+    slugs = {row["slug"] for row in again.leaderboard["entries"] if row["report"]}
+    assert slugs == {row["slug"] for row in rescored} | {"my-method"}
+
+
+def test_each_stage_says_how_long_all_that_is_left_takes() -> None:
+    said: list[str] = []
+    begin = announced(said.append, share=0.5)
+    for key in STAGES:
+        begin(key)
+    assert [line[:5] for line in said] == [f"[{n}/5]" for n in range(1, 6)]
+    minutes = sum(stage.seconds for stage in STAGES.values()) / 60 / 2
+    assert f"about {minutes:.0f} min left" in said[0]
+    assert "less than a minute left" in said[-1]
