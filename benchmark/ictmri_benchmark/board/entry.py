@@ -244,14 +244,16 @@ def still_examples(entry: Entry) -> list[str]:
     ]
 
 
-def load_entry(path: Path) -> Entry:
-    """Read an entry.yaml.
+def load_entry(path: Path, cohort: str = "COHORT") -> Entry:
+    """Read an entry.yaml; where there is none, it is told how to write one for a cohort.
 
     Raises:
         InputError: it is missing or not valid; every problem is named with its dotted path or its line.
     """
     if not path.exists():
-        problem = f"there is no such file; ictmri entry new --out {path} writes one"
+        problem = (
+            f"there is no such file; ictmri entry new --cohort {cohort} --out {path} writes one"
+        )
         raise InputError(str(path), [problem], "say in it who submits what")
     content = read_yaml(path, _EXAMPLE)
     if not isinstance(content, dict):

@@ -115,7 +115,7 @@ def read_both(
     """
     described = read = None
     with collected(problems, str(entry)):
-        described = load_entry(entry)
+        described = load_entry(entry, cohort.name)
         bound = [*binding_problems(described, cohort), *data_problems(described, cohort)]
         problems += [f"{entry}: {problem}" for problem in bound]
         if described.synthetic != synthetic:

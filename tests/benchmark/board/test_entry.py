@@ -103,8 +103,8 @@ def test_each_mistake_is_told_in_one_line(kind: str, cohort: FoldTable, tmp_path
 
 
 def test_a_missing_file_leads_to_the_command(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"ictmri entry new --out .* writes one"):
-        load_entry(tmp_path / "entry.yaml")
+    with pytest.raises(InputError, match=r"ictmri entry new --cohort mini --out .* writes one"):
+        load_entry(tmp_path / "entry.yaml", "mini")
 
 
 @pytest.mark.parametrize(
