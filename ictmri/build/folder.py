@@ -44,7 +44,7 @@ from ictmri.scans.dicom_volume import ACQUISITION_COLUMNS
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import Finding, finding, findings_text, read_findings
 from ictmri.scans.read import DICOM_ENDINGS
-from ictmri.scans.walk import files_below
+from ictmri.scans.walk import digest_of, files_below
 from ictmri.transaction import check_place, close_work, cohort_lock, opened_work
 from ictmri.version import __version__
 
@@ -156,7 +156,7 @@ def build_rows(
     if made_with(out, {**settings, "ictmri": __version__}) is None and not begun:
         check_space(out, _least_bytes(rows))
     with cohort_lock(out):
-        digests = {row.patient_id: _digest(row.image) for row in watched(rows, "digests")}
+        digests = {row.patient_id: digest_of(row.image) for row in watched(rows, "digests")}
         if previous is not None:
             copy_link_file(previous.root, out)
         ids = pseudonyms(settings["name"], rows, digests, link_path(out))
@@ -407,12 +407,6 @@ def _checked_name(name: str) -> str:
         problem = f"{name!r} is no dataset name"
         raise InputError("--name", [problem], "use letters, digits, '-', '_' and '.'")
     return name
-
-
-def _digest(image: Path) -> str:
-    if image.is_file():
-        return sha256_file(image)
-    return sha256_bytes("\n".join(map(sha256_file, files_below(image))).encode())
 
 
 def _generator(

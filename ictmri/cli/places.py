@@ -18,7 +18,7 @@ from ictmri.errors import AccessError, InputError, nearest
 from ictmri.io.files import check_writable, is_free
 from ictmri.io.resources import at_home
 
-OUTPUTS: Final = {"figures", "out", "json", "json_file", "prior", "results"}
+OUTPUTS: Final = {"dicom_seg", "figures", "out", "json", "json_file", "prior", "results"}
 """Parameters that name what a command writes."""
 INPUTS: Final = {"predictions", "first", "second", "entry", "labels"} | {
     *("masks", "boxes", "mapping", "facts")
@@ -27,7 +27,7 @@ INPUTS: Final = {"predictions", "first", "second", "entry", "labels"} | {
 _CLINICAL: Final = "ictmri"
 _COHORT: Final = re.compile(rf"\0--cohort[=\0]{_CLINICAL}(?=\0|\Z)")
 _OFFERED: Final = 2
-_NAMES_OR_PLACES: Final = {"cohort", "recipe", "model"}
+_NAMES_OR_PLACES: Final = {"cohort", "recipe", "model", "source"}
 """Parameters that are text, because they take a name as well as a path."""
 
 

@@ -14,7 +14,7 @@ from ictmri.io.lock import folder_lock
 from ictmri.io.resources import user_cache
 from ictmri.io.states import read_record, write_record
 
-FILES: Final = ("*.safetensors", "report.json", "README.md")
+FILES: Final = ("*.safetensors", "report.json", "scores.json", "README.md")
 """Paths that are fetched. Pickles and code may lie beside them: they stay where they are."""
 PINNED: Final = "ORG/NAME@COMMIT"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -53,7 +53,7 @@ def fetch_model(name: str, *, token: str | None = None) -> Path:
             if not found:
                 problem = "it holds no .safetensors; pickles and code are never loaded"
                 raise InputError(name, [problem], "choose a model that ictmri publish-model wrote")
-            write_record(record, {"model": name}, [*found, *root.glob("report.json")])
+            write_record(record, {"model": name}, [*found, *root.glob("*.json")])
     return root
 
 

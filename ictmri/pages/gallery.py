@@ -78,6 +78,7 @@ class Card:
         numbers: by title.
         folded: the numbers are shown on request.
         codes: by which the filter finds it.
+        page: address of a page of its own.
     """
 
     case_id: str
@@ -92,6 +93,7 @@ class Card:
     numbers: Mapping[str, str] | None = None
     folded: bool = False
     codes: Sequence[str] = ()
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,17 @@ def read_slices(path: Path) -> list[DicomSlice]:
     ]
 
 
+def placements(
+    data: Dataset,
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Return position, turn and spacing of each frame of a file, as :class:`DicomSlice` has them.
+
+    Raises:
+        ScanError: a frame has no placement.
+    """
+    return [_placement(header) for header in _headers(data)]
+
+
 def _headers(data: Dataset) -> list[Dataset]:
     """Return a flat header for each frame: its functional groups beside what holds for the file."""
     frames = data.get("PerFrameFunctionalGroupsSequence") or []

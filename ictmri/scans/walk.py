@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ictmri.io.files import sha256_bytes, sha256_file
+
 
 def files_below(folder: Path) -> list[Path]:
     """Return the files below a folder in order of their paths; hidden ones are passed over.
@@ -16,6 +18,13 @@ def files_below(folder: Path) -> list[Path]:
         OSError: a folder cannot be looked into.
     """
     return [path for path in _below(folder) if path.is_file()]
+
+
+def digest_of(scan: Path) -> str:
+    """Return the SHA-256 of a file, or of the digests of all files below a folder."""
+    if scan.is_file():
+        return sha256_file(scan)
+    return sha256_bytes("\n".join(map(sha256_file, files_below(scan))).encode())
 
 
 def lost_links(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ COMMANDS: Final = {
     "reproduce": "ictmri_baselines.cli.methods:reproduce",
     "explain": "ictmri_baselines.cli.explain:explain",
     "predict": "ictmri_baselines.cli.predict:predict",
+    "publish-model": "ictmri_baselines.cli.publish:publish_model",
 }
 """See :data:`ictmri.cli.COMMANDS`."""
 

@@ -1,4 +1,4 @@
-"""The command for one's own scan: predict."""
+"""The command for one's own scans: predict."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import typer
 
 from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
+from ictmri.cli.parameters import Jobs
 from ictmri.errors import InputError
-from ictmri_baselines.cli.volumes import BrainName, Preset
+from ictmri_baselines.cli.volumes import BrainName, Preset, Scheduler
 
 if TYPE_CHECKING:
     from ictmri_baselines.predict import Request
     from ictmri_baselines.predict.result import Biopsy
+    from ictmri_baselines.predict.several import Predicted
+    from ictmri_baselines.predict.sources import Scans
 
 
 Backbone = Annotated[
@@ -27,15 +30,33 @@ Backbone = Annotated[
 ]
 
 
-_Scan = Annotated[
-    Path, typer.Argument(help="NIfTI, NRRD or MetaImage file, or a folder of DICOM files.")
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCAN|FOLDER|TABLE|COHORT",
+        help="A scan (NIfTI, NRRD, MetaImage, a folder of DICOM files); or several: a folder of scans, a "
+        "CSV (case_id or patient_id, image), a cohort.",
+    ),
 ]
 _Run = Annotated[
-    Path, typer.Option(metavar="RUN", help="Run of ictmri reproduce, or one model.safetensors.")
+    str,
+    typer.Option(
+        metavar="RUN",
+        help="Run of ictmri reproduce, a model.safetensors, or ORG/NAME@COMMIT on the Hub.",
+    ),
 ]
-_Report = Annotated[Path, typer.Option(help="The report, one offline page.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The report [default: report.html]; of several scans their folder [default: predictions]."
+    ),
+]
 _Prior = Annotated[
     Path | None, typer.Option(help="Write the refined prior in the scan's own space, .nii.gz.")
+]
+_DicomSeg = Annotated[
+    Path | None,
+    typer.Option(help="Write the same as a DICOM segmentation of the series, for a PACS."),
 ]
 _Json = Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")]
 _Settings = Annotated[
@@ -53,36 +74,46 @@ _Force = Annotated[
 
 
 def predict(  # noqa: PLR0913
-    scan: _Scan,
+    source: _Source,
     *,
     model: _Run,
-    out: _Report = Path("report.html"),
+    out: _Out = None,
     prior: _Prior = None,
     json: _Json = None,
+    dicom_seg: _DicomSeg = None,
     settings: _Settings = None,
     brain: _Brain = None,
     mask: _Mask = None,
     title: _Title = "Scan",
     force: _Force = False,
     backbone: Backbone = None,
+    scheduler: Scheduler = None,
+    jobs: Jobs = None,
 ) -> None:
-    """Process, localise and diagnose a scan of your own. Research use only, not a medical device.
+    """Process, localise and diagnose scans of your own. Research use only, not a medical device.
 
     The report is one HTML file: probabilities and what they are worth, the prior, where the models looked,
     a viewer, quality control. A scan that fails the quality control, or in which no lesion was found,
     gets a report without probabilities, and the exit code 1.
 
+    Of several scans, --out is a folder: predictions.csv as the benchmark takes it, refused.csv, index.html,
+    and the reports. The same command goes on where it stopped.
+
     Example: ictmri predict scan.nii.gz --model out/table2-5 --out report.html --prior prior.nii.gz
     """
     need_baselines()
-    from ictmri_baselines.predict import Request, virtual_biopsy
+    from ictmri_baselines.pipeline import Workers
+    from ictmri_baselines.predict import Request, find_scans, predict_scans, virtual_biopsy
 
+    found = find_scans(source)
+    one = isinstance(found, Path)
     request = Request(
-        scan=scan,
+        scan=found if isinstance(found, Path) else Path(source),
         model=model,
-        out=out,
+        out=out or Path("report.html" if one else "predictions"),
         prior=prior,
         json=json,
+        dicom_seg=dicom_seg,
         settings=settings,
         brain=brain,
         mask=mask,
@@ -90,8 +121,46 @@ def predict(  # noqa: PLR0913
         force=force,
         backbone=backbone,
     )
-    made = virtual_biopsy(request)
-    _tell(made, request)
+    if isinstance(found, Path):
+        _tell(virtual_biopsy(request), request)
+        return
+    alone = {"--prior": prior, "--json": json, "--dicom-seg": dicom_seg, "--mask": mask}
+    problems = [f"{name} is of one scan" for name, value in alone.items() if value is not None]
+    if problems:
+        step = "leave it out: every scan's report, numbers and prior are written into --out"
+        raise InputError(source, problems, step)
+    _tell_several(predict_scans(found, request, Workers(jobs, scheduler)), found, source)
+
+
+def _tell_several(done: Predicted, scans: Scans, source: str) -> None:
+    """Say on the terminal what became of each scan that has no probabilities, and where the rest is."""
+    from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
+    from ictmri_baselines.predict.several import LEARNED_FROM, PAGE, PREDICTIONS, REFUSED
+
+    refused, total = done.refused, len(done.cases)
+    doubtful = sum(case.tone == "warning" for case in done.cases)
+    if done.models.synthetic:
+        echo(f"warning: {SYNTHETIC_NOTICE}", err=True)
+    if done.learned_from:
+        echo(f"warning: {LEARNED_FROM}", err=True)
+    echo(
+        f"{total - len(refused)} of {total} scans have probabilities, {doubtful} of them to be doubted"
+    )
+    if len(refused) < total:
+        echo(f"Predictions: {done.out / PREDICTIONS}")
+    echo(f"Page: {done.out / PAGE}\n{NOTICE}")
+    if refused:
+        problems = [
+            f"{case.case_id}: {case.sentence} ({'; '.join(case.reasons)})" for case in refused
+        ]
+        step = f"they have no row in {PREDICTIONS}; see {done.out / REFUSED} and their reports"
+        raise InputError(scans.name, problems, step)
+    if scans.cohort is not None and not done.learned_from:
+        learned = done.models.cohort or "NAME"
+        echo(
+            f"Next: ictmri evaluate {done.out / PREDICTIONS} --cohort {source} --external "
+            f"--trained-on {learned}"
+        )
 
 
 def _tell(made: Biopsy, request: Request) -> None:
@@ -121,4 +190,6 @@ def _tell(made: Biopsy, request: Request) -> None:
     if request.prior is not None and made.marked is not None:
         volume = made.marked.volumes()["refined_ml"]
         echo(f"Prior: {request.prior}, {volume:.1f} ml in the scan's own space")
+    if request.dicom_seg is not None and request.dicom_seg.is_file():
+        echo(f"Segmentation: {request.dicom_seg}, under the names that the series' headers hold")
     echo(f"Report: {request.out}\n{NOTICE}")

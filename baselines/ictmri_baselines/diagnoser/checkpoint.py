@@ -111,7 +111,8 @@ MODEL: Final = "model.safetensors"
 CARD: Final = "card.md"
 _KEY: Final = "description"
 _CARD_TEMPLATE: Final = Path(__file__).parent / "templates" / "card.md.j2"
-_LIBRARIES: Final = ("torch", "monai", "pytorch-lightning", "numpy")
+LIBRARIES: Final = ("torch", "monai", "pytorch-lightning", "numpy")
+"""Whose versions a model states."""
 _DTYPES: Final = {torch.float32: "F32", torch.int64: "I64"}
 _LARGEST: Final = 100.0
 """Of a temperature, to either side; what is fitted stays below 20."""
@@ -213,7 +214,7 @@ def versions() -> dict[str, str]:
     """Return the versions that a model may depend on."""
     return {
         "ictmri": __version__,
-        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+        **{name: importlib.metadata.version(name) for name in LIBRARIES},
     }
 
 

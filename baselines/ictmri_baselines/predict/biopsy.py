@@ -29,6 +29,7 @@ from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.predict.decision import decide, ordered, told
 from ictmri_baselines.predict.diagnosis import diagnose
+from ictmri_baselines.predict.dicom_seg import DicomSource, dicom_source, write_segmentation
 from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import Biopsy, Marked, content_of
 from ictmri_baselines.predict.run import Models, open_models
@@ -53,6 +54,7 @@ class Request:
         out: the page.
         prior: where the refined prior goes, on the scan's own grid; None: nowhere.
         json: where the numbers go; None: nowhere.
+        dicom_seg: where the same goes as a DICOM segmentation of the series; None: nowhere.
         settings: of the processor; those that the models' brains were processed with where None.
         brain: another extraction than the settings'; None keeps it.
         mask: the user's brain mask on the scan's grid.
@@ -61,10 +63,11 @@ class Request:
     """
 
     scan: Path
-    model: Path
+    model: str | Path
     out: Path
     prior: Path | None = None
     json: Path | None = None
+    dicom_seg: Path | None = None
     settings: Preset | None = None
     brain: str | None = None
     mask: Path | None = None
@@ -82,12 +85,14 @@ class Given:
         models: of the run.
         settings: of the processor.
         mask: the user's brain mask, None where there is none.
+        source: the series' images, None where no segmentation of them is wanted.
     """
 
     scan: Scan
     models: Models
     settings: ProcessorSettings
-    mask: nib.Nifti1Image | None
+    mask: nib.Nifti1Image | None = None
+    source: DicomSource | None = None
 
 
 @dataclass(slots=True)
@@ -113,24 +118,31 @@ def read_request(request: Request) -> Given:
     """
     found = _Checks([], [])
     scan = found.attempt("SCAN", lambda: _read(request.scan))
-    models = found.attempt("--model", lambda: _models(request))
+    models = found.attempt("--model", lambda: checked_models(request))
     mask = None
     if request.mask is not None:
         chosen = request.mask
         mask = found.attempt("--mask", lambda: _read(chosen).image)
         if mask is not None and scan is not None:
             found.attempt("--mask", lambda: own_mask_step(mask, scan.image))
+    source = None
+    if request.dicom_seg is not None and scan is not None:
+        source = found.attempt("--dicom-seg", lambda: dicom_source(request.scan, scan.image))
     for name, problem in _output_problems(request):
         found.problems.append(f"{name}: {problem}")
         found.steps.append("choose other files for the results")
     if found.problems:
         step = "; ".join(dict.fromkeys(filter(None, found.steps)))
         raise InputError("ictmri predict", found.problems, step)
-    return Given(scan, models, _settings(request, models), mask)
+    return Given(scan, models, chosen_settings(request, models), mask, source)
 
 
-def _models(request: Request) -> Models:
-    """Open the models, and load each once: what is wrong with one is said before the minutes of work."""
+def checked_models(request: Request) -> Models:
+    """Open the models, and load each once: what is wrong with one is said before the minutes of work.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
     models = open_models(request.model, request.backbone)
     for model in models.each:
         network, _ = load_model(model.path, own=request.backbone)
@@ -150,7 +162,8 @@ def _read(path: Path) -> Scan:
         raise InputError(str(path), [str(error)], CODES[error.code].next_step) from None
 
 
-def _settings(request: Request, models: Models) -> ProcessorSettings:
+def chosen_settings(request: Request, models: Models) -> ProcessorSettings:
+    """Return the processor's settings: those of the models, unless others are asked for."""
     chosen = models.processing
     if request.settings is not None:
         chosen = preset(request.settings, synthetic=False)
@@ -159,7 +172,12 @@ def _settings(request: Request, models: Models) -> ProcessorSettings:
 
 
 def _output_problems(request: Request) -> list[tuple[str, str]]:
-    outputs = {"--out": request.out, "--prior": request.prior, "--json": request.json}
+    outputs = {
+        "--out": request.out,
+        "--prior": request.prior,
+        "--json": request.json,
+        "--dicom-seg": request.dicom_seg,
+    }
     inputs = {"SCAN": request.scan, "--model": request.model, "--mask": request.mask}
     taken = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
     problems = []
@@ -211,13 +229,15 @@ def virtual_biopsy(request: Request) -> Biopsy:
     """
     given = read_request(request)
     with _progress(_STEPS + 2 * len(given.models.each)) as step:
-        made = _made(given, request, step)
+        made = biopsy_of(given, request.title, force=request.force, step=step)
         step("write")
         content = content_of(made)
         if request.prior is not None:
-            _write_prior(request.prior, made)
+            write_prior(request.prior, made)
         if request.json is not None:
             write_json(request.json, content)
+        if request.dicom_seg is not None and given.source is not None:
+            write_dicom_seg(request.dicom_seg, made, given.source)
         write_page(request.out, made, content)
     return made
 
@@ -238,7 +258,17 @@ def prior_in_scan(
     return nib.Nifti1Image(back.astype(np.uint8), scan.affine, header, dtype=np.uint8)
 
 
-def _made(given: Given, request: Request, step: Step) -> Biopsy:
+def biopsy_of(
+    given: Given, title: str, *, force: bool = False, step: Step = lambda _: None
+) -> Biopsy:
+    """Process, localise and diagnose a scan, as far as there is something to be believed.
+
+    Args:
+        given: what was read.
+        title: heading of its page.
+        force: make probabilities of a scan that did not pass the QC.
+        step: called with the name of what begins.
+    """
     step("process")
     image = given.scan.image
     notes, _ = examine_scan(image)
@@ -249,7 +279,7 @@ def _made(given: Given, request: Request, step: Step) -> Biopsy:
         findings,
         processed=processed is not None,
         as_for_the_model=given.settings == given.models.processing,
-        force=request.force,
+        force=force,
     )
     outcome = so_far()
     found = marked = diagnosis = None
@@ -263,7 +293,7 @@ def _made(given: Given, request: Request, step: Step) -> Biopsy:
         diagnosis = diagnose(processed.brain, found, given.models, lambda: step("diagnose"))
         outcome = so_far(found=found, diagnosis=diagnosis)
     return Biopsy(
-        title=request.title,
+        title=title,
         scan=given.scan,
         models=given.models,
         settings=given.settings,
@@ -297,11 +327,29 @@ def _processed(given: Given) -> tuple[Processed | None, dict[str, float], list[F
     return processed, numbers, [*apply_rules(numbers), *also]
 
 
-def _write_prior(path: Path, made: Biopsy) -> None:
-    if made.marked is None or not made.outcome.shown:
+def _prior_of(made: Biopsy) -> nib.Nifti1Image | None:
+    return made.marked.refined if made.marked is not None and made.outcome.shown else None
+
+
+def write_dicom_seg(path: Path, made: Biopsy, source: DicomSource) -> None:
+    """Write the refined prior as a segmentation; where it marks nothing, remove that of another scan.
+
+    Raises:
+        InputError: see :func:`~ictmri_baselines.predict.dicom_seg.write_segmentation`.
+    """
+    prior = _prior_of(made)
+    if prior is None or not np.asarray(prior.dataobj).any():
         path.unlink(missing_ok=True)
         return
-    prior = made.marked.refined
+    write_segmentation(path, prior, source)
+
+
+def write_prior(path: Path, made: Biopsy) -> None:
+    """Write the refined prior on the scan's grid; where there is none, remove that of another scan."""
+    prior = _prior_of(made)
+    if prior is None:
+        path.unlink(missing_ok=True)
+        return
     packed = path.name.lower().endswith(".gz")
     write_bytes(path, pack(prior, "prior")["bytes"] if packed else prior.to_bytes())
 

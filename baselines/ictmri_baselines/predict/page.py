@@ -32,20 +32,30 @@ BAR: Final = 400
 """Width of a probability of 1 in the units of the bars' drawing."""
 
 
-def write_page(path: Path, biopsy: Biopsy, content: Mapping[str, Any]) -> None:
+def write_page(
+    path: Path,
+    biopsy: Biopsy,
+    content: Mapping[str, Any],
+    pictures: Mapping[str, bytes] | None = None,
+) -> None:
     """Write the page, readable by the owner alone; the same biopsy gives the same bytes.
 
     Args:
         path: the file.
         biopsy: what became of the scan.
         content: its numbers, of :func:`~ictmri_baselines.predict.result.content_of`.
+        pictures: of :func:`pictures_of`, made where None.
     """
-    text = pages(_TEMPLATES).get_template("biopsy.html.j2").render(_context(biopsy, content))
+    made = pictures_of(biopsy) if pictures is None else pictures
+    context = _context(biopsy, content, made)
+    text = pages(_TEMPLATES).get_template("biopsy.html.j2").render(context)
     with replacing(path, mode=0o600) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
+def _context(
+    biopsy: Biopsy, content: Mapping[str, Any], made: Mapping[str, bytes]
+) -> dict[str, Any]:
     style, own = _text("page.css"), _text("viewer.js")
     volumes = volumes_of(biopsy)
     library = (_VENDORED / "niivue.umd.js").read_text(encoding="utf-8") if volumes else ""
@@ -60,7 +70,7 @@ def _context(biopsy: Biopsy, content: Mapping[str, Any]) -> dict[str, Any]:
         if content["localization"]
         else {},
         "measures": MEASURES,
-        "pictures": _pictures(biopsy),
+        "pictures": {name: webp_uri(picture) for name, picture in made.items()},
         "sizes": {"scan": SMALL_SIZE} | dict.fromkeys(("prior", "attention", "qc"), SIZE),
         "scale": heat_scale(),
         "width": BAR,
@@ -100,18 +110,18 @@ def _bars(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _pictures(biopsy: Biopsy) -> dict[str, str]:
-    """Return the pictures that there are, as data URIs by name."""
+def pictures_of(biopsy: Biopsy) -> dict[str, bytes]:
+    """Return the pictures that there are, WebP, by name; the first one shows the most."""
     processed, found, image = biopsy.processed, biopsy.found, biopsy.scan.image
     if processed is None or found is None:
-        return {"scan": webp_uri(montage(image))}
+        return {"scan": montage(image)}
     from ictmri_baselines.processor.qc import figure as qc
 
     made = {"prior": figure(processed.brain, found, boxes=False)}
     if biopsy.diagnosis is not None:
         made["attention"] = figure(processed.brain, found, attention=biopsy.diagnosis.attention)
     made["qc"] = qc.figure(processed, image, qc.centre_of(biopsy.numbers))
-    return {name: webp_uri(picture) for name, picture in made.items()}
+    return made
 
 
 def _centre(biopsy: Biopsy) -> list[float]:

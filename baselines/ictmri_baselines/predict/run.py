@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
+from ictmri.hub.models import PINNED, fetch_model, is_model_name
 from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
@@ -22,6 +23,10 @@ from ictmri_baselines.registry import METHODS, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
+SCORES: Final = "scores.json"
+"""What a published model has of its run's report."""
+SCORES_SCHEMA: Final = "ictmri/model-scores/1"
+_REPORTS: Final = {"report.json": REPORT_SCHEMA, SCORES: SCORES_SCHEMA}
 _PLACE: Final = ("seed", "fold", "member")
 
 
@@ -49,7 +54,7 @@ class Models:
     """All models of a run; each has a say of equal weight.
 
     Attributes:
-        folder: of the run, where its other files lie; None for a file alone.
+        folder: of the run, where its other files lie.
         each: at least one.
         report: the run's out-of-fold report; None where there is none.
     """
@@ -124,16 +129,19 @@ class Models:
         }
 
 
-def open_models(run: Path, own: str | None = None) -> Models:
+def open_models(run: str | Path, own: str | None = None) -> Models:
     """Find the models of a run without loading their weights.
 
     Args:
-        run: folder that ``ictmri reproduce`` wrote, a folder with one model, or a model file.
+        run: folder that ``ictmri reproduce`` wrote, a folder with one model, a model file, or
+            ``ORG/NAME@COMMIT`` on the Hub.
         own: see :func:`~ictmri_baselines.diagnoser.checkpoint.load_model`.
 
     Raises:
         InputError: there is no such run, it kept no models, or one of them cannot be read.
+        HubError: it lies on the Hub and cannot be fetched.
     """
+    run = _place_of(run)
     paths = _model_files(run)
     each, problems = [], []
     for place, path in enumerate(paths, start=1):
@@ -150,11 +158,19 @@ def open_models(run: Path, own: str | None = None) -> Models:
     return Models(run if run.is_dir() else run.parent, tuple(each), _report(run))
 
 
+def _place_of(run: str | Path) -> Path:
+    """Return where models lie; those on the Hub are fetched."""
+    place = Path(run)
+    if place.exists() or not is_model_name(str(run)):
+        return place
+    return fetch_model(str(run))
+
+
 def _model_files(run: Path) -> list[Path]:
     if run.is_file():
         return [run]
     if not run.exists():
-        step = "give the folder of a run of ictmri reproduce, or a model.safetensors"
+        step = f"give a run of ictmri reproduce, a model.safetensors, or {PINNED} on the Hub"
         raise InputError(str(run), ["there is no such folder or file"], step)
     folders = sorted(run.glob("folds/seed*-fold*/")) or [run]
     found = [path for folder in folders for path in _members(folder)]
@@ -189,16 +205,17 @@ def _name(description: Description, place: int) -> str:
 
 
 def _report(run: Path) -> Mapping[str, Any] | None:
-    path = run / "report.json"
-    if not path.is_file():
+    path = next((run / name for name in _REPORTS if (run / name).is_file()), None)
+    if path is None:
         return None
+    schema = _REPORTS[path.name]
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = content["schema"] == REPORT_SCHEMA and bool(_scores(content))
+        known = content["schema"] == schema and bool(_scores(content))
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         known = False
     if not known:
-        raise InputError(str(path), [f"is no {REPORT_SCHEMA}"], "make it again: ictmri evaluate")
+        raise InputError(str(path), [f"is no {schema}"], "make it again: ictmri evaluate")
     return content
 
 

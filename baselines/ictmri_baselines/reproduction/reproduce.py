@@ -319,7 +319,7 @@ def _run_fold(task: _Task) -> None:
         seed=task.seed * 1000 + task.fold,
         **task.settings,
     )
-    write_text(task.path, _as_csv(test.case_ids, task.seed, probabilities))
+    write_text(task.path, predictions_text(test.case_ids, task.seed, probabilities))
     log = {
         "run": task.run,
         "seconds": round(time.perf_counter() - started[0], 2),
@@ -331,8 +331,8 @@ def _run_fold(task: _Task) -> None:
     write_record(task.record, log, [task.path])
 
 
-def _as_csv(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
-    """Return rows of predictions; six decimals, and each row sums to 1 in them."""
+def predictions_text(case_ids: list[str], seed: int, probabilities: NDArray[np.float64]) -> str:
+    """Return predictions (n, 4) as predictions.csv has them: six decimals, each row sums to 1 in them."""
     millionths = np.floor(probabilities * 1e6).astype(np.int64)
     rows = np.arange(len(millionths))
     millionths[rows, probabilities.argmax(axis=1)] += 1_000_000 - millionths.sum(axis=1)

@@ -18,14 +18,12 @@ import numpy as np
 import pytest
 import typer
 from scipy import ndimage
-from support.made_cases import made_cases
+from support.made_run import TINY, trained
 from typer.testing import CliRunner
 
 from ictmri.atlas.template import SHAPE, grid_affine
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
-from ictmri.folds import read_folds
-from ictmri.phantom import render, roster
 from ictmri.scans.findings import Finding
 from ictmri.scans.scan import Scan
 from ictmri_baselines import predict as package
@@ -33,19 +31,16 @@ from ictmri_baselines.cases import Cases, Volumes
 from ictmri_baselines.cli.predict import _tell as tell
 from ictmri_baselines.cli.predict import predict as command
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
-from ictmri_baselines.diagnoser.fit import adaptive_diagnoser, read_settings
-from ictmri_baselines.diagnoser.inputs import InputView, open_inputs, view_start
+from ictmri_baselines.diagnoser.fit import read_settings
+from ictmri_baselines.diagnoser.inputs import open_inputs, view_start
 from ictmri_baselines.diagnoser.out_of_distribution import (
     OutOfDistribution,
-    save_reference,
-    training_reference,
 )
 from ictmri_baselines.diagnoser.prediction import apply_temperature, predict
 from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
-from ictmri_baselines.methods import Workspace
 from ictmri_baselines.predict import words
-from ictmri_baselines.predict.biopsy import Request, _write_prior, prior_in_scan, read_request
+from ictmri_baselines.predict.biopsy import Request, prior_in_scan, read_request, write_prior
 from ictmri_baselines.predict.biopsy import _in_scan as in_scan
 from ictmri_baselines.predict.decision import decide
 from ictmri_baselines.predict.diagnosis import Diagnosis, diagnose, on_2mm
@@ -53,74 +48,11 @@ from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, Biopsy, content_of
 from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.processor import PRESETS, Mapping, Processed, process
-from ictmri_benchmark import evaluate
 
 NAMES = ("Quillfeather", "19310203", "Sanatorium")
 """A name, a date and a place, as files from a hospital hold them."""
-TINY: dict[str, Any] = {
-    "network": {"settings": {"width": 4, "depth": (1, 1)}},
-    "view": {"of": "region", "edge": 12, "spacing_mm": 4},
-    "optimisation": {"epochs": 2, "learning_rate": 1e-3},
-    "compute": {"device": "cpu"},
-}
-ORIGIN = {"cohort": "ictmri-phantom", "recipe": "table2/5", "profile": "cpu", "synthetic": True}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def trained(folder: Path, *, seed: int, **origin: Any) -> None:
-    """Train a tiny model on made-up cases, with the reference of its training cases beside it."""
-    cases, labels = made_cases(8)
-    learned = np.arange(8) < 7
-    place = Workspace(folder, ORIGIN | {"seed": 0} | origin)
-    adaptive_diagnoser(
-        cases.subset(learned),
-        labels[learned],
-        cases.subset(~learned),
-        seed=seed,
-        workspace=place,
-        **TINY,
-    )
-    network, _ = load_model(folder / MODEL)
-    inputs = open_inputs(cases.subset(learned), InputView(**TINY["view"]), "refined")
-    save_reference(folder, training_reference(network, inputs))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two folds, the second an ensemble of two, and a report."""
-    out = tmp_path_factory.mktemp("runs") / "table2-5"
-    trained(out / "folds" / "seed0-fold0", seed=0, fold=0)
-    trained(out / "folds" / "seed0-fold1", seed=1, fold=1)
-    trained(out / "folds" / "seed0-fold1" / "member-1", seed=2, fold=1, member=1)
-    (out / "run.json").write_text(json.dumps({"recipe": "table2/5"}))
-    table = read_folds(Path("splits/ictmri-phantom.csv"), "ictmri-phantom")
-    rng = np.random.default_rng(0)
-    lines = ["case_id," + ",".join(f"p_{name}" for name in CLASSES)]
-    for row in table.rows:
-        levels = rng.multinomial(1000, [0.25] * 4) / 1000
-        lines.append(",".join([row.case_id, *(f"{level:.3f}" for level in levels)]))
-    (out / "predictions.csv").write_text("\n".join(lines) + "\n")
-    report = evaluate(out / "predictions.csv", table, synthetic=True, n_draws=20)
-    (out / "report.json").write_text(report.to_json())
-    return out
-
-
-@pytest.fixture(scope="module")
-def head() -> nib.Nifti1Image:
-    """A SYNTHETIC head with its skull and a tumour, its axes stored as P, S, L, lying obliquely."""
-    made = render(roster(n_cases=40)[0], spacing=4.0).image
-    a = np.deg2rad(9)
-    turn = np.array(
-        [[np.cos(a), -np.sin(a), 0, 4], [np.sin(a), np.cos(a), 0, -7], [0, 0, 1, 3], [0, 0, 0, 1]]
-    )
-    ornt = nib.orientations.axcodes2ornt("PSL")
-    placed = nib.Nifti1Image(np.asarray(made.dataobj), turn @ made.affine)
-    turned = placed.as_reoriented(
-        nib.orientations.ornt_transform(nib.io_orientation(placed.affine), ornt)
-    )
-    # A file holds its affine in float32.
-    return nib.Nifti1Image.from_bytes(turned.to_bytes())
 
 
 def stored(image: nib.Nifti1Image, path: Path) -> Path:
@@ -643,9 +575,9 @@ def test_a_refused_scan_leaves_no_prior_of_another(
     head: nib.Nifti1Image, run: Path, processed: Processed, found: Localization, tmp_path: Path
 ) -> None:
     prior = tmp_path / "p.nii.gz"
-    _write_prior(prior, biopsy_of("ok", head, run, processed, found))
+    write_prior(prior, biopsy_of("ok", head, run, processed, found))
     assert prior.is_file()
-    _write_prior(prior, biopsy_of("empty", head, run, processed, found))
+    write_prior(prior, biopsy_of("empty", head, run, processed, found))
     assert not prior.exists()
 
 
