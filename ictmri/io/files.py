@@ -210,7 +210,9 @@ def check_space(path: Path, n_bytes: float) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < n_bytes:
-        problem = f"{free / 1e9:.1f} GB are free there, at least {n_bytes / 1e9:.1f} GB are needed"
+        unit, size = ("GB", 1e9) if n_bytes >= 1e9 else ("MB", 1e6)
+        there, needed = f"{free / size:.1f} {unit}", f"{n_bytes / size:.1f} {unit}"
+        problem = f"{there} are free there, at least {needed} are needed"
         raise InputError(str(path), [problem], f"free some space, or {_ELSEWHERE}")
 
 

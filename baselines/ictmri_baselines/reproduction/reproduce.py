@@ -251,7 +251,9 @@ def _refuse_other(out: Path, identity: dict[str, str], recipe: Recipe, profile: 
     """Return whether a folder is this run's already; refuse one that is another's."""
     refuse_links(out)
     path, settings = out / RUN, recipe.settings_for(profile)
-    if not path.is_file() and (out / "entry.yaml").exists():
+    # A run whose run.json is damaged still has its folds.
+    is_run = path.is_file() or (out / "folds").is_dir()
+    if not is_run and (out / "entry.yaml").exists():
         problem = "holds an entry that was handed in, not a run"
         raise InputError(str(out), [problem], "choose another --out, or move that entry away")
     known = kept(path, read_run)

@@ -109,7 +109,7 @@ def test_what_cannot_be_is_refused_before_a_scan_is_read(
     with pytest.raises(InputError, match="made with other inputs or settings"):
         build_folder(mini_table, made, n_folds=4)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=99))
-    with pytest.raises(InputError, match=r"0\.0 GB are free there"):
+    with pytest.raises(InputError, match=r"0\.0 [MG]B are free there"):
         build_folder(mini_table, tmp_path / "mini", n_folds=3)
     assert not (tmp_path / "mini").exists()
 

@@ -108,8 +108,9 @@ def full_and_free_again(
         told = []
         for _ in range(2):
             told.append(problem(forks.run(order, **disturbances)))
-            assert "No space left on device" in told[-1]
-            assert "run the same command again" in told[-1]
+            if "are free there" not in told[-1]:  # which is found out before a build begins
+                assert "No space left on device" in told[-1]
+                assert "run the same command again" in told[-1]
             nothing_half_written(out)
         disk.free()
         ended = forks.run(order)
@@ -148,6 +149,8 @@ def test_a_full_disk_in_a_worker(
     forks: Forks, table: Path, disk: Disk, undisturbed: dict[str, bytes]
 ) -> None:
     out = disk.place / "workers" / "mini"
+    # One that was begun is not asked for room: it reaches the workers.
+    (out.parent / ".mini.cases").mkdir(parents=True)
     disk.fill(40)
     message = full_and_free_again(forks, disk, build(table, out, jobs=2), out)
     assert f"{out.parent}/.mini.cases/mini-" in message
