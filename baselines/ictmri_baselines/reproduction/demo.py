@@ -36,7 +36,8 @@ class Stage:
 
     Attributes:
         title: what it does.
-        seconds: for 249 cases on two cores, profile ``cpu``; where it was measured: perf/README.md.
+        seconds: for 249 cases on two quiet cores, profile ``cpu``, so that somebody who waits knows about
+            how long; timed once, before localisation became quicker, and nothing else depends on it.
     """
 
     title: str

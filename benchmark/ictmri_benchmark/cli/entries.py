@@ -12,17 +12,13 @@ from ictmri.cli.output import echo
 from ictmri.cli.parameters import CohortOption
 from ictmri.cli.places import Commands
 from ictmri.errors import InputError
+from ictmri_benchmark.cli.scoring import Entries
 from ictmri_benchmark.score.protocol import Selection
 
 if TYPE_CHECKING:
     from ictmri.folds import FoldTable
 
 entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
-
-Entries = Annotated[
-    Path | None,
-    typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
-]
 
 
 @entry_app.command("new")

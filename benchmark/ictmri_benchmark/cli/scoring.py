@@ -18,6 +18,10 @@ from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
 _UNROUND = "Divide the probabilities of each case by their sum (of rounded ones, or percent)."
 Normalize = Annotated[bool, typer.Option("--normalize", help=_UNROUND)]
+Entries = Annotated[
+    Path | None,
+    typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
+]
 
 
 def evaluate(  # noqa: PLR0913
@@ -99,10 +103,7 @@ def submit(
     ] = None,
     *,
     cohort: CohortOption = "ictmri",
-    entries: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
-    ] = None,
+    entries: Entries = None,
     normalize: Normalize = False,
     correct: Annotated[
         str, typer.Option(help="Why the entry of this slug is replaced; stands in the ledger.")
