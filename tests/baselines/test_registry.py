@@ -16,9 +16,10 @@ from ictmri_baselines import registry
 from ictmri_baselines.backbones.base import Backbone
 from ictmri_baselines.backbones.settings import BackboneSettings
 from ictmri_baselines.cli import methods, volumes
-from ictmri_baselines.localizer.boxes import Detector, SliceBoxes, numbers_only
+from ictmri_baselines.localizer.boxes import SliceBoxes, numbers_only
 from ictmri_baselines.localizer.classical.saliency import Saliency, SaliencyDetector
 from ictmri_baselines.localizer.detectors import (
+    Detector,
     DetectorSettings,
     detector_settings,
     recorded,

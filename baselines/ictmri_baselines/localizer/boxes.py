@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, Protocol
+from typing import Annotated, Any, BinaryIO, Final, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,9 +20,6 @@ from ictmri.errors import InputError, nearest, validation_problems
 from ictmri.io.files import replacing
 from ictmri_baselines.localizer.grid import FULL_SHAPE, Grid
 from ictmri_baselines.registry import DETECTORS
-
-if TYPE_CHECKING:
-    from ictmri_baselines.cases import Brain
 
 SCHEMA: Final = "ictmri/boxes/1"
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -130,13 +127,6 @@ class SliceLine(_Origin):
 
 LINE: Final = TypeAdapter(SliceLine)
 """Reads a line; its ``json_schema()`` is that of the file's lines."""
-
-
-class Detector(Protocol):
-    """Finds tumours on axial slices [equations 2 and 3]; it sees the brain, never a label or an id."""
-
-    def detect(self, brain: Brain) -> list[SliceBoxes]:
-        """Return the slices that were looked at, in order; those without a box may be left out."""
 
 
 def numbers_only(row: SliceBoxes, detector: str) -> SliceBoxes:

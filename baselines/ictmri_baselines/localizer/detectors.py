@@ -5,17 +5,32 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from pydantic import ValidationError
 
 from ictmri.errors import InputError, nearest, validation_problems
-from ictmri_baselines.localizer.boxes import Detector
 from ictmri_baselines.registry import DETECTORS, imported
 from ictmri_baselines.settings import CheckedSettings
 
+if TYPE_CHECKING:
+    from ictmri_baselines.cases import Brain
+    from ictmri_baselines.localizer.boxes import SliceBoxes
+    from ictmri_baselines.localizer.region import Region
+
 _NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "model"})
 _WORDS: Final = {"missing": "is needed", "extra_forbidden": "is not an option of this detector"}
+
+
+class Detector(Protocol):
+    """Finds tumours [equations 2 and 3]; it sees the brain, never a label or an id."""
+
+    def detect(self, brain: Brain) -> list[SliceBoxes] | Region:
+        """Return boxes on axial slices or, where it sees voxels, a map on the brain's grid.
+
+        Boxes are of the slices that were looked at, in order; those without a box may be left out. From a
+        map the coarse prior is made directly; boxes are drawn around it for the boxes file.
+        """
 
 
 class DetectorSettings(CheckedSettings):

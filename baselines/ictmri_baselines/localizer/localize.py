@@ -13,11 +13,13 @@ from scipy import ndimage
 from ictmri_baselines.localizer.classical.evidence import evidence_of
 from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask, on_brain_grid, step_of
 from ictmri_baselines.localizer.classical.refine import INSIDE, Samples, VoxelModel, refine, samples
-from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior
+from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior, region_prior
+from ictmri_baselines.localizer.region import Region
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
-    from ictmri_baselines.localizer.boxes import Detector, SliceBoxes
+    from ictmri_baselines.localizer.boxes import SliceBoxes
+    from ictmri_baselines.localizer.detectors import Detector
     from ictmri_baselines.processor.mapping import Mapping
 
 VERY_LARGE: Final = 0.12
@@ -43,7 +45,7 @@ class Localization:
     Attributes:
         coarse: float32 in [0, 1] [equation 4].
         refined: uint8, 0 or 1 [equation 5].
-        boxes: what both were made from.
+        boxes: what both were made from, or those around a detector's map.
         summary: ``brain_share`` of the refined prior in MNI152 space, its ``components``, ``slices`` with
             boxes, ``boxes``. Volumes in the scan's own space need its mapping, see :meth:`volumes`.
         flags: codes of :data:`FLAGS`, worst first.
@@ -81,13 +83,13 @@ def localize(
     seed: int = 0,
     model: VoxelModel | None = None,
 ) -> Localization:
-    """Detect, stack and smooth the boxes, refine.
+    """Detect, make the coarse prior of the boxes or of the map, refine.
 
     Args:
         brain: on the template's grid of 1 or 2 mm.
-        detector: gives boxes on that grid.
-        sigma_mm: of the coarse prior's Gaussian.
-        dilation_mm: of its dilation.
+        detector: gives boxes on that grid, or a map.
+        sigma_mm: of the Gaussian over stacked boxes.
+        dilation_mm: of the dilation that follows.
         seed: of the voxel-wise MLP.
         model: an MLP of a whole cohort; where None, one is trained on this case.
 
@@ -95,8 +97,7 @@ def localize(
         InputError: the brain lies on neither of the template's grids.
     """
     step = step_of(brain)
-    rows = list(detector.detect(brain))
-    coarse = _stacked(brain, rows, sigma_mm, dilation_mm)
+    coarse, rows = _detected(brain, detector, sigma_mm, dilation_mm)
     refined, flags = _refined(brain, coarse, step, seed, model)
     summary = _summary(refined, np.asarray(brain.mask.dataobj) > 0, rows)
     if "empty" in flags and summary["boxes"]:
@@ -119,25 +120,33 @@ def voxels_of(brain: Brain, detector: Detector, *, seed: int = 0) -> Samples | N
 
     Args:
         brain: on the template's grid of 1 or 2 mm.
-        detector: gives boxes on that grid.
+        detector: gives boxes on that grid, or a map.
         seed: of the draw.
 
     Returns:
-        None where the boxes enclose too little or all, or the brain cannot be compared with the template.
+        None where they enclose too little or all, or the brain cannot be compared with the template.
 
     Raises:
         InputError: the brain lies on neither of the template's grids.
     """
     every = (slice(None, None, step_of(brain)),) * 3
-    coarse = _stacked(brain, list(detector.detect(brain)), SIGMA_MM, DILATION_MM)
+    coarse, _ = _detected(brain, detector, SIGMA_MM, DILATION_MM)
     seen = evidence_of(brain)
     return None if seen is None else samples(seen, np.ascontiguousarray(coarse[every]), seed=seed)
 
 
-def _stacked(brain: Brain, rows: list[SliceBoxes], sigma_mm: float, dilation_mm: float) -> Field:
+def _detected(
+    brain: Brain, detector: Detector, sigma_mm: float, dilation_mm: float
+) -> tuple[Field, list[SliceBoxes]]:
+    """Return the coarse prior and the boxes that it was made from, or that stand for its map."""
     affine = np.asarray(brain.image.affine, dtype=np.float64)
-    shape = brain.image.shape
-    return coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm)
+    found = detector.detect(brain)
+    if isinstance(found, Region):
+        if found.map.shape != brain.image.shape:
+            raise ValueError(f"a map of {found.map.shape} on a brain of {brain.image.shape}")
+        return region_prior(found, affine), found.boxes()
+    rows, shape = list(found), brain.image.shape
+    return coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm), rows
 
 
 def _refined(

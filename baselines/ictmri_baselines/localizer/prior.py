@@ -1,4 +1,4 @@
-"""Boxes to the coarse prior: stack, Gaussian smoothing, dilation [equation 4], all in millimetres."""
+"""Boxes or a map to the coarse prior: stack, Gaussian smoothing, dilation [equation 4], all in mm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ictmri_baselines.localizer.boxes import SliceBoxes
+from ictmri_baselines.localizer.region import Region
 
 SIGMA_MM: Final = 3.0
 """Of the Gaussian: slices of 2 mm melt into each other, a lesion of 6 mm keeps half of its height."""
 DILATION_MM: Final = 2.0
 """Radius of the dilation: gives back about what the Gaussian takes from corners and ends."""
+REGION_SIGMA_MM: Final = 1.0
+"""Of the Gaussian over a map, which has no corners: the steps of its voxels go, its outline stays."""
 _TRUNCATE: Final = 4.0
 """Sigmas after which the Gaussian is cut off."""
 
@@ -50,16 +53,34 @@ def coarse_prior(
         sigma_mm: of the Gaussian.
         dilation_mm: radius of the grey dilation that follows.
     """
-    stacked = stacked_boxes(rows, shape)
-    prior = np.zeros(shape, dtype=np.float32)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    stacked = stacked_boxes(rows, shape).astype(np.float32)
+    return _widened(stacked, spacing, sigma_mm, dilation_mm)
+
+
+def region_prior(region: Region, affine: Affine) -> npt.NDArray[np.float32]:
+    """Return the prior of a map, float32 in [0, 1]: smoothed a little, wider by the region's margin.
+
+    Args:
+        region: on the grid of ``affine``.
+        affine: voxel to world.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return _widened(region.map, spacing, REGION_SIGMA_MM, region.margin_mm)
+
+
+def _widened(
+    volume: npt.NDArray[np.float32],
+    spacing: npt.NDArray[Any],
+    sigma_mm: float,
+    dilation_mm: float,
+) -> npt.NDArray[np.float32]:
+    prior = np.zeros(volume.shape, dtype=np.float32)
     # Nothing changes farther away than the two filters reach.
-    part = _reached(stacked, _TRUNCATE * sigma_mm + dilation_mm, spacing)
+    part = _reached(volume > 0, _TRUNCATE * sigma_mm + dilation_mm, spacing)
     if part is None:
         return prior
-    smooth = ndimage.gaussian_filter(
-        stacked[part].astype(np.float32), sigma_mm / spacing, truncate=_TRUNCATE
-    )
+    smooth = ndimage.gaussian_filter(volume[part], sigma_mm / spacing, truncate=_TRUNCATE)
     if dilation_mm > 0:
         smooth = ndimage.grey_dilation(smooth, footprint=_ball(dilation_mm, spacing))
     prior[part] = np.clip(smooth, 0.0, 1.0)

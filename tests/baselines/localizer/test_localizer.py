@@ -12,7 +12,8 @@ from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import coarse_prior, localize
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
-from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM
+from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, stacked_boxes
+from ictmri_baselines.localizer.region import Region
 
 CUBE = [SliceBoxes(z, (Box(20, 18, 30, 26, 1.0),), "test") for z in range(16, 24)]
 SHAPE = (48, 44, 40)
@@ -149,12 +150,10 @@ def test_the_same_brain_gives_the_same_bytes() -> None:
 class Given:
     """A detector that says what it is told."""
 
-    rows: list[SliceBoxes]
-    name: str = "given"
-    version: str = "1"
+    found: list[SliceBoxes] | Region
 
-    def detect(self, brain: Brain) -> list[SliceBoxes]:  # noqa: ARG002
-        return self.rows
+    def detect(self, brain: Brain) -> list[SliceBoxes] | Region:  # noqa: ARG002
+        return self.found
 
 
 def test_a_whole_brain_box_is_flagged_and_teaches_nothing() -> None:
@@ -201,6 +200,31 @@ def test_a_box_of_a_few_voxels_is_flagged_and_kept() -> None:
     np.testing.assert_array_equal(
         np.asarray(found.refined.dataobj) > 0, np.asarray(found.coarse.dataobj) > 0.5
     )
+
+
+def test_of_a_map_the_prior_has_its_shape_and_the_boxes_enclose_it() -> None:
+    lesions = ball((-30, -20, 20), 9) | ball((32, 20, 12), 9)
+    certainty = np.where(lesions, 0.8, 0.3).astype(np.float32)
+    certainty[48, 50, 46] = 0.6
+    brain = brain_of(standard_brain() + 5 * lesions)
+    for margin, at_least, at_most in ((0.0, 0.9, 1.1), (3.0, 1.5, 2.5)):
+        found = localize(brain, Given(Region(lesions * np.float32(1), "given", margin)))
+        inside = np.asarray(found.coarse.dataobj) > 0.5
+        assert at_least < inside.sum() / lesions.sum() < at_most
+        assert inside[lesions].mean() > 0.95
+    rows = Region(certainty, "given").boxes()
+    boxed = stacked_boxes(rows, certainty.shape)
+    assert not (~boxed & (certainty > 0.5)).any()
+    assert {box.score for row in rows for box in row.boxes} == {0.8, 0.6}
+    for row in rows:
+        for box in row.boxes:
+            part = lesions[box.x0 : box.x1, box.y0 : box.y1, row.slice]
+            assert box.score == 0.6 or (part.any(axis=0).all() and part.any(axis=1).all())
+
+
+def test_a_map_on_another_grid_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a map of \(2, 2, 2\) on a brain of \(97, 115, 97\)"):
+        localize(brain_of(standard_brain()), Given(Region(np.ones((2, 2, 2), np.float32), "given")))
 
 
 def test_the_stair_steps_of_stacked_boxes_are_gone() -> None:

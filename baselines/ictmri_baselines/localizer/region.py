@@ -1,0 +1,43 @@
+"""What a detector that sees voxels gives: a map on the brain's grid, and the boxes around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ictmri_baselines.localizer.boxes import Box, SliceBoxes
+
+MARKED: Final = 0.5
+"""Value of a map above which a voxel is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a detector sees a tumour, voxel by voxel.
+
+    Attributes:
+        map: float32 in [0, 1] on the brain's grid of 1 or 2 mm, same shape; above :data:`MARKED` marked.
+        detector: its name.
+        margin_mm: how much the coarse prior is wider: what the detector is known to miss at a rim.
+    """
+
+    map: npt.NDArray[np.float32]
+    detector: str
+    margin_mm: float = 0.0
+
+    def boxes(self) -> list[SliceBoxes]:
+        """Return a box around each part of each axial slice, its score the part's highest value."""
+        marked = self.map > MARKED
+        rows = []
+        for z in np.flatnonzero(marked.any(axis=(0, 1))):
+            labels, _ = ndimage.label(marked[:, :, z])
+            boxes = tuple(
+                Box(x.start, y.start, x.stop, y.stop, round(float(self.map[x, y, z].max()), 3))
+                for x, y in ndimage.find_objects(labels)
+            )
+            rows.append(SliceBoxes(int(z), boxes, self.detector))
+        return rows
