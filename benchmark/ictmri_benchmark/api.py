@@ -155,17 +155,22 @@ def _external(
 ) -> External | None:
     """Return what is known of a model that learned elsewhere, None for one of this cohort's folds."""
     name = "" if trained_on is None else trained_on.strip()
+    cherries = (
+        "an external model is scored on all cases: whoever chooses some of them chooses the score"
+    )
     checks = {
         "no cohort is named that the model learned from": trained_on is not None and not name,
         "its name must be printable text of one line": not name.isprintable() or len(name) > 200,
         f"a model that learned from {table.name} itself is not external": name == table.name,
         f"overlap {overlap!r} is not yes, no or unknown": overlap not in get_args(protocol.Overlap),
-        "an external model has no folds to choose": bool(name) and folds is not None,
+        cherries: bool(name) and folds is not None,
         "overlap is of an external model": trained_on is None and overlap != "unknown",
     }
     problems = [problem for problem, holds in checks.items() if holds]
     if problems:
         step = "name the cohort that it learned from, and say whether patients are in both"
+        if problems == [cherries]:
+            step = "to leave out patients that it learned from, build a cohort without them"
         raise InputError("external", problems, step)
     return External(name, overlap) if name else None
 
@@ -202,6 +207,8 @@ def leaderboard(
     with_: Given | Mapping[str, Given] | None = None,
     entries: AnyPath | None = None,
     normalize: bool = False,
+    external: str | None = None,
+    overlap: protocol.Overlap = "unknown",
 ) -> Leaderboard:
     """Return the leaderboard of a cohort: every entry rescored and ranked. Nothing is written.
 
@@ -215,6 +222,8 @@ def leaderboard(
             name.
         entries: only the entries, or runs of ``ictmri reproduce``, of this folder.
         normalize: of ``with_``, as :func:`evaluate` takes it.
+        external: of ``with_``, as :func:`evaluate` takes it: they then stand apart and are not ranked.
+        overlap: of ``with_``, as :func:`evaluate` takes it.
 
     Raises:
         InputError: the predictions are not valid, or an entry is not; every problem is named.
@@ -222,15 +231,19 @@ def leaderboard(
     from ictmri.lookup import local_cohort
 
     given = _by_name(with_)
+    if external is not None and not given:
+        raise InputError("external", ["no predictions are given that it could be of"], "give with_")
     away = isinstance(cohort, str) and cohort == CLINICAL and local_cohort(cohort) is None
     if away and not given and entries is None and not local_entries(CLINICAL).is_dir():
         return Leaderboard(reported_board(CLINICAL))
     table, synthetic = _opened(cohort)
+    elsewhere = _external(external, overlap, table, None)
     read = {
         name: _taken(one, table, table, None, normalize=normalize) for name, one in given.items()
     }
     places = board_folders(table.name) if entries is None else at_home(entries)
-    return Leaderboard(build_leaderboard(places, table, synthetic=synthetic, given=read))
+    board = build_leaderboard(places, table, synthetic=synthetic, given=read, external=elsewhere)
+    return Leaderboard(board)
 
 
 def _by_name(given: Given | Mapping[str, Given] | None) -> dict[str, Given]:

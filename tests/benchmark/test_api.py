@@ -297,7 +297,7 @@ def test_a_model_trained_elsewhere_is_scored_on_all_cases_at_once(cohort: FoldTa
         ({"external": " "}, "no cohort is named"),
         ({"external": "a\nb"}, "printable text"),
         ({"external": "a", "overlap": "maybe"}, "'maybe' is not yes, no or unknown"),
-        ({"external": "a", "folds": [0]}, "no folds to choose"),
+        ({"external": "a", "folds": [0]}, "build a cohort without them"),
         ({"overlap": "no"}, "overlap is of an external model"),
     ],
 )
@@ -314,7 +314,13 @@ def test_the_command_scores_external_models_as_python_does(tmp_path: Path) -> No
     report = bench.evaluate(path, PHANTOM, external="mine", overlap="no")
     assert json_file.read_text() == report.to_json()
     assert "--trained-on NAME" in run(*asked, "--external", code=1).stderr
-    assert "needs --external" in run(*asked, "--trained-on", "mine", code=1).stderr
+    board = ("leaderboard", "--cohort", PHANTOM, "--trained-on", "mine", "--json", "-")
+    (row,) = json.loads(run(*board, "--with", path).stdout)["external"]
+    assert (row["source"], row["overlap"], row["rank"]) == ("given", "unknown", None)
+    assert row["report"]["pooled"] == report.content["pooled"]
+    assert "is of --with" in run(*board, code=1).stderr
+    with pytest.raises(InputError, match="no predictions are given"):
+        bench.leaderboard(PHANTOM, external="mine")
 
 
 def test_some_folds_cannot_be_submitted(cohort: FoldTable, tmp_path: Path) -> None:

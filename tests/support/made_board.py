@@ -43,6 +43,7 @@ MADE: tuple[tuple[str, str, float | None, dict[str, Any]], ...] = (
         0.33,
         {"inputs": InputsUsed(image=True, prior="manual-test", demographics=False)},
     ),
+    ("elsewhere", "Trained on other patients", 0.5, {"trained_on": "ictmri", "overlap": "yes"}),
     ("peeked", "Best epoch of each test fold", 0.6, {"selection": "test-fold"}),
 )
 
@@ -96,7 +97,7 @@ def with_text(board: dict[str, Any], text: str) -> dict[str, Any]:
     What entry.yaml refuses today is in it too: the page must not lean on that.
     """
     changed = copy.deepcopy(board)
-    for row in changed["entries"]:
+    for row in [*changed["entries"], *changed["external"]]:
         row["name"] = f"{text} {row['slug']}"
         if row["report"] is None:
             row["reported"]["source"] = text
@@ -104,6 +105,7 @@ def with_text(board: dict[str, Any], text: str) -> dict[str, Any]:
             continue
         row |= {"summary": text, "authors": [text, text], "licence": text, "command": text}
         row |= {"paper": f"javascript:{text}", "code": f"javascript:{text}", "external": [text]}
+        row |= {"trained_on": text if row["trained_on"] else ""}
         row |= {"compute": {text: text}, "claimed": {text: 0.5}, "flags": [text], "tracks": [text]}
         row["report"]["warnings"] = [text]
     changed["refused"] = [{"slug": text, "reason": text}]

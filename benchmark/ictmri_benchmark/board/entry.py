@@ -106,6 +106,12 @@ Link = Annotated[str, Field(max_length=300), AfterValidator(_is_plain), AfterVal
 Slug = Annotated[
     str, Field(max_length=MAX_SLUG, json_schema_extra=_spelled(SLUG)), AfterValidator(_is_slug)
 ]
+Title = Annotated[
+    str,
+    Field(max_length=200),
+    AfterValidator(_is_plain),
+    AfterValidator(lambda text: _is_title(text) if text else text),
+]
 DataSha256 = Annotated[
     str,
     Field(json_schema_extra=_spelled(r"^([0-9a-f]{64})?$")),
@@ -201,7 +207,13 @@ class Entry(_EntryPart):
         default=(), max_length=50, description="pretrained weights and other data, [] where none"
     )
     overlap: Overlap | None = Field(
-        default=None, description="whether any of that was made from cases that are tested here"
+        default=None,
+        description="whether any of that, or of trained_on, was made from cases that are tested here",
+    )
+    trained_on: Title = Field(
+        default="",
+        description="cohort that the model learned from, where it is not this one: external validation, "
+        "all cases at once, shown apart and not ranked",
     )
     compute: dict[Name, Text | Whole | float] = Field(
         default_factory=dict,
@@ -220,9 +232,14 @@ class Entry(_EntryPart):
     )
 
     @property
-    def overlaps(self) -> str:
+    def is_external(self) -> bool:
+        """Whether it held out no fold; behind sealed labels all entries are alike in that."""
+        return bool(self.trained_on) and self.level != "R4"
+
+    @property
+    def overlaps(self) -> Overlap:
         """Whether what is external holds tested cases; ``unknown`` where nobody has told."""
-        return self.overlap or ("unknown" if self.external else "no")
+        return self.overlap or ("unknown" if self.external or self.trained_on else "no")
 
     @property
     def tracks(self) -> tuple[str, ...]:

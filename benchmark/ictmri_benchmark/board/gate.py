@@ -81,6 +81,11 @@ class Verdict:
         lines.append("")
         if self.entries and self.entries[0].report.content["benchmark"]["synthetic"]:
             lines.append(f"- {SYNTHETIC_WARNING}")
+        lines += [
+            f"- `{done.entry.slug}`: {done.report.content['warnings'][0]}; shown apart, not ranked"
+            for done in self.entries
+            if done.entry.is_external
+        ]
         lines += [f"- corrected: `{slug}` is there already" for slug in self.corrected]
         lines += [f"- withdrawn: `{slug}`" for slug in self.withdrawn]
         lines += [

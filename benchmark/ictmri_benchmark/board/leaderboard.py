@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from ictmri.classes import CLASSES
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
-from ictmri.io.files import canonical_json, write_text
+from ictmri.io.files import canonical_json, sha256_bytes, write_text
 from ictmri.io.resources import AnyPath, at_home, shipped
 from ictmri.io.yamlfile import own_table
-from ictmri_benchmark.board.ensemble import mean_of
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.flags import review_flags
 from ictmri_benchmark.board.ranking import (
@@ -27,12 +27,12 @@ from ictmri_benchmark.board.ranking import (
     resolution,
 )
 from ictmri_benchmark.board.reading import EntryFolder, Source, read_entries, require_entries
-from ictmri_benchmark.board.submission import Stored, data_problems, stored_report
+from ictmri_benchmark.board.submission import Stored, data_problems, external_of, stored_report
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.metrics import RANK_KEY, Floats
-from ictmri_benchmark.score.predictions import Predictions
-from ictmri_benchmark.score.report import Report, cohort_digests, score
+from ictmri_benchmark.score.predictions import Predictions, format_predictions
+from ictmri_benchmark.score.report import External, Report, cohort_digests, score
 
 REPORTED_CASES: Final = 249
 """Patients of the cohort that the reported rows are about."""
@@ -51,6 +51,7 @@ class _Contestant:
         predictions: as they were read.
         unranked: key of :data:`UNRANKED`, empty where they are ranked.
         place: folder of the entry.
+        external: what is known of a model that was trained elsewhere: it stands apart.
     """
 
     slug: str
@@ -59,6 +60,7 @@ class _Contestant:
     predictions: Predictions
     unranked: str = ""
     place: Path | None = None
+    external: External | None = None
 
     @property
     def counts(self) -> bool:
@@ -87,6 +89,7 @@ def build_leaderboard(
     *,
     synthetic: bool,
     given: Mapping[str, Predictions] | None = None,
+    external: External | None = None,
 ) -> dict[str, Any]:
     """Rescore every entry of a folder, rank them, and return the content of leaderboard.json.
 
@@ -100,6 +103,7 @@ def build_leaderboard(
         cohort: the fold table that holds the labels.
         synthetic: marks the board of a phantom.
         given: predictions by name that are ranked among the entries and are none.
+        external: of all that is ``given``, where it was trained elsewhere; it is then not ranked.
 
     Raises:
         InputError: an entry is not valid, or its report is not what its predictions give.
@@ -111,7 +115,7 @@ def build_leaderboard(
     folders, events = read_entries(places, cohort)
     contestants = [_of_entry(f, f.predictions, cohort) for f in folders if f.predictions]
     contestants += [
-        _Contestant(f"with_{number}", "given", _nothing_known(name), read)
+        _given(f"with_{number}", name, read, external)
         for number, (name, read) in enumerate((given or {}).items(), start=1)
     ]
     together = _ensemble(contestants, cohort)
@@ -125,7 +129,8 @@ def build_leaderboard(
     rows = [_row(s, ranks, _flags(s, scored, cohort)) for s in shown]
     return _empty_board(cohort.name, len(cohort.rows), synthetic=synthetic) | {
         "digests": cohort_digests(cohort) | {"data": cohort.data_sha256},
-        "entries": [row for row in rows if row["source"] != "ensemble"] + reported_board_rows(),
+        "entries": [row for row in rows if _is_entry(row)] + reported_board_rows(),
+        "external": [row for row in rows if row["report"].get("external")],
         "ensemble": next((row for row in rows if row["source"] == "ensemble"), None),
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": [pair.row() for pair in pairs]},
         "resolution": resolution(len(cohort.rows), draws),
@@ -150,6 +155,7 @@ def _empty_board(cohort: str, n_cases: int, *, synthetic: bool) -> dict[str, Any
         "rank_key": RANK_KEY,
         "digests": {},
         "entries": reported_board_rows(),
+        "external": [],
         "ensemble": None,
         "comparison": {"columns": list(PAIR_COLUMNS), "pairs": []},
         "resolution": resolution(n_cases, np.empty((0, 0))),
@@ -163,10 +169,27 @@ def _of_entry(folder: EntryFolder, read: Predictions, cohort: FoldTable) -> _Con
     entry = folder.entry
     # Unlike a submission, an entry that is there already must name the data.
     other = data_problems(entry, cohort) or (cohort.data_sha256 and not entry.benchmark.data_sha256)
-    unranked = "other-data" if other else ""
-    unranked = "test-fold" if entry.selection == "test-fold" else unranked
-    about = _about(entry)
-    return _Contestant(entry.slug, folder.source, about, read, unranked, folder.place)
+    reasons = {
+        "test-fold": entry.selection == "test-fold",
+        "other-data": other,
+        "external": entry.is_external,
+    }
+    unranked = next((reason for reason, holds in reasons.items() if holds), "")
+    about, external = _about(entry), external_of(entry)
+    return _Contestant(entry.slug, folder.source, about, read, unranked, folder.place, external)
+
+
+def _given(slug: str, name: str, read: Predictions, external: External | None) -> _Contestant:
+    about = _nothing_known(name)
+    if external is None:
+        return _Contestant(slug, "given", about, read)
+    about |= external._asdict()
+    return _Contestant(slug, "given", about, read, "external", external=external)
+
+
+def _is_entry(row: dict[str, Any]) -> bool:
+    """Say whether a scored row belongs among those that were cross-validated here."""
+    return row["source"] != "ensemble" and not row["report"].get("external")
 
 
 def _ensemble(contestants: Sequence[_Contestant], cohort: FoldTable) -> list[_Contestant]:
@@ -180,8 +203,46 @@ def _ensemble(contestants: Sequence[_Contestant], cohort: FoldTable) -> list[_Co
         "Made by this board, never ranked.",
         "authors": ["this board"],
     }
-    mean = mean_of([c.predictions for c in counted], cohort.case_ids)
+    mean = _mean_of([c.predictions for c in counted], cohort.case_ids)
     return [_Contestant("all_ranked", "ensemble", about, mean, "ensemble")]
+
+
+def _mean_of(entries: Sequence[Predictions], case_ids: Sequence[str]) -> Predictions:
+    """Return the mean of predictions, each entry counting once.
+
+    An entry of several seeds counts with the mean over them; a label without probabilities as 1 for its
+    class. Summed in the order given, one step after the other: the same bytes on every processor.
+
+    Args:
+        entries: at least one, of the same cases.
+        case_ids: the cases.
+    """
+    mean = _average([_average(list(_probabilities(entry))) for entry in entries])
+    highest = mean.max(axis=-1, keepdims=True)
+    made = Predictions(
+        seeds=(0,),
+        labels=mean.argmax(axis=-1)[None],
+        probabilities=mean[None],
+        ties=int(((mean == highest).sum(axis=-1) > 1).sum()),
+        sha256="",
+    )
+    return replace(made, sha256=sha256_bytes(format_predictions(made, case_ids).encode()))
+
+
+def _probabilities(entry: Predictions) -> Floats:
+    """Return (S, N, K) probabilities."""
+    if entry.probabilities is not None:
+        return entry.probabilities
+    certain: Floats = (entry.labels[..., None] == np.arange(len(CLASSES))).astype(np.float64)
+    return certain
+
+
+def _average(values: Sequence[Floats]) -> Floats:
+    total: Floats = np.zeros_like(values[0])
+    for one in values:
+        total = total + one
+    mean: Floats = total / len(values)
+    return mean
 
 
 def _scored(
@@ -197,7 +258,14 @@ def _scored(
     drawn = bootstrap(cohort, [one.predictions.labels for one in contestants])
     scored = []
     for column, one in enumerate(contestants):
-        report = score(one.predictions, cohort, drawn, synthetic=synthetic, entry=column)
+        report = score(
+            one.predictions,
+            cohort,
+            drawn,
+            synthetic=synthetic,
+            entry=column,
+            external=one.external,
+        )
         stored = stored_report(report, one.place / "report.json") if one.place else "none"
         scored.append(_Scored(one, report, stored))
     wrong = [s.of.place for s in scored if s.stored == "other" and s.of.place]
@@ -282,6 +350,7 @@ def _about(entry: Entry) -> dict[str, Any]:
         "code": entry.method.code,
         "external": list(entry.external),
         "overlap": entry.overlaps,
+        "trained_on": entry.trained_on,
         "compute": entry.compute,
         "claimed": entry.claimed,
     }
@@ -303,6 +372,7 @@ def _nothing_known(name: str) -> dict[str, Any]:
         "code": "",
         "external": [],
         "overlap": "unknown",
+        "trained_on": "",
         "compute": {},
         "claimed": {},
     }

@@ -25,11 +25,14 @@ from ictmri_benchmark.score.metrics import Floats, Ints
 from ictmri_benchmark.score.protocol import CONFIDENCE
 
 UNRANKED: Final = {
+    "external": "trained elsewhere, not cross-validated here",
     "ensemble": "made by this board of its ranked entries, not an entry",
     "test-fold": "the model was chosen by looking at the test folds",
     "other-data": "made on other data than the cohort's: an earlier version of them, or none is named",
 }
 """Why a scored row is not ranked."""
+EXTERNAL: Final = f"External validation: {UNRANKED['external']}"
+"""Heading of the rows that stand apart from all others."""
 DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
 """Shares of cases that exactly one of two entries has right, for which the smallest gap is told."""
 

@@ -11,7 +11,7 @@ from ictmri.errors import InputError, collected
 from ictmri.folds import FoldTable
 from ictmri.io.files import sha256_file
 from ictmri_benchmark.board.entry import Entry, load_entry
-from ictmri_benchmark.board.folders import is_run, is_shipped
+from ictmri_benchmark.board.folders import entry_folders, is_run, is_shipped
 from ictmri_benchmark.board.ledger import Event, ledger_path, ledger_problems, read_ledger
 from ictmri_benchmark.board.submission import binding_problems
 from ictmri_benchmark.score.predictions import Predictions, read_predictions
@@ -72,7 +72,7 @@ def require_entries(folder: Path) -> None:
     Raises:
         InputError: it holds none; where they may be is said.
     """
-    if any(not path.parent.name.startswith(".") for path in folder.glob("*/entry.yaml")):
+    if any(folder.glob("[!.]*/entry.yaml")):
         return
     deeper = sorted({path.parent.parent for path in folder.glob("*/*/entry.yaml")})
     step = f"give {deeper[0]}" if deeper else "ictmri reproduce --help"
@@ -85,15 +85,10 @@ def _read_folder(folder: Path, cohort: FoldTable, *, strict: bool) -> list[Entry
     problems: list[str] = []
     places: dict[str, str] = {}
     source: Source = "shipped" if is_shipped(folder) else "local"
-    for path in sorted(folder.glob("*/entry.yaml")):
-        place, name = path.parent, path.parent.name
-        if name.startswith("."):
-            continue
-        if any(part.is_symlink() for part in (place, *place.iterdir())):
-            problems.append(f"{name}: holds a link, which could lead anywhere")
-            continue
+    for place in entry_folders(folder, problems):
+        name = place.name
         with collected(problems, name):
-            entry = load_entry(path)
+            entry = load_entry(place / "entry.yaml")
             if entry.slug != name and strict and not is_run(place):
                 problems.append(f"{name}: entry.yaml calls itself {entry.slug!r}")
                 continue

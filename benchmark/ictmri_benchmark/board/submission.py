@@ -27,7 +27,7 @@ from ictmri_benchmark.board.folders import entry_folders, is_run, is_shipped, sh
 from ictmri_benchmark.score.intervals import bootstrap
 from ictmri_benchmark.score.predictions import Predictions, format_predictions, read_predictions
 from ictmri_benchmark.score.protocol import OWN_LEVELS, VERSION, Level, version_key
-from ictmri_benchmark.score.report import Report, is_report_of, protocol_of, score
+from ictmri_benchmark.score.report import External, Report, is_report_of, protocol_of, score
 
 CLAIM_TOLERANCE = 0.0051
 """A claimed value may be rounded to two decimals."""
@@ -92,7 +92,8 @@ def check(
         normalize=normalize,
     )
     if described is not None and read is not None:
-        report = score(read, cohort, bootstrap(cohort, [read.labels]), synthetic=synthetic)
+        drawn, external = bootstrap(cohort, [read.labels]), external_of(described)
+        report = score(read, cohort, drawn, synthetic=synthetic, external=external)
         problems += [f"{entry}: {problem}" for problem in claim_problems(described, report)]
         if not problems:
             return Checked(described, read, report)
@@ -306,11 +307,20 @@ def _others(entries: Path, slug: str, cohort: FoldTable) -> dict[str, Prediction
     return found
 
 
+def external_of(entry: Entry) -> External | None:
+    """Return what an entry says of a model that was trained elsewhere, None for one of the folds."""
+    return External(entry.trained_on, entry.overlaps) if entry.is_external else None
+
+
 def binding_problems(entry: Entry, cohort: FoldTable) -> list[str]:
     """Say where an entry was made for another cohort, other folds or a protocol that is not known here."""
     problems = []
     if entry.benchmark.cohort != cohort.name:
         problems.append(f"benchmark.cohort is {entry.benchmark.cohort!r}, not {cohort.name!r}")
+    if entry.trained_on == cohort.name:
+        problems.append(
+            f"trained_on is {cohort.name!r} itself: leave it out, that is no other cohort"
+        )
     if entry.benchmark.splits_sha256 != cohort.sha256:
         problems.append(f"benchmark.splits_sha256 is not that of these folds, {cohort.sha256}")
     version = version_key(entry.benchmark.version)

@@ -11,14 +11,19 @@ from ictmri.io.files import canonical_json
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.tables import Table
 from ictmri_benchmark.board.leaderboard import write_leaderboard
-from ictmri_benchmark.board.ranking import UNRANKED
+from ictmri_benchmark.board.ranking import EXTERNAL, UNRANKED
 from ictmri_benchmark.score.metrics import COLUMNS, PRINTED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SOURCES: Final = {"local": " (local)", "given": " (yours, not an entry)"}
-_WORDS: Final = {"ensemble": "ensemble", "test-fold": "unranked", "other-data": "other data"}
+_WORDS: Final = {
+    "ensemble": "ensemble",
+    "test-fold": "unranked",
+    "other-data": "other data",
+    "external": "external",
+}
 _FIRST: Final = (
     "No entry yet. To be the first: predict every case by a model that never saw it, then",
     "  ictmri evaluate predictions.csv --cohort {0}",
@@ -45,6 +50,12 @@ class Leaderboard:
         return [*rows[:ranked], *together, *rows[ranked:]]
 
     @property
+    def external(self) -> list[dict[str, Any]]:
+        """The rows of models that were trained elsewhere: scored on all cases at once, ranked with none."""
+        rows: list[dict[str, Any]] = self.content["external"]
+        return rows
+
+    @property
     def reported(self) -> list[dict[str, Any]]:
         """The rows that papers report about this cohort; nobody rescored them."""
         rows = (row for row in self.content["entries"] if row["report"] is None)
@@ -58,7 +69,8 @@ class Leaderboard:
         """Return the scored rows, indexed by slug: rank with its interval, tier, metrics with theirs.
 
         ``source`` says what a row is: a ``shipped`` or ``local`` entry, ``given`` predictions, or the
-        ``ensemble`` of the ranked entries. Reported numbers are not among them.
+        ``ensemble`` of the ranked entries. Models that were trained elsewhere come last;
+        ``trained_on`` says where. Reported numbers are not among them.
         """
         import pandas as pd
 
@@ -69,6 +81,8 @@ class Leaderboard:
                 "source": row["source"],
                 "level": row["level"],
                 "ranked": row["ranked"],
+                "trained_on": row["trained_on"],
+                "overlap": row["overlap"],
                 **{f"rank{end}": (row["rank"] or {}).get(key) for end, key in ends.items()},
                 "tier": row["tier"],
                 **{
@@ -78,15 +92,25 @@ class Leaderboard:
                 },
                 "synthetic": self.content["synthetic"],
             }
-            for row in self.rows
+            for row in [*self.rows, *self.external]
         }
         whole = dict.fromkeys(("rank", "rank_low", "rank_high", "tier"), "Int64")
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("slug")
         return frame.astype(whole) if rows else frame
 
     def table(self) -> Table:
-        """Return the scored rows: place, name, evidence, metrics with their intervals."""
-        sources = {row["source"] for row in self.rows}
+        """Return the scored rows: place, name, evidence, metrics with their intervals.
+
+        Models that were trained elsewhere come last, with ``external`` as their place.
+        """
+        return self._table([*self.rows, *self.external])
+
+    def external_table(self) -> Table:
+        """Return the rows of models that were trained elsewhere alone."""
+        return self._table(self.external, title=EXTERNAL, notes=())
+
+    def _table(self, shown: list[dict[str, Any]], **about: Any) -> Table:
+        sources = {row["source"] for row in shown}
         given = "given" in sources
         told = _SOURCES if "shipped" in sources else {"given": _SOURCES["given"]}
         rows = (
@@ -94,15 +118,12 @@ class Leaderboard:
             | {"rank": _place(row), "entry": row["name"] + told.get(row["source"], "")}
             | {"evidence": "" if row["source"] in {"given", "ensemble"} else row["level"]}
             | {metric.short: row["report"]["pooled"][metric.name] for metric in COLUMNS[:2]}
-            for row in self.rows
+            | ({"trained on": row["trained_on"], "overlap": row["overlap"]} if _apart(row) else {})
+            for row in shown
         )
-        return Table.of(
-            rows,
-            names=4 if given else 3,
-            title=self._title(),
-            notes=tuple(self._notes()),
-            synthetic=self.content["synthetic"],
-        )
+        about = {"title": self._title(), "notes": tuple(self._notes(shown)), **about}
+        names = 4 if given else 3
+        return Table.of(rows, names=names, synthetic=self.content["synthetic"], **about)
 
     def reported_table(self) -> Table:
         """Return the rows that papers report about this cohort, in percent."""
@@ -118,10 +139,12 @@ class Leaderboard:
         """Return the board for the terminal."""
         parts = []
         if self.rows:
-            parts.append(self.table().render("text"))
+            parts.append(self._table(self.rows).render("text"))
         else:
-            notes = self._notes() or ["No entry yet."]
+            notes = self._notes([]) or ["No entry yet."]
             parts += [self._title(), "\n".join(notes)]
+        if self.external:
+            parts.append(self.external_table().render("text"))
         if self.reported:
             parts.append(self.reported_table().render("text"))
         return "\n\n".join(parts)
@@ -138,19 +161,24 @@ class Leaderboard:
         count = sum(row["ranked"] and row["source"] != "given" for row in self.rows)
         return f"{title}, {count} ranked entries" if self.rows else title
 
-    def _notes(self) -> list[str]:
+    def _notes(self, shown: list[dict[str, Any]]) -> list[str]:
         notes: list[str] = []
         if not self.rows and self.content["cohort"] == CLINICAL:
             notes += [line.format(CLINICAL) for line in _FIRST]
-        shown = {row["unranked"] for row in self.rows}
-        notes += [f"{_WORDS[key]}: {why}" for key, why in UNRANKED.items() if key in shown]
+        reasons = {row["unranked"] for row in shown}
+        notes += [f"{_WORDS[key]}: {why}" for key, why in UNRANKED.items() if key in reasons]
         notes += [
             f"scored anew, its report is of an earlier protocol: {row['name']}"
-            for row in self.rows
+            for row in shown
             if row["rescored"]
         ]
         notes += [f"refused: {row['slug']}: {row['reason']}" for row in self.content["refused"]]
         return notes
+
+
+def _apart(row: dict[str, Any]) -> bool:
+    """Say whether a row stands among those that were trained elsewhere."""
+    return bool(row["report"].get("external"))
 
 
 def _place(row: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from ictmri.cli.output import echo
 from ictmri.cli.parameters import CohortOption
 from ictmri.cli.places import Commands
 from ictmri.errors import InputError
-from ictmri_benchmark.cli.scoring import Entries
+from ictmri_benchmark.cli.scoring import Entries, EntryCohort, TrainedOn
 from ictmri_benchmark.score.protocol import Selection
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ entry_app = Commands(help="Entries of the leaderboard.", no_args_is_help=True)
 
 
 @entry_app.command("new")
-def new(
+def new(  # noqa: PLR0913
     *,
     cohort: CohortOption = "ictmri",
     out: Annotated[Path, typer.Option(help="File to write; never one that is there.")] = Path(
@@ -35,6 +35,7 @@ def new(
     selection: Annotated[
         Selection | None, typer.Option(help="How the model was chosen.", show_default=False)
     ] = None,
+    trained_on: TrainedOn = None,
     fields: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,6 +64,7 @@ def new(
         "method.authors": author,
         "method.licence": licence,
         "selection": selection,
+        "trained_on": trained_on,
     }
     given = {place: value for place, value in options.items() if value} | _set(fields or [])
     new_entry(table, given, synthetic=synthetic)
@@ -73,7 +75,8 @@ def new(
     left = [place for place, _ in asked_fields() if place not in given]
     if left:
         echo(f"Yours to say, examples stand there: {', '.join(left)}")
-    echo(f"Next: ictmri submit predictions.csv --entry {out} --cohort {cohort}")
+    of_folder = "" if cohort == table.name else f" --cohort {cohort}"
+    echo(f"Next: ictmri submit predictions.csv --entry {out}{of_folder}")
 
 
 def _set(fields: list[str]) -> dict[str, Any]:
@@ -161,19 +164,22 @@ def export(
     ] = "",
     revision: Annotated[str, typer.Option(help="Tag, branch or commit of the cohort there.")] = "",
     entries: Entries = None,
-    cohort: CohortOption = "ictmri",
+    cohort: EntryCohort = "",
 ) -> None:
     """Write an entry's scores for the Hugging Face Hub or Every Eval Ever, after scoring it again.
 
-    Example: ictmri entry export my-method --to eval-results --cohort ictmri-phantom --out out/hub
+    Example: ictmri entry export my-method --to eval-results --out out/hub
     """
     from ictmri.lookup import find_folds
-    from ictmri_benchmark.board.folders import folder_with
+    from ictmri_benchmark.board.entry import load_entry
+    from ictmri_benchmark.board.folders import entry_folder, folder_with
     from ictmri_benchmark.outlets.every_eval_ever import write_eval_record
     from ictmri_benchmark.outlets.hub_results import rescore, write_eval_results, write_model_card
 
-    table, synthetic = find_folds(cohort)
-    place = folder_with(slug, table.name) if entries is None else entries
+    named = find_folds(cohort) if cohort else None
+    place = entries or folder_with(slug, named[0].name if named else "")
+    described = entry_folder(place, slug) / "entry.yaml"
+    table, synthetic = named or find_folds(load_entry(described).benchmark.cohort)
     done = rescore(place, slug, table, synthetic=synthetic)
     writers = {
         "eval-results": write_eval_results,

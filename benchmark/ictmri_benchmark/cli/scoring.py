@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +16,79 @@ from ictmri.errors import InputError
 from ictmri.io.files import canonical_json
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
+if TYPE_CHECKING:
+    from ictmri_benchmark.board.views import Leaderboard
+
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
 _UNROUND = "Divide the probabilities of each case by their sum (of rounded ones, or percent)."
 Normalize = Annotated[bool, typer.Option("--normalize", help=_UNROUND)]
+TrainedOn = Annotated[
+    str | None,
+    typer.Option(
+        "--trained-on",
+        metavar="NAME",
+        help="The cohort that the model learned from, where it is another: external validation.",
+        show_default=False,
+    ),
+]
+External = Annotated[
+    Overlap, typer.Option("--overlap", help="External: are patients in both cohorts?")
+]
+EntryCohort = Annotated[
+    str,
+    typer.Option(
+        "--cohort",
+        help="Dataset name or cohort folder.",
+        show_default="the one in entry.yaml",
+        autocompletion=list_cohorts,
+    ),
+]
 Entries = Annotated[
     Path | None,
     typer.Option(help="Folder of all entries of the cohort.", show_default="entries/COHORT"),
+]
+
+BoardCohort = Annotated[
+    str,
+    typer.Option(
+        "--cohort",
+        help="Dataset name or cohort folder.",
+        show_default="every board there is",
+        autocompletion=list_cohorts,
+    ),
+]
+With = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with",
+        metavar="PREDICTIONS.csv",
+        help="Show these among the entries, ranked with them; may be given again.",
+        show_default=False,
+    ),
+]
+OnlyEntries = Annotated[
+    Path | None,
+    typer.Option(
+        "--entries",
+        help="Only the entries, or runs of ictmri reproduce, of this folder.",
+        show_default="the published ones, and yours in entries/COHORT",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Write leaderboard.json and .html there; each board of several into its own folder.",
+        show_default=False,
+    ),
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option(
+        "--figures",
+        help="Draw for papers: figures (SVG, PNG) and their tables (CSV, LaTeX) into this folder.",
+        show_default=False,
+    ),
 ]
 
 
@@ -38,28 +106,24 @@ def evaluate(  # noqa: PLR0913
         IntervalKind, typer.Option(help="Bootstrap interval; the board shows percentile.")
     ] = "percentile",
     external: Annotated[
-        bool, typer.Option("--external", help="The model was trained on another cohort.")
+        bool, typer.Option("--external", help="The same, said aloud: --trained-on is then needed.")
     ] = False,
-    trained_on: Annotated[
-        str | None, typer.Option(metavar="NAME", help="External: the cohort that it learned from.")
-    ] = None,
-    overlap: Annotated[
-        Overlap, typer.Option(help="External: are patients in both cohorts?")
-    ] = "unknown",
+    trained_on: TrainedOn = None,
+    overlap: External = "unknown",
 ) -> None:
     """Score a predictions file: headline metrics with intervals, per class, by fold.
 
     Columns: case_id,p_glioma,p_pcnsl,p_germinoma,p_rare (and seed), or case_id,prediction.
 
-    With --external all cases are scored at once, without folds, as of a model that saw none of them.
+    With --trained-on all cases are scored at once, without folds, as of a model that saw none of them.
 
     Example: ictmri evaluate predictions.csv --cohort ictmri-phantom --json report.json
     """
     from ictmri_benchmark import evaluate as score
 
-    if external != (trained_on is not None):
-        given, other = ("--external", "--trained-on NAME")[:: 1 if external else -1]
-        raise InputError(given, [f"needs {other} beside it"], "ictmri evaluate --help")
+    if external and trained_on is None:
+        problem = "needs --trained-on NAME beside it"
+        raise InputError("--external", [problem], "ictmri evaluate --help")
     report = score(
         predictions,
         cohort,
@@ -102,7 +166,7 @@ def submit(
         ),
     ] = None,
     *,
-    cohort: CohortOption = "ictmri",
+    cohort: EntryCohort = "",
     entries: Entries = None,
     normalize: Normalize = False,
     correct: Annotated[
@@ -114,14 +178,15 @@ def submit(
     It lies in entries/COHORT/SLUG of the working directory, its row in the ledger.csv beside it, and
     `ictmri leaderboard` shows it among the published ones. Nothing is sent anywhere.
 
-    Example: ictmri submit predictions.csv --entry entry.yaml --cohort ictmri-phantom
+    Example: ictmri submit predictions.csv --entry entry.yaml
     """
     from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.entry import load_entry
     from ictmri_benchmark.board.folders import local_entries
     from ictmri_benchmark.board.submission import submit as take
 
-    table, synthetic = find_folds(cohort)
     described = predictions.with_name("entry.yaml") if entry is None else entry
+    table, synthetic = find_folds(cohort or load_entry(described).benchmark.cohort)
     place = local_entries(table.name) if entries is None else entries
     done = take(
         predictions,
@@ -139,47 +204,16 @@ def submit(
     echo("Publish it: a pull request that adds it to benchmark/entries, see benchmark/RULES.md")
 
 
-def leaderboard(
+def leaderboard(  # noqa: PLR0913
     *,
-    cohort: Annotated[
-        str,
-        typer.Option(
-            help="Dataset name or cohort folder.",
-            show_default="every board there is",
-            autocompletion=list_cohorts,
-        ),
-    ] = "",
-    given: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--with",
-            metavar="PREDICTIONS.csv",
-            help="Show these among the entries, ranked with them; may be given again.",
-            show_default=False,
-        ),
-    ] = None,
+    cohort: BoardCohort = "",
+    given: With = None,
     normalize: Normalize = False,
-    entries: Annotated[
-        Path | None,
-        typer.Option(
-            help="Only the entries, or runs of ictmri reproduce, of this folder.",
-            show_default="the published ones, and yours in entries/COHORT",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write leaderboard.json and .html there; each board of several into its own folder.",
-            show_default=False,
-        ),
-    ] = None,
-    figures: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw for papers: figures (SVG, PNG) and their tables (CSV, LaTeX) into this folder.",
-            show_default=False,
-        ),
-    ] = None,
+    trained_on: TrainedOn = None,
+    overlap: External = "unknown",
+    entries: OnlyEntries = None,
+    out: Out = None,
+    figures: Figures = None,
     json_file: JsonFile = None,
     form: Form = "text",
 ) -> None:
@@ -189,11 +223,12 @@ def leaderboard(
     """
     from ictmri.extras import need
     from ictmri_benchmark import leaderboard as board_of
-    from ictmri_benchmark.board.choice import chosen_cohorts
-    from ictmri_benchmark.outlets.figures import write_figures
+    from ictmri_benchmark.board.folders import chosen_cohorts
 
     if figures is not None:
         need("figures", "Drawing figures")
+    if not given and (trained_on is not None or overlap != "unknown"):
+        raise InputError("--trained-on", ["is of --with, which is not there"], "say of what")
     names = [cohort] if cohort else chosen_cohorts(given or [], entries)
     if len(names) > 1 and form not in ("text", "json"):
         step = f"name one: --cohort {names[-1]}"
@@ -204,26 +239,38 @@ def leaderboard(
             with_={str(path): path for path in given or []},
             entries=entries,
             normalize=normalize,
+            external=trained_on,
+            overlap=overlap,
         )
         for name in names
     ]
     first, *others = boards
-    documents = [board.content for board in boards] if others else first.content
     show(
         "\n\n".join(board.render() for board in boards),
-        canonical_json(documents),
+        canonical_json([board.content for board in boards] if others else first.content),
         json_file,
         form,
-        first.table if first.rows else first.reported_table,
+        first.table if first.rows or first.external else first.reported_table,
     )
     # What a program reads stays alone.
-    tell = partial(echo, err=form != "text" or json_file == STDOUT)
+    _write_boards(boards, out, figures, partial(echo, err=form != "text" or json_file == STDOUT))
+
+
+def _write_boards(
+    boards: list[Leaderboard], out: Path | None, figures: Path | None, tell: Callable[[str], None]
+) -> None:
+    """Write pages and figures, each board of several into a folder of its own."""
+    from ictmri_benchmark.outlets.figures import write_figures
+
+    def place(folder: Path, board: Leaderboard) -> Path:
+        return folder / board.content["cohort"] if len(boards) > 1 else folder
+
     if figures is not None:
         # A board of reported rows alone has nothing to draw, which is no fault beside others.
         for board in [board for board in boards if board.rows] or boards:
-            place = figures / board.content["cohort"] if len(boards) > 1 else figures
-            drawn = dict.fromkeys(path.stem for path in write_figures(place, board.content))
-            tell(f"\nFigures: {place}: {', '.join(drawn)} (svg, png, csv, tex)")
+            folder = place(figures, board)
+            drawn = dict.fromkeys(path.stem for path in write_figures(folder, board.content))
+            tell(f"\nFigures: {folder}: {', '.join(drawn)} (svg, png, csv, tex)")
     if out is None:
         told = (
             "As a page: --out DIR. Yours among them: --with predictions.csv, to keep: ictmri submit"
@@ -231,5 +278,4 @@ def leaderboard(
         tell(f"\n{told}")
         return
     for board in boards:
-        place = out / board.content["cohort"] if len(boards) > 1 else out
-        tell(f"\nLeaderboard: {board.write(place)}")
+        tell(f"\nLeaderboard: {board.write(place(out, board))}")

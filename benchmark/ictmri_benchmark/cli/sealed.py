@@ -11,6 +11,7 @@ import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.places import Commands
+from ictmri_benchmark.cli.scoring import Normalize
 from ictmri_benchmark.score.metrics import METRICS, RANK_KEY
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="The submission to write.")] = Path("submission.zip"),
     *,
     organiser: Organiser = "",
+    normalize: Normalize = False,
 ) -> None:
     """Check predictions and entry, and pack them into one signed submission; no label is needed.
 
@@ -110,7 +112,8 @@ def pack(
     from ictmri_benchmark.sealed import documents, keys, package
 
     published = documents.load_challenge(challenge, organiser)
-    packed = package.pack(predictions, entry, published, keys.load_key(key))
+    signed_by = keys.load_key(key)
+    packed = package.pack(predictions, entry, published, signed_by, normalize=normalize)
     write_bytes(out, packed.content)
     echo(f"{out}: submission {packed.sha256}")
     echo(f"challenge {published.sha256()}\norganiser {published.organiser}")

@@ -19,7 +19,7 @@ from ictmri.io.resources import AnyPath, at_home
 from ictmri.version import __version__
 from ictmri_benchmark.board.entry import Entry
 from ictmri_benchmark.board.submission import Checked
-from ictmri_benchmark.outlets.hub_results import pooled_metrics, source_of
+from ictmri_benchmark.outlets.hub_results import how_predicted, pooled_metrics, source_of
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.metrics import Metric
 from ictmri_benchmark.score.report import SYNTHETIC_WARNING
@@ -111,7 +111,7 @@ def eval_record(done: Checked, dataset_id: str, revision: str, *, made: int) -> 
                 "evaluation_result_id": f"{name}.{metric.name}",
                 "evaluation_name": name,
                 "source_data": data,
-                "metric_config": _metric(metric, synthetic=report["benchmark"]["synthetic"]),
+                "metric_config": _metric(metric, done),
                 "score_details": {
                     "score": found["value"],
                     "uncertainty": {
@@ -131,8 +131,10 @@ def eval_record(done: Checked, dataset_id: str, revision: str, *, made: int) -> 
     }
 
 
-def _metric(metric: Metric, *, synthetic: bool) -> dict[str, Any]:
+def _metric(metric: Metric, done: Checked) -> dict[str, Any]:
     about = "all cases pooled, each predicted by a model that never saw it"
+    about = how_predicted(done) if done.entry.is_external else about
+    synthetic = done.report.content["benchmark"]["synthetic"]
     # f1_macro and accuracy are ids that records of other boards join on.
     plain = metric.name.removeprefix("macro_")
     return {
@@ -161,6 +163,7 @@ def _details(entry: Entry) -> dict[str, str]:
         "tracks": list(entry.tracks),
         "external": list(entry.external),
         "overlap": entry.overlaps,
+        "trained_on": entry.trained_on,
         "compute": entry.compute,
     }
     return {

@@ -18,7 +18,7 @@ from ictmri.folds import FoldTable
 from ictmri.io.files import write_text
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.yamlfile import dump_yaml
-from ictmri_benchmark.board.folders import entry_folders
+from ictmri_benchmark.board.folders import entry_folder
 from ictmri_benchmark.board.submission import Checked, check, stored_report
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.metrics import COLUMNS, Metric
@@ -37,13 +37,10 @@ def rescore(entries: AnyPath, slug: str, cohort: FoldTable, *, synthetic: bool) 
         InputError: there is none of this slug, it is not valid, or its report is another one.
     """
     entries = at_home(entries)
-    folders = {folder.name: folder for folder in entry_folders(entries)}
-    if slug not in folders:
-        there = ", ".join(folders) or "none"
-        raise InputError(str(entries), [f"no entry {slug!r}"], f"entries there: {there}")
-    table, described = (folders[slug] / name for name in ("predictions.csv", "entry.yaml"))
+    place = entry_folder(entries, slug)
+    table, described = (place / name for name in ("predictions.csv", "entry.yaml"))
     done = check(table, described, cohort, synthetic=synthetic, levels=tuple(protocol.LEVELS))
-    stored = folders[slug] / "report.json"
+    stored = place / "report.json"
     if stored_report(done.report, stored) == "other":
         problem = ["is not what its predictions give"]
         raise InputError(str(stored), problem, "remove it, or score the entry again")
@@ -93,7 +90,7 @@ def write_model_card(out: AnyPath, done: Checked, dataset_id: str, revision: str
     results = [
         EvalResult(
             task_type="image-classification",
-            task_name="biopsy diagnosis, pooled out-of-fold predictions",
+            task_name=f"biopsy diagnosis, {how_predicted(done)}",
             dataset_type=dataset_id,
             dataset_name=f"{bench['cohort']}{kind}",
             metric_type=metric.plain or metric.name,
@@ -140,13 +137,19 @@ def pooled_metrics(done: Checked) -> list[tuple[Metric, dict[str, float]]]:
     return [(metric, pooled[metric.name]) for metric in COLUMNS]
 
 
+def how_predicted(done: Checked) -> str:
+    """Say what predictions these are, in words that stand before "of 249 cases"."""
+    if not done.entry.is_external:
+        return "pooled out-of-fold predictions"
+    entry = done.entry
+    return f"external predictions (trained on {entry.trained_on}, overlap {entry.overlaps})"
+
+
 def _notes(done: Checked, value: dict[str, float] | None = None) -> str:
     content, level = done.report.content, done.entry.level
     bench = content["benchmark"]
     said = [SYNTHETIC_WARNING] if bench["synthetic"] else []
-    said.append(
-        f"pooled out-of-fold predictions of {content['n_cases']} cases of {bench['cohort']}"
-    )
+    said.append(f"{how_predicted(done)} of {content['n_cases']} cases of {bench['cohort']}")
     if value is not None:
         said.append(f"95 % interval {value['low']:.4f} to {value['high']:.4f}")
     if done.entry.selection == "test-fold":

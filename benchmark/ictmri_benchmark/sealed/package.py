@@ -56,13 +56,21 @@ class SealedSubmission:
 
 
 def pack(
-    predictions: AnyPath, entry: AnyPath, challenge: Challenge, key: Ed25519PrivateKey
+    predictions: AnyPath,
+    entry: AnyPath,
+    challenge: Challenge,
+    key: Ed25519PrivateKey,
+    *,
+    normalize: bool = False,
 ) -> SealedSubmission:
-    """Return a submission, or name all problems of both files (InputError)."""
+    """Return a submission, or name all problems of both files (InputError).
+
+    With ``normalize``, of probabilities that were divided by their sum, where rounding left it off 1.
+    """
     predictions, entry = at_home(predictions), at_home(entry)
     challenge.check_version("challenge")
     problems: list[str] = []
-    described, read = _read(predictions, entry, challenge, problems)
+    described, read = _read(predictions, entry, challenge, problems, normalize=normalize)
     if described is None or read is None or problems:
         raise InputError("submission", problems, "correct these; nothing was written")
     text = dump_yaml(described.model_dump(mode="json", by_alias=True)).encode()
@@ -121,14 +129,25 @@ def load_submission(path: Path, sha256: str, challenge: Challenge) -> SealedSubm
 
 
 def _read(
-    predictions: Path, entry: Path, challenge: Challenge, problems: list[str]
+    predictions: Path,
+    entry: Path,
+    challenge: Challenge,
+    problems: list[str],
+    *,
+    normalize: bool = False,
 ) -> tuple[Entry | None, Predictions | None]:
     """Read both files against the case list: no check here needs a label, so all labels are dummies."""
     rows = tuple(FoldRow(case, case, CLASSES[0], 0) for case in challenge.cases)
     listed, levels = FoldTable(challenge.name, rows, challenge.sha256()), tuple(LEVELS)
     synthetic = challenge.synthetic
     found, read = read_both(
-        predictions, entry, listed, problems, synthetic=synthetic, levels=levels
+        predictions,
+        entry,
+        listed,
+        problems,
+        synthetic=synthetic,
+        levels=levels,
+        normalize=normalize,
     )
     if found and found.claimed:
         problems.append(f"{entry}: claimed must be empty: one number is released, by the organiser")

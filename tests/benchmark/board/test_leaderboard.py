@@ -1,17 +1,24 @@
+import csv
+import io
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.commandline import run
 from support.made_entries import add_entry, made_entry
 from support.made_predictions import probabilities, write_predictions
 
+from ictmri import lookup
+from ictmri.cohort import PHANTOM
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
+from ictmri.lookup import find_folds
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board import folders
 from ictmri_benchmark.board.entry import (
@@ -21,8 +28,9 @@ from ictmri_benchmark.board.entry import (
     write_entry,
 )
 from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
+from ictmri_benchmark.board.page import render_page
 from ictmri_benchmark.board.submission import submit, withdraw_entry
-from ictmri_benchmark.board.views import render_table
+from ictmri_benchmark.board.views import Leaderboard, render_table
 from ictmri_benchmark.score.mistakes import PROBABILITIES
 from ictmri_benchmark.score.predictions import read_predictions
 
@@ -226,6 +234,106 @@ def test_given_predictions_are_ranked_among_the_entries_and_are_none(
     (line,) = (line for line in render_table(board).splitlines() if line.startswith(">"))
     assert "mine.csv (yours, not an entry)" in line
     assert "3 ranked entries" in render_table(board)
+
+
+def test_a_model_trained_elsewhere_stands_apart_and_changes_nothing(
+    entries: Path, cohort: FoldTable
+) -> None:
+    before = build_leaderboard(entries, cohort, synthetic=False)
+    best, told = np.array(cohort.labels), {"trained_on": "elsewhere", "overlap": "yes"}
+    place = add_entry(entries, cohort, entry(cohort, "far", **told), best)
+    peeked = entry(cohort, "far-peeked", trained_on="elsewhere", selection="test-fold")
+    add_entry(entries, cohort, peeked, best)
+    board = build_leaderboard(entries, cohort, synthetic=False)
+    assert {**board, "external": []} == before
+    one, other = board["external"]
+    assert [one[key] for key in ("slug", "ranked", "rank", "tier")] == ["far", False, None, None]
+    assert (one["unranked"], other["unranked"]) == ("external", "test-fold")
+    assert (one["trained_on"], one["overlap"], other["overlap"]) == ("elsewhere", "yes", "unknown")
+    report = evaluate(place / "predictions.csv", cohort, external="elsewhere", overlap="yes")
+    assert one["report"] == report.content
+
+    shown = Leaderboard(board)
+    ranked, apart = shown.render().split("External validation: trained elsewhere, not")
+    assert "Far" not in ranked
+    apart = apart.split("Reported in papers")[0]
+    assert re.search(r"Far .*1\.000 \[1\.000, 1\.000\].* elsewhere +yes", apart)
+    rows = list(csv.DictReader(io.StringIO(shown.table().csv())))
+    assert [row["trained on"] for row in rows] == [""] * 4 + ["elsewhere"] * 2
+    assert [row["rank"] for row in rows[4:]] == ["external", "unranked"]
+    frame = shown.to_frame()
+    assert list(frame.index[-2:]) == ["far", "far-peeked"]
+    assert frame["rank"][frame.trained_on != ""].isna().all()
+
+    add_entry(entries, cohort, entry(cohort, "own", trained_on=cohort.name), best)
+    (refused,) = build_leaderboard(entries, cohort, synthetic=False)["refused"]
+    assert f"trained_on is {cohort.name!r} itself" in refused["reason"]
+
+
+def test_a_board_of_external_entries_alone(cohort: FoldTable, tmp_path: Path) -> None:
+    described = entry(cohort, "far", trained_on="elsewhere")
+    add_entry(tmp_path, cohort, described, probabilities(cohort, 0.4))
+    board = build_leaderboard(tmp_path, cohort, synthetic=False)
+    assert rescored(board) == []
+    assert "No entry yet" in render_table(board)
+    assert "External validation" in render_table(board)
+    page = render_page(board)
+    assert page.count('href="#entry-far"') == page.count('id="entry-far"') == 1
+
+
+def test_submit_carries_where_a_model_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By commands alone, from the new entry to the board; entry.yaml says of which cohort it is."""
+    monkeypatch.chdir(tmp_path)
+    table, _ = find_folds(PHANTOM)
+    write_predictions(tmp_path / "p.csv", table, probabilities(table, 0.5))
+    who = ("--name", "Far", "--author", "A", "--trained-on", "elsewhere")
+    new = run("entry", "new", "--cohort", PHANTOM, *who, "--set", "overlap=no")
+    assert "Next: ictmri submit predictions.csv --entry entry.yaml\n" in new.stdout
+    done = run("submit", "p.csv", "--entry", "entry.yaml")
+    assert "by a model trained on elsewhere" in done.stdout
+    assert "fold mean" not in done.stdout
+    board = json.loads(run("leaderboard", "--cohort", PHANTOM, "--json", "-").stdout)
+    assert [(row["slug"], row["source"]) for row in board["external"]] == [("far", "local")]
+    card = run("entry", "export", "far", "--to", "model-card", "--out", "hub")
+    assert "scores of far on a SYNTHETIC phantom" in card.stdout
+    told = (tmp_path / "hub" / "README.md").read_text()
+    assert "external predictions (trained on elsewhere, overlap no)" in told
+    assert "out-of-fold" not in told
+    run("entry", "export", "far", "--to", "every-eval-ever", "--out", "hub")
+    (path,) = (tmp_path / "hub" / "data").rglob("*.json")
+    assert "trained on elsewhere" in path.read_text()
+    assert "never saw it" not in path.read_text()
+    assert "no entry 'nil'" in run("entry", "export", "nil", "--to", "model-card", "--entries",
+        "entries/ictmri-phantom", "--out", "x", code=1).stderr  # fmt: skip
+    assert (
+        "is no entry of any board"
+        in run("entry", "export", "nil", "--to", "model-card", "--out", "x", code=1).stderr
+    )
+
+
+def test_a_cohort_that_is_named_twice_is_the_same(cohort: FoldTable, tmp_path: Path) -> None:
+    place = add_entry(tmp_path, cohort, entry(cohort, "mine"), probabilities(cohort, 0.4))
+    path = place / "predictions.csv"
+    told = run("submit", path, "--cohort", PHANTOM, code=1).stderr
+    assert f"benchmark.cohort is '{cohort.name}', not '{PHANTOM}'" in told
+    assert f"{cohort.name}: 1 problem" in run("submit", path, code=1).stderr
+
+
+def test_predictions_of_several_cohorts_are_not_one_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "board_cohorts", lambda: [PHANTOM, str(tmp_path / "folds.csv")])
+    monkeypatch.setattr(
+        lookup, "find_folds", lambda name: (SimpleNamespace(case_ids=[Path(name).stem]), False)
+    )
+    for name, case in (("a", PHANTOM), ("b", "folds"), ("c", PHANTOM)):
+        (tmp_path / name).write_text(f"case_id,prediction\n{case},glioma\n")
+    a, b, c = (tmp_path / name for name in "abc")
+    assert folders.chosen_cohorts([a, c], None) == [PHANTOM]
+    with pytest.raises(InputError, match=f"a is of {PHANTOM}\n.*b is of .*folds.csv"):
+        folders.chosen_cohorts([a, b], None)
 
 
 def test_published_and_own_entries_stand_together(

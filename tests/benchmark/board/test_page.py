@@ -268,13 +268,33 @@ def test_the_download_is_the_board_in_full(board: dict[str, Any]) -> None:
     assert link["download"] == "ictmri-phantom-leaderboard.csv"
     text = base64.b64decode((link["href"] or "").split("base64,")[1]).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["slug"] for row in rows[:-1]] == [row["slug"] for row in scored(board)]
-    for row, found in zip(rows[:-1], scored(board), strict=True):
+    assert [row["slug"] for row in rows[-2:]] == ["all_ranked", "elsewhere"]
+    assert [bool(row["trained on"]) for row in rows] == [False] * (len(rows) - 1) + [True]
+    for row, found in zip(rows[:-2], scored(board), strict=True):
+        assert row["slug"] == found["slug"]
         pooled = found["report"]["pooled"]["macro_f1"]
         ends = [float(row[f"macro F1{end}"]) for end in ("", " low", " high")]
         assert ends == [pooled["value"], pooled["low"], pooled["high"]]
         assert row["synthetic"] == "true"
         assert row["entry"] == f'\'=1+1, "quoted" {found["slug"]}'
+
+
+def test_models_trained_elsewhere_have_a_section_of_their_own(
+    board: dict[str, Any], page: str
+) -> None:
+    own = section(page, "external")
+    (row,) = board["external"]
+    best = row["report"]["pooled"]["macro_f1"]
+    assert f"<strong>{best['value']:.3f}</strong>" in own
+    assert f"[{best['low']:.3f}, {best['high']:.3f}]" in own
+    assert "<bdi>ictmri</bdi>" in own
+    assert '<span class="chip warn">yes</span>' in own
+    for other in ("board", "tell", "compare", "figures", "missed"):
+        assert "elsewhere" not in section(page, other)
+    view = entry_view(page, "elsewhere")
+    assert "overlap with the cases here: yes" in view
+    assert "±" not in view
+    assert 'id="external"' not in render_page(board | {"external": []})
 
 
 def test_small_groups_and_missing_probabilities_are_told(board: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.admit("Team B")
     for name, skill in (("Team A", 0.1), ("Team B", 0.2), ("Team A", 0.7), ("Team A", 0.6)):
         world.score(world.pack(name, skill, slug=name.lower().replace(" ", "-")))
-    world.score(world.pack("Team B", 0.9, slug="team-b"))
+    world.score(world.pack("Team B", 0.9, slug="team-b", trained_on="patients of B"))
     return world
 
 
@@ -108,6 +108,9 @@ def test_from_the_first_submission_to_the_board(played: World, tmp_path: Path) -
     board = json.loads((tmp_path / "r4" / "leaderboard.json").read_text())
     rows = [row for row in board["entries"] if row["report"]]
     assert [(row["slug"], row["level"]) for row in rows] == [("team-b", "R4"), ("team-a", "R4")]
+    # No model held out a fold here, so one that says where it learned is ranked with the others.
+    assert (rows[0]["trained_on"], rows[0]["ranked"]) == ("patients of B", True)
+    assert board["external"] == []
     for row, name, last in ((rows[0], 0.9, b[-1]), (rows[1], 0.7, a[-1])):
         report = evaluate(played.predictions(name), played.table)
         ours, theirs = row["report"]["pooled"]["macro_f1"], report.content["pooled"]["macro_f1"]
@@ -161,6 +164,17 @@ def test_packing_gives_the_same_bytes_however_the_table_is_written(world: World)
         path.write_text("\r\n".join(lines) + "\n\n")
         packed.add(pack(path, world.entry(), world.challenge, world.key("Team A")).content)
     assert len(packed) == 1
+
+
+def test_rounded_probabilities_are_packed_divided_by_their_sum(world: World) -> None:
+    path = world.root / "rounded.csv"
+    rows = [f"{row.case_id},0.33,0.33,0.33,0" for row in world.table.rows]
+    path.write_text("\n".join(["case_id,p_glioma,p_pcnsl,p_germinoma,p_rare", *rows]))
+    asked = (path, world.entry(), world.challenge, world.key("Team A"))
+    refused("sum", pack, *asked)
+    packed = unpack(pack(*asked, normalize=True).content, world.challenge, "x")
+    assert packed.predictions.probabilities is not None
+    assert np.allclose(packed.predictions.probabilities[0], [1 / 3, 1 / 3, 1 / 3, 0])
 
 
 def test_predictions_come_through_unchanged(world: World) -> None:

@@ -21,7 +21,7 @@ from ictmri.io.yamlfile import own_table
 from ictmri.pages.templating import pages
 from ictmri_benchmark.board.page import numbers, sections
 from ictmri_benchmark.board.page.tables import board_table
-from ictmri_benchmark.board.ranking import UNRANKED
+from ictmri_benchmark.board.ranking import EXTERNAL, UNRANKED
 from ictmri_benchmark.score import metrics, protocol
 from ictmri_benchmark.score.proportions import wilson
 
@@ -69,10 +69,12 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
     script = "".join(_text(f"scripts/{name}.js") for name in _SCRIPTS)
     words = own_table(sections.WORDS)
     entries, together = sections.shown_entries(board), sections.shown_ensemble(board)
+    external = sections.shown_external(board)
     return {
         "board": board,
         "entries": entries,
-        "cards": [*entries, *together],
+        "external": external,
+        "cards": [*entries, *together, *external],
         "mixed": any(entry.row["source"] == "shipped" for entry in entries),
         "reported": [row for row in board["entries"] if row["report"] is None],
         "tiers": [*sections.tiers(entries), *sections.tiers(together)],
@@ -90,6 +92,7 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         **words,
         "levels": protocol.LEVELS,
         "unranked": UNRANKED,
+        "external_title": EXTERNAL,
         "protocol": protocol,
         "board_sha256": sha256_bytes(canonical_json(board).encode()),
         "csv": base64.b64encode(board_table(board).csv().encode()).decode(),

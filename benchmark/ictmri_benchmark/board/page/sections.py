@@ -65,7 +65,7 @@ class ShownEntry:
         """The rank as an interval, ``1-2``; ``3`` where the draws leave one rank."""
         rank = self.row["rank"]
         if rank is None:
-            return "unranked"
+            return "external" if self.row["report"].get("external") else "unranked"
         low, high = rank["low"], rank["high"]
         return f"{low}" if low == high else f"{low}–{high}"
 
@@ -83,7 +83,7 @@ class ShownEntry:
 
 def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
     """Return the scored entries of a board in its order."""
-    dates = {event["slug"]: event["date"] for event in board["ledger"]}
+    dates = _dates(board)
     return [
         _shown(row, dates.get(row["slug"], ""))
         for row in board["entries"]
@@ -94,6 +94,15 @@ def shown_entries(board: dict[str, Any]) -> list[ShownEntry]:
 def shown_ensemble(board: dict[str, Any]) -> list[ShownEntry]:
     """Return the ensemble of the ranked entries, which is none of them; nothing where there is none."""
     return [_shown(board["ensemble"], "")] if board["ensemble"] else []
+
+
+def shown_external(board: dict[str, Any]) -> list[ShownEntry]:
+    """Return the entries of models that were trained elsewhere, which no other stands beside."""
+    return [_shown(row, _dates(board).get(row["slug"], "")) for row in board["external"]]
+
+
+def _dates(board: dict[str, Any]) -> dict[str, str]:
+    return {event["slug"]: event["date"] for event in board["ledger"]}
 
 
 def _shown(row: dict[str, Any], date: str) -> ShownEntry:

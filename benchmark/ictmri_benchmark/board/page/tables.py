@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ictmri.io.tables import Table
-from ictmri_benchmark.board.page.sections import shown_ensemble, shown_entries
+from ictmri_benchmark.board.page.sections import shown_ensemble, shown_entries, shown_external
 from ictmri_benchmark.score.metrics import COLUMNS, RANKED
 
 IN_PRINT: Final = ("entry", "rank", *(metric.short for metric in COLUMNS), "first in", "evidence")
@@ -15,14 +15,16 @@ IN_PRINT: Final = ("entry", "rank", *(metric.short for metric in COLUMNS), "firs
 def board_table(board: dict[str, Any], *, in_print: bool = False) -> Table:
     """Return the scored entries, a row each; those that were only reported are never among them.
 
-    The ensemble of the ranked entries follows, with ``ensemble`` as its source; not ``in_print``.
+    The ensemble of the ranked entries follows, with ``ensemble`` as its source, and those that were trained
+    elsewhere, with where; neither ``in_print``.
 
     Args:
         board: content of leaderboard.json.
         in_print: only the columns :data:`IN_PRINT`.
     """
     rows = []
-    for entry in [*shown_entries(board), *([] if in_print else shown_ensemble(board))]:
+    others = [] if in_print else [*shown_ensemble(board), *shown_external(board)]
+    for entry in [*shown_entries(board), *others]:
         row = entry.row
         pooled = row["report"]["pooled"]
         cells = {
@@ -38,6 +40,7 @@ def board_table(board: dict[str, Any], *, in_print: bool = False) -> Table:
             "selection": row["selection"],
             "external": "; ".join(row["external"]),
             "overlap": row["overlap"],
+            "trained on": row["trained_on"],
             "date": entry.date,
             "parameters": entry.parameters,
             "compute": entry.hardware,
