@@ -112,6 +112,12 @@ def device_of(name: str, settings: Mapping[str, Any]) -> str:
     return str(imported(known.device)(settings)) if known and known.device else "cpu"
 
 
+def parameters_of(name: str, settings: Mapping[str, Any]) -> int | None:
+    """Return how many parameters the network of a method has, None where it has none that we know of."""
+    known = METHODS.get(name)
+    return int(imported(known.parameters)(settings)) if known and known.parameters else None
+
+
 def class_frequencies(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the share (4,) that each class has of some cases' classes (n,)."""
     return np.bincount(labels, minlength=len(CLASSES)) / len(labels)

@@ -25,12 +25,15 @@ class RegisteredMethod:
         libraries: beside NumPy and scikit-learn, those whose versions an entry states.
         device: path of a function that checks the settings and returns where they let the method run; empty
             for a method that runs on the CPU and whose signature says all about its settings.
+        parameters: path of a function that returns how many parameters the network of such settings has;
+            empty for a method that has none.
         keeps_models: whether its runs hold models that ``predict`` and ``explain`` take.
     """
 
     function: str
     libraries: tuple[str, ...] = ()
     device: str = ""
+    parameters: str = ""
     keeps_models: bool = False
 
 
@@ -60,6 +63,7 @@ METHODS: Final = {
         f"{_HERE}.diagnoser.fit:adaptive_diagnoser",
         libraries=("torch", "monai", "pytorch-lightning"),
         device=f"{_HERE}.diagnoser.settings:device_of",
+        parameters=f"{_HERE}.diagnoser.fit:parameter_count",
         keeps_models=True,
     ),
 }

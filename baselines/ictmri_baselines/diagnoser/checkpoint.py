@@ -224,8 +224,7 @@ def save_model(folder: Path, network: AdaptiveDiagnoser, description: Descriptio
     path = folder / MODEL
     with replacing(path) as part:
         save_file(tensors, part, metadata={_KEY: canonical_json(asdict(description))})
-    count = sum(parameter.numel() for parameter in network.parameters())
-    write_text(folder / CARD, card(description, count, sha256_file(path)))
+    write_text(folder / CARD, card(description, network.n_parameters, sha256_file(path)))
     return path
 
 
@@ -287,12 +286,17 @@ def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser
 def _empty(path: Path, config: DiagnoserConfig) -> AdaptiveDiagnoser:
     """Return a network without memory for its weights."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), _NumbersOnCpu():
-            return AdaptiveDiagnoser(config)
+        return without_memory(config)
     except (RuntimeError, ValueError, OverflowError) as error:
         # The libraries' own checks, and sizes beyond what can be counted.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise _no_model(path, [f"its network cannot be made: {reason}"]) from None
+
+
+def without_memory(config: DiagnoserConfig) -> AdaptiveDiagnoser:
+    """Return a network of a registered backbone that takes no memory for its weights."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _NumbersOnCpu():
+        return AdaptiveDiagnoser(config)
 
 
 class _NumbersOnCpu(TorchFunctionMode):

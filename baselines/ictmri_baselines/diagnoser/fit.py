@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from ictmri_baselines.diagnoser.checkpoint import (
     load_model,
     save_model,
     versions,
+    without_memory,
 )
 from ictmri_baselines.diagnoser.inputs import NetworkInputs, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
@@ -100,6 +101,20 @@ def adaptive_diagnoser(
         found = [_probabilities(member, inputs, chosen) for member in members]
     averaged: NDArray[np.float64] = np.mean(found, axis=0)
     return averaged
+
+
+def parameter_count(given: Mapping[str, Any]) -> int:
+    """Return how many parameters the network of some settings has; one, where several are averaged.
+
+    Raises:
+        InputError: settings that are wrong.
+    """
+    settings = read_settings(given)
+    own = _own_backbone(settings)
+    if own is None:
+        return without_memory(settings.network).n_parameters
+    with _state_restored():
+        return AdaptiveDiagnoser(settings.network, own=own).n_parameters
 
 
 def identity_of(

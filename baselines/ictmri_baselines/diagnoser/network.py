@@ -134,6 +134,11 @@ class AdaptiveDiagnoser(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(self.fusion.width, len(CLASSES))
 
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers it learns, or keeps as they were drawn."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @overload
     def forward(
         self, image: Tensor, prior: Tensor | None = None, *, details: Literal[False] = False

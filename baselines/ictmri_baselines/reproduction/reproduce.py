@@ -39,6 +39,7 @@ from ictmri_baselines.methods import (
     class_frequencies,
     device_of,
     find_method,
+    parameters_of,
     read_run,
 )
 from ictmri_baselines.pipeline import Workers, ensure_priors
@@ -402,6 +403,9 @@ def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
         **{name: task.origin[name] for name in ("recipe_sha256", "data_sha256")},
         **_versions(task.recipe),
     }
+    settings = task.recipe.settings_for(task.profile)
+    if (count := parameters_of(task.recipe.method, settings)) is not None:
+        compute["parameters"] = count
     if task.recipe.needs == "priors" and cohort.manifest.left_out:
         compute["cases predicted by class frequency"] = len(cohort.manifest.left_out)
     return compute

@@ -123,6 +123,9 @@ def test_every_recipe_makes_a_valid_entry_and_the_same_predictions_twice(
     assert entry.slug == recipe.slug
     assert entry.synthetic
     assert entry.compute["recipe_sha256"] == recipe.digest("smoke")
+    cards = [card.read_text() for card in done.out.rglob("card.md")]
+    assert ("parameters" in entry.compute) is bool(cards)
+    assert all(f"{entry.compute['parameters']:,} parameters" in card for card in cards)
     again = evaluate(done.out / "predictions.csv", phantom.scored_folds(), synthetic=True)
     assert again.to_json() == (done.out / "report.json").read_text()
     fold = "folds/seed0-fold1.csv"
