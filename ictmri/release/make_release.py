@@ -18,6 +18,7 @@ from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtype
 from ictmri.errors import InputError
 from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
 from ictmri.io.lock import work_folder
+from ictmri.io.resources import AnyPath
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
 from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
@@ -58,7 +59,7 @@ class Order:
     gate: Gate
     visible: bool = False
     faces_checked: bool = False
-    facts_file: Path | None = None
+    facts_file: AnyPath | None = None
 
     @property
     def gated(self) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ictmri.cohort import Cohort
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
+from ictmri.io.resources import at_home
 from ictmri.release.faces import unsure
 from ictmri.release.faces_page import faces_page_path
 from ictmri.release.identifier_scan import found_identifiers, identifiers
@@ -52,7 +53,8 @@ def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepare
     from ictmri.documents.facts import load_facts
 
     _check_order(cohort, order)
-    facts = load_facts(cohort.manifest, order.facts_file)
+    answers = None if order.facts_file is None else at_home(order.facts_file)
+    facts = load_facts(cohort.manifest, answers)
     cohort.check()
     release = make_release(cohort, order, facts, jobs=jobs)
     words = identifiers(cohort)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ictmri.cli.needs import need_baselines
-from ictmri.cli.output import echo
-from ictmri.cli.parameters import Jobs
+from ictmri.cli.output import STDOUT, echo, show
+from ictmri.cli.parameters import Jobs, JsonFile
 from ictmri.errors import InputError
 from ictmri_baselines.cli.volumes import BrainName, Preset, Scheduler
 
@@ -56,9 +57,10 @@ _Prior = Annotated[
 ]
 _DicomSeg = Annotated[
     Path | None,
-    typer.Option(help="Write the same as a DICOM segmentation of the series, for a PACS."),
+    typer.Option(
+        help="Write the same as a DICOM segmentation of the series, for a PACS; of several their folder."
+    ),
 ]
-_Json = Annotated[Path | None, typer.Option(help="Write the numbers as JSON.")]
 _Settings = Annotated[
     Preset | None,
     typer.Option(help="Of the processing [default: those that the model learned with]."),
@@ -79,7 +81,7 @@ def predict(  # noqa: PLR0913
     model: _Run,
     out: _Out = None,
     prior: _Prior = None,
-    json: _Json = None,
+    json: JsonFile = None,
     dicom_seg: _DicomSeg = None,
     settings: _Settings = None,
     brain: _Brain = None,
@@ -102,8 +104,10 @@ def predict(  # noqa: PLR0913
     Example: ictmri predict scan.nii.gz --model out/table2-5 --out report.html --prior prior.nii.gz
     """
     need_baselines()
+    from ictmri.io.files import canonical_json
     from ictmri_baselines.pipeline import Workers
     from ictmri_baselines.predict import Request, find_scans, predict_scans, virtual_biopsy
+    from ictmri_baselines.predict.result import content_of
 
     found = find_scans(source)
     one = isinstance(found, Path)
@@ -112,7 +116,7 @@ def predict(  # noqa: PLR0913
         model=model,
         out=out or Path("report.html" if one else "predictions"),
         prior=prior,
-        json=json,
+        json=None if json == STDOUT else json,
         dicom_seg=dicom_seg,
         settings=settings,
         brain=brain,
@@ -122,9 +126,12 @@ def predict(  # noqa: PLR0913
         backbone=backbone,
     )
     if isinstance(found, Path):
-        _tell(virtual_biopsy(request), request)
+        made = virtual_biopsy(request)
+        if json == STDOUT:
+            show("", canonical_json(content_of(made)), STDOUT)
+        _tell(made, request, alone=json == STDOUT)
         return
-    alone = {"--prior": prior, "--json": json, "--dicom-seg": dicom_seg, "--mask": mask}
+    alone = {"--prior": prior, "--json": json, "--mask": mask}
     problems = [f"{name} is of one scan" for name, value in alone.items() if value is not None]
     if problems:
         step = "leave it out: every scan's report, numbers and prior are written into --out"
@@ -149,30 +156,31 @@ def _tell_several(done: Predicted, scans: Scans, source: str) -> None:
     if len(refused) < total:
         echo(f"Predictions: {done.out / PREDICTIONS}")
     echo(f"Page: {done.out / PAGE}\n{NOTICE}")
-    if refused:
-        problems = [
-            f"{case.case_id}: {case.sentence} ({'; '.join(case.reasons)})" for case in refused
-        ]
-        step = f"they have no row in {PREDICTIONS}; see {done.out / REFUSED} and their reports"
+    problems = [f"{case.case_id}: {case.sentence} ({'; '.join(case.reasons)})" for case in refused]
+    steps = [f"they have no row in {PREDICTIONS}; see {done.out / REFUSED} and their reports"]
+    bare = [case for case in done.cases if case.no_segmentation]
+    problems += [f"{case.case_id}: no segmentation: {case.no_segmentation}" for case in bare]
+    if problems:
+        step = "; ".join([*steps * bool(refused), *["their priors lie in --out"] * bool(bare)])
         raise InputError(scans.name, problems, step)
     if scans.cohort is not None and not done.learned_from:
         learned = done.models.cohort or "NAME"
         echo(
-            f"Next: ictmri evaluate {done.out / PREDICTIONS} --cohort {source} --external "
-            f"--trained-on {learned}"
+            f"Next: ictmri evaluate {done.out / PREDICTIONS} --cohort {source} --trained-on {learned}"
         )
 
 
-def _tell(made: Biopsy, request: Request) -> None:
-    """Say on the terminal what the report says."""
+def _tell(made: Biopsy, request: Request, *, alone: bool = False) -> None:
+    """Say on the terminal what the report says; on its error stream where JSON is alone on the other."""
     from ictmri.classes import CLASS_TITLES
     from ictmri_baselines.predict.decision import STATES
     from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
     from ictmri_baselines.predict.words import percent
 
-    outcome = made.outcome
+    outcome, wanted = made.outcome, request.outputs
+    said = partial(echo, err=alone)
     if made.diagnosis is None:
-        step = f"look at {request.out}"
+        step = f"look at {wanted['--out']}"
         if STATES[outcome.state].forceable:
             step += "; --force puts probabilities into it all the same, struck out"
         problem = f"{outcome.sentence}, so there is no diagnosis"
@@ -184,12 +192,13 @@ def _tell(made: Biopsy, request: Request) -> None:
         echo(f"warning: {SYNTHETIC_NOTICE}", err=True)
     if outcome.valid:
         shares = zip(CLASS_TITLES.values(), made.diagnosis.mean, strict=True)
-        echo(", ".join(f"{name} {percent(share)}" for name, share in shares))
+        said(", ".join(f"{name} {percent(share)}" for name, share in shares))
     else:
         echo(f"{outcome.sentence}: the probabilities stand in the report, struck out", err=True)
-    if request.prior is not None and made.marked is not None:
+    if "--prior" in wanted and made.marked is not None:
         volume = made.marked.volumes()["refined_ml"]
-        echo(f"Prior: {request.prior}, {volume:.1f} ml in the scan's own space")
-    if request.dicom_seg is not None and request.dicom_seg.is_file():
-        echo(f"Segmentation: {request.dicom_seg}, under the names that the series' headers hold")
-    echo(f"Report: {request.out}\n{NOTICE}")
+        said(f"Prior: {wanted['--prior']}, {volume:.1f} ml in the scan's own space")
+    segmentation = wanted.get("--dicom-seg")
+    if segmentation is not None and segmentation.is_file():
+        said(f"Segmentation: {segmentation}, under the names that the series' headers hold")
+    said(f"Report: {wanted['--out']}\n{NOTICE}")

@@ -159,6 +159,7 @@ class ModelOrigin(TypedDict, total=False):
     synthetic: bool
     processing: dict[Word, bool | int | float | Word | None] | Word | None
     detector: Word | None
+    detector_version: Word | None
     fold: Number
     seed: Number
     member: Number

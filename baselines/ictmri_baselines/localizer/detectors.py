@@ -41,12 +41,15 @@ class DetectorSettings(CheckedSettings):
         version: changes whenever the same brain may give other boxes.
         parallel: whether each worker process may have one of its own. A model fills the memory once, and a
             server is asked for several slices at once anyway.
+        offline: whether it needs nothing but the brain: no weights to fetch, no server, no file. Such a one
+            can be taken because a model names it.
         unrecorded: settings that do not change the boxes, or that :meth:`facts` tells in another form.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     parallel: ClassVar[bool] = True
+    offline: ClassVar[bool] = False
     unrecorded: ClassVar[frozenset[str]] = frozenset()
 
     def facts(self) -> dict[str, Any]:

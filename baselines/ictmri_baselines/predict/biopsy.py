@@ -17,6 +17,7 @@ import numpy as np
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.errors import InputError, ScanError
 from ictmri.io.files import write_bytes, write_json
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack
 from ictmri.scans.codes import CODES
 from ictmri.scans.findings import Finding
@@ -26,7 +27,6 @@ from ictmri.scans.scan import Scan
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.out_of_distribution import REFERENCE, load_reference
 from ictmri_baselines.localizer import Localization, localize
-from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.predict.decision import decide, ordered, told
 from ictmri_baselines.predict.diagnosis import diagnose
 from ictmri_baselines.predict.dicom_seg import DicomSource, dicom_source, write_segmentation
@@ -62,18 +62,29 @@ class Request:
         force: show probabilities of a scan that did not pass the QC.
     """
 
-    scan: Path
-    model: str | Path
-    out: Path
-    prior: Path | None = None
-    json: Path | None = None
-    dicom_seg: Path | None = None
+    scan: AnyPath
+    model: AnyPath
+    out: AnyPath
+    prior: AnyPath | None = None
+    json: AnyPath | None = None
+    dicom_seg: AnyPath | None = None
     settings: Preset | None = None
     brain: str | None = None
-    mask: Path | None = None
+    mask: AnyPath | None = None
     title: str = DEFAULT_TITLE
     force: bool = False
     backbone: str | None = None
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """The files that are wanted, by the option of each."""
+        given = {
+            "--out": self.out,
+            "--prior": self.prior,
+            "--json": self.json,
+            "--dicom-seg": self.dicom_seg,
+        }
+        return {name: at_home(path) for name, path in given.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +128,18 @@ def read_request(request: Request) -> Given:
         InputError: with everything that is wrong.
     """
     found = _Checks([], [])
-    scan = found.attempt("SCAN", lambda: _read(request.scan))
+    place = at_home(request.scan)
+    scan = found.attempt("SCAN", lambda: _read(place))
     models = found.attempt("--model", lambda: checked_models(request))
     mask = None
     if request.mask is not None:
-        chosen = request.mask
+        chosen = at_home(request.mask)
         mask = found.attempt("--mask", lambda: _read(chosen).image)
         if mask is not None and scan is not None:
             found.attempt("--mask", lambda: own_mask_step(mask, scan.image))
     source = None
     if request.dicom_seg is not None and scan is not None:
-        source = found.attempt("--dicom-seg", lambda: dicom_source(request.scan, scan.image))
+        source = found.attempt("--dicom-seg", lambda: dicom_source(place, scan.image))
     for name, problem in _output_problems(request):
         found.problems.append(f"{name}: {problem}")
         found.steps.append("choose other files for the results")
@@ -172,18 +184,11 @@ def chosen_settings(request: Request, models: Models) -> ProcessorSettings:
 
 
 def _output_problems(request: Request) -> list[tuple[str, str]]:
-    outputs = {
-        "--out": request.out,
-        "--prior": request.prior,
-        "--json": request.json,
-        "--dicom-seg": request.dicom_seg,
-    }
+    outputs = request.outputs
     inputs = {"SCAN": request.scan, "--model": request.model, "--mask": request.mask}
     taken = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
     problems = []
     for name, path in outputs.items():
-        if path is None:
-            continue
         problem = _place_problem(path)
         place = os.path.realpath(path)
         if place in taken:
@@ -191,7 +196,7 @@ def _output_problems(request: Request) -> list[tuple[str, str]]:
         taken[place] = name
         if problem:
             problems.append((name, problem))
-    prior = request.prior
+    prior = outputs.get("--prior")
     if prior is not None and not prior.name.lower().endswith(NIFTI_ENDINGS):
         problems.append(("--prior", f"{prior.name} must end in {' or '.join(NIFTI_ENDINGS)}"))
     return problems
@@ -227,18 +232,18 @@ def virtual_biopsy(request: Request) -> Biopsy:
         InputError: something in the request is wrong; everything that is, before the work begins.
         MissingDependencyError: a step's package is not installed.
     """
-    given = read_request(request)
+    given, wanted = read_request(request), request.outputs
     with _progress(_STEPS + 2 * len(given.models.each)) as step:
         made = biopsy_of(given, request.title, force=request.force, step=step)
         step("write")
         content = content_of(made)
-        if request.prior is not None:
-            write_prior(request.prior, made)
-        if request.json is not None:
-            write_json(request.json, content)
-        if request.dicom_seg is not None and given.source is not None:
-            write_dicom_seg(request.dicom_seg, made, given.source)
-        write_page(request.out, made, content)
+        if "--prior" in wanted:
+            write_prior(wanted["--prior"], made)
+        if "--json" in wanted:
+            write_json(wanted["--json"], content)
+        if "--dicom-seg" in wanted and given.source is not None:
+            write_dicom_seg(wanted["--dicom-seg"], made, given.source)
+        write_page(wanted["--out"], made, content)
     return made
 
 
@@ -279,13 +284,14 @@ def biopsy_of(
         findings,
         processed=processed is not None,
         as_for_the_model=given.settings == given.models.processing,
+        other_localizer=given.models.other_localizer,
         force=force,
     )
     outcome = so_far()
     found = marked = diagnosis = None
     if processed is not None and outcome.shown:
         step("localize")
-        found = localize(processed.brain, Saliency().detector())
+        found = localize(processed.brain, given.models.localizer.detector())
         marked = _in_scan(found, processed, image)
         outcome = so_far(found=found)
     if processed is not None and found is not None and outcome.shown:
@@ -341,7 +347,7 @@ def write_dicom_seg(path: Path, made: Biopsy, source: DicomSource) -> None:
     if prior is None or not np.asarray(prior.dataobj).any():
         path.unlink(missing_ok=True)
         return
-    write_segmentation(path, prior, source)
+    write_segmentation(path, prior, source, made.models.localizer.name)
 
 
 def write_prior(path: Path, made: Biopsy) -> None:

@@ -47,6 +47,7 @@ class PredictedCase:
         refined_ml: volume of the refined prior in the scan's own space, None where there is none.
         page: address of its report, empty where there is none.
         picture: file of its picture (WebP); may be missing.
+        no_segmentation: why its prior was not made a DICOM segmentation, empty where it was or need not be.
     """
 
     case_id: str
@@ -57,6 +58,7 @@ class PredictedCase:
     refined_ml: float | None
     page: str
     picture: Path
+    no_segmentation: str = ""
 
     @property
     def tone(self) -> Tone:

@@ -50,6 +50,8 @@ NO_LESION: Final = {"empty", "outside-brain"}
 """Flags of a localisation that marks nothing in the brain."""
 OTHER_SETTINGS: Final = "other-settings"
 """Reason of a scan that was not processed as those that the models learned from."""
+OTHER_LOCALIZER: Final = "other-localizer"
+"""Reason of a scan whose prior is of another detector than those that the models learned from."""
 _OTHERWISE: Final = "the models learned from brains that were processed with other settings"
 
 
@@ -98,11 +100,22 @@ def decide(
     *,
     processed: bool,
     as_for_the_model: bool,
+    other_localizer: str = "",
     found: Localization | None = None,
     diagnosis: Diagnosis | None = None,
     force: bool = False,
 ) -> Decision:
-    """Decide what is known so far: without a localisation or a diagnosis they are no reason to doubt."""
+    """Decide what is known so far: without a localisation or a diagnosis they are no reason to doubt.
+
+    Args:
+        findings: of reading, processing and QC.
+        processed: the scan could be.
+        as_for_the_model: with the settings that the models' brains were processed with.
+        other_localizer: how the models' priors were made otherwise, empty where they were not.
+        found: the localisation.
+        diagnosis: of the models.
+        force: see :attr:`Decision.insisted`.
+    """
     flags = () if found is None else found.flags
     strange = None if diagnosis is None else diagnosis.middle
     looks = [_said(finding) for finding in findings if finding.severity == "warning"]
@@ -111,6 +124,8 @@ def decide(
         looks.append(f"{strange.verdict}: the brain is {VERDICTS[strange.verdict]}")
     if not as_for_the_model:
         looks.append(f"{OTHER_SETTINGS}: {_OTHERWISE}")
+    if other_localizer:
+        looks.append(f"{OTHER_LOCALIZER}: {other_localizer}")
     against = [_said(finding) for finding in findings if finding.severity == "error"]
     state: State = "doubtful" if looks else "ok"
     if not processed:

@@ -56,6 +56,11 @@ class DicomSource:
     slices: Sequence[int]
 
 
+def may_be_dicom(path: Path) -> bool:
+    """Say whether a scan lies there as a DICOM series, as far as its name tells."""
+    return path.is_dir() or path.name.lower().endswith(DICOM_ENDINGS)
+
+
 def dicom_source(path: Path, scan: nib.Nifti1Image) -> DicomSource:
     """Find the images that a scan was read from.
 
@@ -67,7 +72,7 @@ def dicom_source(path: Path, scan: nib.Nifti1Image) -> DicomSource:
         InputError: it is no DICOM, or its headers do not say what a segmentation must refer to.
     """
     need("baselines", "Writing DICOM segmentations", "highdicom")
-    if not (path.is_dir() or path.name.lower().endswith(DICOM_ENDINGS)):
+    if not may_be_dicom(path):
         problem = f"{path.name} is no DICOM series, and a segmentation refers to one"
         raise InputError(str(path), [problem], "give the DICOM folder, or --prior for a NIfTI file")
     with quiet():
@@ -108,13 +113,16 @@ def _slices(data: Dataset, scan: nib.Nifti1Image) -> list[int]:
     return found
 
 
-def write_segmentation(path: Path, prior: nib.Nifti1Image, source: DicomSource) -> None:
+def write_segmentation(
+    path: Path, prior: nib.Nifti1Image, source: DicomSource, detector: str
+) -> None:
     """Write a mask on the scan's grid as a DICOM segmentation, readable by the owner alone.
 
     Args:
         path: the file.
         prior: uint8, 0 or 1, not empty.
         source: of the scan.
+        detector: that found what is marked.
 
     Raises:
         InputError: the series' headers hold what no segmentation can repeat.
@@ -124,7 +132,7 @@ def write_segmentation(path: Path, prior: nib.Nifti1Image, source: DicomSource) 
     frames = np.stack([voxels[:, :, place].T for place in source.slices]).astype(np.uint8)
     with quiet():
         try:
-            made = _segmentation(source.images, frames)
+            made = _segmentation(source.images, frames, detector)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             problem = f"the headers of the series cannot be referred to: {error}"
             raise InputError(
@@ -134,12 +142,12 @@ def write_segmentation(path: Path, prior: nib.Nifti1Image, source: DicomSource) 
             made.save_as(part)
 
 
-def _segmentation(images: Sequence[Dataset], frames: NDArray[np.uint8]) -> Any:
+def _segmentation(images: Sequence[Dataset], frames: NDArray[np.uint8], detector: str) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     algorithm = hd.AlgorithmIdentificationSequence(
-        name="ictmri Tumor-Localizer, saliency",
+        name=f"ictmri Tumor-Localizer, {detector}",
         version=__version__,
         family=codes.cid7162.ArtificialIntelligence,
     )

@@ -239,6 +239,8 @@ def _released(
         origin["ictmri"] = given["ictmri"]
     if given.get("detector") in DETECTORS:
         origin["detector"] = given["detector"]
+        if _VERSION.fullmatch(given.get("detector_version") or ""):
+            origin["detector_version"] = given["detector_version"]
     libraries = {
         name: value
         for name, value in description.versions.items()

@@ -107,6 +107,7 @@ def content_of(biopsy: Biopsy) -> dict[str, Any]:
         "diagnosis": None if biopsy.diagnosis is None else _diagnosis(biopsy.diagnosis, biopsy),
         "calibration": biopsy.models.calibration(),
         "unusual": None if biopsy.diagnosis is None else _out_of_distribution(biopsy.diagnosis),
+        "localizer": _localizer(biopsy.models),
         "localization": _localization(biopsy),
         "scan": {
             "shape": list(map(int, image.shape[:3])),
@@ -144,6 +145,17 @@ def _outcome(outcome: Decision) -> dict[str, Any]:
         "valid": outcome.valid,
         "forced": outcome.forced,
         "exit_code": outcome.exit_code,
+    }
+
+
+def _localizer(models: Models) -> dict[str, Any]:
+    origin, used = models.each[0].description.origin, models.localizer
+    return {
+        "detector": used.name,
+        "version": used.version,
+        "of_the_training": origin.get("detector"),
+        "version_of_the_training": origin.get("detector_version"),
+        "as_for_the_model": not models.other_localizer,
     }
 
 

@@ -14,12 +14,15 @@ from pydantic import ValidationError
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
 from ictmri.hub.models import PINNED, fetch_model, is_model_name
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
+from ictmri_baselines.localizer.classical.saliency import Saliency
+from ictmri_baselines.localizer.detectors import DetectorSettings
 from ictmri_baselines.methods import RUN
 from ictmri_baselines.processor import PRESETS, ProcessorSettings
-from ictmri_baselines.registry import METHODS, recipe_ids
+from ictmri_baselines.registry import DETECTORS, METHODS, imported, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
@@ -96,6 +99,32 @@ class Models:
             raise self._not_usable([f"{given!r} is none of {', '.join(PRESETS)}"])
         return PRESETS[given or "light"]
 
+    @property
+    def localizer(self) -> DetectorSettings:
+        """The detector of the priors that they learned from, if it needs nothing; else the default."""
+        named = self._stated_detector[0]
+        kind = imported(DETECTORS[named]) if named in DETECTORS else None
+        return kind() if kind is not None and kind.offline else Saliency()
+
+    @property
+    def other_localizer(self) -> str:
+        """How the priors that they learned from were made otherwise, empty where they were not."""
+        named, version = self._stated_detector
+        used = self.localizer
+        if not named or all(model.settings.network.localisation == "none" for model in self.each):
+            return ""
+        if named == used.name and version in (None, used.version):
+            return ""
+        theirs = f"{named} {version or ''}".strip()
+        return (
+            f"the models learned from priors of {theirs}, these are of {used.name} {used.version}"
+        )
+
+    @property
+    def _stated_detector(self) -> tuple[str, str | None]:
+        origin = self.each[0].description.origin
+        return origin.get("detector") or "", origin.get("detector_version")
+
     def _stated(self, given: Mapping[str, Any]) -> ProcessorSettings:
         # Not hd_bet_2_weights: a file from elsewhere chooses no other file to load.
         names = [
@@ -129,7 +158,7 @@ class Models:
         }
 
 
-def open_models(run: str | Path, own: str | None = None) -> Models:
+def open_models(run: AnyPath, own: str | None = None) -> Models:
     """Find the models of a run without loading their weights.
 
     Args:
@@ -158,9 +187,9 @@ def open_models(run: str | Path, own: str | None = None) -> Models:
     return Models(run if run.is_dir() else run.parent, tuple(each), _report(run))
 
 
-def _place_of(run: str | Path) -> Path:
+def _place_of(run: AnyPath) -> Path:
     """Return where models lie; those on the Hub are fetched."""
-    place = Path(run)
+    place = at_home(run)
     if place.exists() or not is_model_name(str(run)):
         return place
     return fetch_model(str(run))

@@ -14,11 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from ictmri.errors import InputError, ScanError
+from ictmri.extras import need
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import (
+    check_writable,
     is_free,
     private_folder,
     remove_parts,
+    replacing,
     sha256_file,
     write_bytes,
     write_json,
@@ -32,6 +35,7 @@ from ictmri.scans.read import read_scan
 from ictmri.scans.scan import Scan
 from ictmri.scans.walk import digest_of
 from ictmri.version import __version__
+from ictmri_baselines.localizer.detectors import recorded
 from ictmri_baselines.pipeline.resumable import DONE, Workers, each_case
 from ictmri_baselines.predict.biopsy import (
     Given,
@@ -39,10 +43,12 @@ from ictmri_baselines.predict.biopsy import (
     biopsy_of,
     checked_models,
     chosen_settings,
+    write_dicom_seg,
     write_prior,
 )
 from ictmri_baselines.predict.cases_page import PredictedCase, cases_page
 from ictmri_baselines.predict.decision import STATES
+from ictmri_baselines.predict.dicom_seg import dicom_source, may_be_dicom
 from ictmri_baselines.predict.page import pictures_of, write_page
 from ictmri_baselines.predict.result import SYNTHETIC_NOTICE, content_of
 from ictmri_baselines.predict.run import Models
@@ -54,6 +60,7 @@ PREDICTIONS: Final = "predictions.csv"
 REFUSED: Final = "refused.csv"
 PAGE: Final = "index.html"
 CASES: Final = "cases"
+SEGMENTATION: Final = "prior.dcm"
 STAMP: Final = "predict.json"
 LEARNED_FROM: Final = (
     "The models learned from cases of this very cohort: these are no out-of-fold predictions, and a score "
@@ -91,6 +98,7 @@ class _Task:
     models: Models
     settings: ProcessorSettings
     force: bool
+    dicom_seg: bool
 
 
 def predict_scans(scans: Scans, request: Request, workers: Workers = Workers()) -> Predicted:  # noqa: B008
@@ -101,14 +109,21 @@ def predict_scans(scans: Scans, request: Request, workers: Workers = Workers()) 
 
     Args:
         scans: what is to be predicted.
-        request: ``model``, ``backbone``, ``settings``, ``brain``, ``force``, and in ``out`` the folder.
+        request: ``model``, ``backbone``, ``settings``, ``brain``, ``force``, in ``out`` the folder, and in
+            ``dicom_seg`` that of a segmentation for each series.
         workers: where scans are worked on.
 
     Raises:
-        InputError: the models cannot be used, or the folder holds something else.
+        InputError: the models cannot be used, the folder holds something else, or segmentations are wanted
+            of what is no DICOM series.
     """
+    segmentations = request.outputs.get("--dicom-seg")
+    if segmentations is not None:
+        _require_series(scans)
+        check_writable(segmentations)
     models = checked_models(request)
-    task = _Task(request.out.resolve(), models, chosen_settings(request, models), request.force)
+    settings, out = chosen_settings(request, models), request.outputs["--out"].resolve()
+    task = _Task(out, models, settings, request.force, dicom_seg=segmentations is not None)
     with folder_lock(task.out):
         _claim(task, scans)
         work = private_folder(task.out / CASES)
@@ -126,7 +141,35 @@ def predict_scans(scans: Scans, request: Request, workers: Workers = Workers()) 
         cases = [_case(work, name) for name in scans.ids]
         done = Predicted(task.out, cases, models, _learned_from(models, scans))
         _write(done, scans)
+        if segmentations is not None:
+            _hand_out(work, scans, segmentations)
     return done
+
+
+def _require_series(scans: Scans) -> None:
+    """Refuse, before the work, scans of which no segmentation can be made."""
+    need("baselines", "Writing DICOM segmentations", "highdicom")
+    problems = [
+        f"{name}: {path.name} is no DICOM series, and a segmentation refers to one"
+        for name, path in scans.paths.items()
+        if not may_be_dicom(path)
+    ]
+    if scans.cohort is not None:
+        problems = [f"{scans.name} is a cohort: its scans have no DICOM headers"]
+    if problems:
+        step = "leave --dicom-seg out: every scan's prior is written into --out"
+        raise InputError("--dicom-seg", problems, step)
+
+
+def _hand_out(work: Path, scans: Scans, folder: Path) -> None:
+    """Copy the segmentations into one folder; where a scan has none, that of an earlier one goes."""
+    for name in scans.ids:
+        made, place = work / name / SEGMENTATION, folder / f"{name}.dcm"
+        if made.is_file():
+            with replacing(place, mode=0o600) as part:
+                part.write_bytes(made.read_bytes())
+        else:
+            place.unlink(missing_ok=True)
 
 
 def _claim(task: _Task, scans: Scans) -> None:
@@ -138,6 +181,8 @@ def _claim(task: _Task, scans: Scans) -> None:
         "models": [sha256_file(model.path) for model in task.models.each],
         "settings": task.settings.model_dump(mode="json"),
         "force": task.force,
+        "localizer": recorded(task.models.localizer),
+        "dicom_seg": task.dicom_seg,
         "ictmri": __version__,
     }
     known = kept(task.out / STAMP, json_mapping)
@@ -175,6 +220,11 @@ def _predict(task: _Task, row: dict[str, Any]) -> None:
         write_record(folder.with_name(f"{case_id}{DONE}"), facts)
         return
     made = biopsy_of(Given(scan, task.models, task.settings), case_id, force=task.force)
+    if task.dicom_seg:
+        try:
+            write_dicom_seg(folder / SEGMENTATION, made, dicom_source(image, scan.image))
+        except InputError as error:
+            facts["no_segmentation"] = "; ".join(error.problems)
     content, pictures = content_of(made), pictures_of(made)
     write_page(folder / "report.html", made, content, pictures)
     write_json(folder / "numbers.json", content)
@@ -187,7 +237,7 @@ def _predict(task: _Task, row: dict[str, Any]) -> None:
         "probabilities": made.diagnosis.mean.tolist() if made.diagnosis and valid else None,
         "refined_ml": made.marked.volumes()["refined_ml"] if made.marked else None,
     }
-    names = ("report.html", "numbers.json", "prior.nii.gz", "picture.webp")
+    names = ("report.html", "numbers.json", "prior.nii.gz", SEGMENTATION, "picture.webp")
     files = [folder / name for name in names if (folder / name).is_file()]
     write_record(folder.with_name(f"{case_id}{DONE}"), facts, files)
 
@@ -202,6 +252,7 @@ def _case(work: Path, case_id: str) -> PredictedCase:
         reasons=facts["reasons"],
         probabilities=facts["probabilities"],
         refined_ml=facts.get("refined_ml"),
+        no_segmentation=facts.get("no_segmentation", ""),
         page=f"{CASES}/{case_id}/report.html" if read else "",
         picture=work / case_id / "picture.webp",
     )

@@ -226,12 +226,14 @@ def data_digest(cohort: Cohort, *, processed: bool) -> str:
 def _made_by(cohort: Cohort) -> dict[str, Any]:
     """Return how volumes and priors were made: whoever uses a model must make them alike."""
     steps = cohort.manifest.steps
-    processing = steps.get("process", {}).get("settings", {})
+    processing, localized = (
+        steps.get(step, {}).get("settings", {}) for step in ("process", "localize")
+    )
     return {
         "processing": {
             key: processing[key] for key in ProcessorSettings.model_fields if key in processing
         },
-        "detector": steps.get("localize", {}).get("settings", {}).get("detector"),
+        **{name: localized.get(name) for name in ("detector", "detector_version")},
     }
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.csvfile import shown
 from ictmri.io.files import write_text
+from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.yamlfile import dump_yaml, read_yaml
 from ictmri_benchmark.score.protocol import (
     BENCHMARK,
@@ -261,12 +262,13 @@ def still_examples(entry: Entry) -> list[str]:
     ]
 
 
-def load_entry(path: Path, cohort: str = "COHORT") -> Entry:
+def load_entry(path: AnyPath, cohort: str = "COHORT") -> Entry:
     """Read an entry.yaml; where there is none, it is told how to write one for a cohort.
 
     Raises:
         InputError: it is missing or not valid; every problem is named with its dotted path or its line.
     """
+    path = at_home(path)
     if not path.exists():
         problem = (
             f"there is no such file; ictmri entry new --cohort {cohort} --out {path} writes one"

@@ -42,10 +42,15 @@ class Origin:
         token: Hugging Face token.
     """
 
-    folder: Path | None = None
+    folder: AnyPath | None = None
     repo_id: str = SOURCE
     revision: str | None = None
     token: str | None = None
+
+    @property
+    def place(self) -> Path | None:
+        """The folder of the copy, None where it is to be downloaded."""
+        return None if self.folder is None else at_home(self.folder)
 
 
 def build_clinical(
@@ -83,18 +88,18 @@ def build_clinical(
     out = at_home(out)
     mapping = None if mapping is None else at_home(mapping)
     given = ClinicalMapping() if mapping is None else read_mapping(mapping)
-    _check_source(out, origin.folder)
+    _check_source(out, origin.place)
     check_place(out)
     with folder_lock(work_folder(out, "clinical")):
         source = _provenance(origin)
         settings = _settings(given, n_folds, source)
-        if origin.folder is None and (done := _finished(out, settings)):
+        if origin.place is None and (done := _finished(out, settings)):
             return done
-        root = origin.folder or _download(out, origin, source["commit"])
+        root = origin.place or _download(out, origin, source["commit"])
         if (ready := _cohort_in(root)) is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
         unpacked = private_folder(work_folder(out, "unpacked"))
-        subject = origin.repo_id if origin.folder is None else str(origin.folder)
+        subject = origin.repo_id if origin.place is None else str(origin.place)
         proposal = propose(root, unpacked, given, n_folds, subject)
         for line in (f"{subject}, as it was understood:", *proposal.summary_text().splitlines()):
             tell(line)
@@ -134,7 +139,7 @@ def _provenance(origin: Origin) -> dict[str, str]:
     from ictmri.hub.download import preflight, read_snapshot
 
     known = {"repo_id": origin.repo_id, "licence": LICENCE}
-    folder = origin.folder
+    folder = origin.place
     if folder is None:
         commit = preflight(origin.repo_id, token=origin.token, revision=origin.revision)
         return known | {"commit": commit}

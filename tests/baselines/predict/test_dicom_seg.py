@@ -79,7 +79,7 @@ def test_a_segmentation_lies_where_the_prior_does(name: str, tmp_path: Path) -> 
     folder = save(series, tmp_path / "dicom")
     scan = read_scan(folder).image
     prior, path = marked(scan), tmp_path / "seg.dcm"
-    write_segmentation(path, prior, dicom_source(folder, scan))
+    write_segmentation(path, prior, dicom_source(folder, scan), "saliency")
     compared(path, prior, series)
     assert path.stat().st_mode & 0o077 == 0
     # By highdicom's reader too, image by image of the series.
@@ -104,7 +104,7 @@ def test_of_an_enhanced_file_its_frames_are_referred_to(tmp_path: Path) -> None:
     enhanced.save_as(path)
     scan = read_scan(path).image
     prior = marked(scan)
-    write_segmentation(tmp_path / "seg.dcm", prior, dicom_source(path, scan))
+    write_segmentation(tmp_path / "seg.dcm", prior, dicom_source(path, scan), "saliency")
     compared(tmp_path / "seg.dcm", prior, [enhanced])
 
 

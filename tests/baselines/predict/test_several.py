@@ -7,31 +7,42 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import typer
+from support.made_dicom import save, slices
 from typer.testing import CliRunner
 
 from ictmri.build.phantom import build_phantom
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError
+from ictmri.io.files import canonical_json
 from ictmri.io.parallel import run_all
 from ictmri.scans.findings import Finding
 from ictmri.scans.scan import Scan
+from ictmri_baselines import predict
 from ictmri_baselines.cli.predict import predict as command
+from ictmri_baselines.localizer.classical.saliency import Saliency
+from ictmri_baselines.localizer.detectors import Detector, DetectorSettings
 from ictmri_baselines.pipeline import Workers
+from ictmri_baselines.predict import run as models_of_runs
 from ictmri_baselines.predict import several
 from ictmri_baselines.predict.biopsy import Given, Request, biopsy_of
 from ictmri_baselines.predict.decision import decide
-from ictmri_baselines.predict.result import Biopsy
-from ictmri_baselines.predict.run import open_models
+from ictmri_baselines.predict.result import Biopsy, Marked, content_of
+from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.predict.several import Predicted, predict_scans
 from ictmri_baselines.predict.sources import Scans, find_scans
 from ictmri_baselines.processor import PRESETS
+from ictmri_baselines.registry import DETECTORS, imported
 from ictmri_benchmark.score.mistakes import HEADERS
+
+if TYPE_CHECKING:
+    from ictmri_baselines.diagnoser.checkpoint import ModelOrigin
 
 ONE = Workers(1)
 OUT = Finding("", "half-a-head", "error", "half is missing", "take the whole")
@@ -124,6 +135,137 @@ def test_what_is_believed_has_a_row_and_the_rest_a_reason(
         assert f'href="cases/{name}/report.html"' in page
         assert (out / "cases" / name / "report.html").is_file()
     assert out.stat().st_mode & 0o077 == 0
+
+
+def test_json_on_the_terminal_is_alone_there(
+    run: Path, tmp_path: Path, good: Biopsy, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "virtual_biopsy", lambda _: good)
+    app = typer.Typer()
+    app.command()(command)
+    asked = [str(tmp_path / "one.nii.gz"), "--model", str(run), "--json", "-"]
+    said = CliRunner().invoke(app, asked)
+    assert said.stdout == canonical_json(content_of(good))
+    assert "Report: report.html" in said.stderr
+    bad = replace(
+        good, diagnosis=None, outcome=decide([OUT], processed=True, as_for_the_model=True)
+    )
+    monkeypatch.setattr(predict, "virtual_biopsy", lambda _: bad)
+    said = CliRunner().invoke(app, asked)
+    assert isinstance(said.exception, InputError)
+    assert json.loads(said.stdout)["outcome"]["exit_code"] == 1
+
+
+def test_each_series_gets_its_segmentation(
+    run: Path, tmp_path: Path, good: Biopsy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+
+    def made(given: Given, title: str, *, force: bool = False) -> Biopsy:
+        names.append(title)
+        voxels = np.zeros(given.scan.image.shape, np.uint8)
+        voxels[3:9, 5:7, 2:6] = 1
+        prior = nib.Nifti1Image(voxels, given.scan.image.affine)
+        return replace(good, title=title, marked=Marked(prior, prior))
+
+    monkeypatch.setattr(several, "biopsy_of", made)
+    save(slices(1), tmp_path / "whole")
+    headless = slices(2)
+    for one in headless:
+        del one.FrameOfReferenceUID
+    save(headless, tmp_path / "headless")
+    table, to, out = tmp_path / "scans.csv", tmp_path / "pacs", tmp_path / "out"
+    table.write_text("case_id,image\na,whole\nb,headless\n")
+    app = typer.Typer()
+    app.command()(command)
+    asked = [str(table), "--model", str(run), "--out", str(out), "--jobs", "1"]
+    asked += ["--dicom-seg", str(to)]
+    said = CliRunner().invoke(app, asked)
+    assert isinstance(said.exception, InputError)
+    (problem,) = said.exception.problems
+    assert problem.startswith("b: no segmentation: its headers have no FrameOfReferenceUID")
+    assert len(rows_of(out / "predictions.csv")) == 2
+    assert [path.name for path in to.iterdir()] == ["a.dcm"]
+    data = pydicom.dcmread(to / "a.dcm")
+    assert data.pixel_array.sum() == 6 * 2 * 4
+    name = data.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
+    assert name == "ictmri Tumor-Localizer, saliency"
+    assert (to / "a.dcm").stat().st_mode & 0o077 == 0
+    before = (to / "a.dcm").read_bytes()
+    CliRunner().invoke(app, asked)
+    assert names == ["a", "b"]
+    assert (to / "a.dcm").read_bytes() == before
+    table.write_text("case_id,image\na,whole\nc,c.nii.gz\n")
+    (tmp_path / "c.nii.gz").write_text("")
+    said = CliRunner().invoke(app, asked)
+    assert isinstance(said.exception, InputError)
+    assert said.exception.problems == [
+        "c: c.nii.gz is no DICOM series, and a segmentation refers to one"
+    ]
+
+
+class Mine(DetectorSettings):
+    """A detector of one's own."""
+
+    name, version, offline = "mine", "7", True
+
+    def detector(self, *, case_id: str = "", journal: Path | None = None) -> Detector:
+        raise NotImplementedError
+
+
+def of_origin(models: Models, localisation: str = "refined", **origin: Any) -> Models:
+    """The same models, of other priors."""
+    each = []
+    for model in models.each:
+        network = model.settings.network.model_copy(update={"localisation": localisation})
+        settings = model.settings.model_copy(update={"network": network})
+        told = cast("ModelOrigin", {**model.description.origin, **origin})
+        each.append(
+            replace(model, settings=settings, description=replace(model.description, origin=told))
+        )
+    return replace(models, each=tuple(each))
+
+
+def test_the_models_own_detector_is_taken_where_it_needs_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DETECTORS, "mine", "made_up:Mine")
+    monkeypatch.setattr(
+        models_of_runs, "imported", lambda path: Mine if "made_up" in path else imported(path)
+    )
+    models, now = open_models(run), Saliency.version
+    for origin, used, told in (
+        ({}, "saliency", ""),
+        ({"detector": None}, "saliency", ""),
+        ({"detector": "saliency"}, "saliency", ""),
+        ({"detector": "saliency", "detector_version": now}, "saliency", ""),
+        ({"detector": "saliency", "detector_version": "0"}, "saliency", "priors of saliency 0,"),
+        ({"detector": "qwen3-vl"}, "saliency", f"of qwen3-vl, these are of saliency {now}"),
+        ({"detector": "os:system"}, "saliency", "of os:system, these are of saliency"),
+        ({"detector": "mine", "detector_version": "7"}, "mine", ""),
+        ({"detector": "mine", "detector_version": "6"}, "mine", "of mine 6, these are of mine 7"),
+    ):
+        found = of_origin(models, **origin)
+        assert found.localizer.name == used
+        assert told in found.other_localizer
+        assert bool(told) == bool(found.other_localizer)
+        assert of_origin(models, localisation="none", **origin).other_localizer == ""
+
+
+def test_a_prior_of_another_detector_is_told(head: nib.Nifti1Image, run: Path) -> None:
+    models = of_origin(open_models(run), detector="saliency", detector_version="0")
+    made = biopsy_of(Given(Scan(head, []), models, PRESETS["light"], None), "scan")
+    assert made.outcome.state == "doubtful"
+    assert any(reason.startswith("other-localizer: ") for reason in made.outcome.reasons)
+    content = content_of(made)
+    assert content["outcome"]["reasons"] == list(made.outcome.reasons)
+    assert content["localizer"] == {
+        "detector": "saliency",
+        "version": Saliency.version,
+        "of_the_training": "saliency",
+        "version_of_the_training": "0",
+        "as_for_the_model": False,
+    }
 
 
 def test_nothing_is_done_twice_and_what_changed_is_done_again(

@@ -23,6 +23,7 @@ from support.made_cohort import write_table
 import ictmri.cli
 import ictmri_baselines.cli
 import ictmri_benchmark.cli
+from ictmri.build.clinical.build import Origin
 from ictmri.build.folder import build_folder
 from ictmri.cli.app import application, main
 from ictmri.cli.places import INPUTS, OUTPUTS, placed
@@ -32,7 +33,9 @@ from ictmri.io.files import check_writable, is_free
 from ictmri.io.lock import folder_lock, locked
 from ictmri.io.resources import find_cache, user_cache
 from ictmri.lookup import find_folds
+from ictmri.release.make_release import Order
 from ictmri.release.withdraw import withdraw
+from ictmri_baselines.predict import Request
 
 
 def commands(group: typer.Typer | None = None) -> Iterator[Callable[..., Any]]:
@@ -112,8 +115,12 @@ def test_every_path_that_is_written_is_tried_before_the_work(tmp_path: Path) -> 
 
 
 HELPERS = {"page_path", "link_path", "owner_names", "beside", "read_findings"}
-HELPERS |= {"ledger_path", "chosen_cohorts"}
+HELPERS |= {"ledger_path", "chosen_cohorts", "entry_folder"}
 """What commands call beside the work itself, with paths of their own."""
+
+
+TAKEN_BY_THEM = (Request, Origin, Order)
+"""What a caller makes and hands in."""
 
 
 def called_by_commands() -> Iterator[Callable[..., Any]]:
@@ -129,7 +136,9 @@ def called_by_commands() -> Iterator[Callable[..., Any]]:
 
 def test_every_path_of_the_api_may_be_text() -> None:
     """Types are enough: the type checker holds that such a path is made one before it is used."""
-    found = {each for each in called_by_commands() if inspect.isfunction(each)}
+    found = {
+        each for each in called_by_commands() if inspect.isfunction(each) or each in TAKEN_BY_THEM
+    }
     paths = [
         (function.__name__, str(parameter.annotation))
         for function in found

@@ -151,6 +151,7 @@ class Saliency(DetectorSettings):
 
     name = "saliency"
     version = "3"
+    offline = True
 
     def detector(self, *, case_id: str = "", journal: Path | None = None) -> SaliencyDetector:  # noqa: ARG002
         """Return the detector."""
