@@ -19,7 +19,7 @@ from ictmri.atlas.geometry import Affine, from_itk, to_itk
 from ictmri.phantom.fields import resample_axes
 from ictmri_baselines.processor.points import Array
 from ictmri_baselines.processor.step import described
-from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means
+from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means, box_of
 
 FLOOR: Final = 0.02
 """Share of the brain's median below which a voxel counts as this dark: the logarithm of a black vessel
@@ -70,7 +70,7 @@ class N4:
         coarse, affine = block_means(volume.voxels, volume.plain, self.grid_mm)
         share, _ = block_means(mask, volume.plain, self.grid_mm)
         where = share > 0.5 if self.masked else np.ones(share.shape, dtype=np.bool_)
-        box = _box(where)
+        box = box_of(where)  # the spline's knots are spread over the brain, and not over air
         affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
         image = to_itk(np.maximum(coarse[box], floor).astype(np.float32), affine)
         return _spread(self._estimate(image, where[box]), affine, volume)
@@ -85,15 +85,6 @@ class N4:
         filtering.Execute(image, mask)
         log_field = filtering.GetLogBiasFieldAsImage(image)
         return np.asarray(from_itk(log_field), dtype=np.float32)
-
-
-def _box(where: Mask) -> tuple[slice, ...]:
-    """Return the box around a mask: the spline's knots are spread over the brain, and not over air."""
-    slices = []
-    for axis in range(3):
-        (filled,) = np.nonzero(where.any(axis=tuple(i for i in range(3) if i != axis)))
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(slices)
 
 
 def _spread(field: Voxels, affine: Affine, volume: Volume) -> Array:

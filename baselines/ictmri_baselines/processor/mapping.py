@@ -28,7 +28,7 @@ from ictmri_baselines.processor.points import (
     look_up_vectors,
     slabs,
 )
-from ictmri_baselines.processor.volume import in_stored_order
+from ictmri_baselines.processor.volume import Box, in_stored_order
 
 Points = npt.NDArray[np.float64]
 
@@ -76,18 +76,25 @@ class Mapping:
         *,
         order: int = 1,
         outside: float = 0.0,
+        only: Box | None = None,
     ) -> Array:
-        """Return voxels in RAS order, placed by ``affine`` (to scan mm), on the MNI152 grid."""
+        """Return voxels in RAS order, placed by ``affine`` (to scan mm), on the MNI152 grid.
+
+        ``only`` is the box of that grid that is looked up; the rest is ``outside``.
+        """
         index = np.linalg.inv(affine) @ self.scan_from_mni
         axes = mni_axes(spacing_mm)
         shape = [len(axis) for axis in axes]
         if self.warp is None:
-            return look_up_affine(voxels, index @ grid_affine(spacing_mm), shape, order, outside)
+            mni = index @ grid_affine(spacing_mm)
+            return look_up_affine(voxels, mni, shape, order, outside, only)
         source, field = np.asarray(voxels, dtype=np.float32), self.field()
-        result = np.empty(shape, dtype=np.float32)
-        for part, slab in slabs(axes):
+        result = np.full(shape, outside, dtype=np.float32)
+        box = only or (slice(None),) * len(shape)
+        wanted = result[box]
+        for part, slab in slabs([axis[side] for axis, side in zip(axes, box, strict=True)]):
             at = grid_points(slab, index, self._on_grid(field, slab))
-            result[part] = look_up(source, at, order, outside)
+            wanted[part] = look_up(source, at, order, outside)
         return result
 
     def to_scan(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ictmri.atlas.geometry import Affine
+from ictmri_baselines.processor.volume import Box
 
 Array = npt.NDArray[np.float32]
 
@@ -73,12 +74,19 @@ def look_up_affine(
     shape: Sequence[int],
     order: int = 1,
     outside: float = 0.0,
+    only: Box | None = None,
 ) -> Array:
-    """Return voxels on another grid; ``index`` takes that grid's indices to the voxels'."""
+    """Return voxels on another grid; ``index`` takes that grid's indices to the voxels'.
+
+    ``only`` is the box of that grid that is looked up; the rest is ``outside``.
+    """
     source = np.asarray(voxels, dtype=np.float32)
-    result = np.empty(tuple(shape), dtype=np.float32)
-    for part, slab in slabs([np.arange(size, dtype=np.float32) for size in shape]):
-        result[part] = look_up(source, grid_points(slab, index), order, outside)
+    result = np.full(tuple(shape), outside, dtype=np.float32)
+    box = only or (slice(None),) * len(result.shape)
+    axes = [np.arange(n, dtype=np.float32)[side] for n, side in zip(shape, box, strict=True)]
+    wanted = result[box]
+    for part, slab in slabs(axes):
+        wanted[part] = look_up(source, grid_points(slab, index), order, outside)
     return result
 
 

@@ -33,6 +33,7 @@ from ictmri_baselines.processor.volume import (
     Mask,
     Volume,
     block_means,
+    box_of,
     in_stored_order,
     on_plain_background,
     volume_of,
@@ -249,11 +250,11 @@ def _resampled(
 ) -> Brain:
     spacing = settings.spacing_mm
     affine = grid_affine(float(spacing))
-    moved = mapping.pull(*volume.coarser(float(spacing)), spacing)
     if isinstance(steps["brain"], TemplateMask) and mapping.warp is None:
         mask = template(spacing).mask  # there and back again would only fray it
     else:
         share, coarse = block_means(volume.brain, volume.affine, float(spacing))
         mask = mapping.pull(share, coarse, spacing) > 0.5
+    moved = mapping.pull(*volume.coarser(float(spacing)), spacing, only=box_of(mask))
     made = robust_image if settings.intensities == "robust" else kept_image
     return Brain(image=made(moved, mask, affine), mask=on_mni(mask.astype(np.uint8), affine))

@@ -15,7 +15,7 @@ from ictmri.errors import InputError
 from ictmri.io.files import sha256_bytes
 from ictmri_baselines.processor.points import look_up_affine
 from ictmri_baselines.processor.step import described
-from ictmri_baselines.processor.volume import Mask, Volume, support_of
+from ictmri_baselines.processor.volume import Mask, Volume, box_of, reached_box, support_of
 
 GRID_TOLERANCE_MM: Final = 0.01
 """Affines that went through different tools differ by rounding; a wrong grid differs by more."""
@@ -109,5 +109,7 @@ class TemplateMask:
         """Return the volume with the template's mask on its grid."""
         target = template()
         index = np.linalg.inv(target.affine) @ np.linalg.inv(place.scan_from_mni) @ volume.affine
-        inside = look_up_affine(target.mask.astype(np.float32), index, volume.voxels.shape)
+        shape = volume.voxels.shape
+        only = reached_box(np.linalg.inv(index), box_of(target.mask), shape)
+        inside = look_up_affine(target.mask.astype(np.float32), index, shape, only=only)
         return volume.with_mask(inside > 0.5)

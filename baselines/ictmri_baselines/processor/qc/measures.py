@@ -6,6 +6,7 @@ pulls half a brain over the whole template, and would hide what is to be found.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from scipy.stats import rankdata
 from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.geometry import canonical, orthogonal, shrink, to_itk
 from ictmri.atlas.template import FLOAT_TO_FWHM, SPACING_MM, template
+from ictmri_baselines.processor.volume import Box, box_of, reached_box, wider
 
 if TYPE_CHECKING:
     from ictmri_baselines.processor.mapping import Mapping
@@ -32,6 +34,7 @@ SOLID_SHARE: Final = 0.6
 """Share of the way from the background to the brain's median above which a voxel counts as tissue."""
 RIM_MM: Final = 6.0
 """Fluid and bone darken a voxel within this outside a brain's true surface."""
+RIM_VOXELS: Final = round(RIM_MM / SPACING_MM)
 BITE_MM: Final = 5.0
 """Radius of the smallest ball that counts as missing: between two brains of one shape lie shells that are
 thinner than twice this."""
@@ -105,8 +108,12 @@ def place(image: nib.Nifti1Image, processed: Processed) -> Placed:
     scan_from_mni = processed.mapping.scan_from_mni
     low, high = _range(voxels, mask)
     seen = _seen(voxels.shape, affine, scan_from_mni)
-    brain = _sampled(mask.astype(np.float32), mask_affine, scan_from_mni) > 0.5
-    scan = _sampled(voxels, affine, scan_from_mni, outside=low)
+    target = template()
+    to_mask = np.linalg.inv(mask_affine) @ scan_from_mni @ target.affine
+    near = reached_box(np.linalg.inv(to_mask), box_of(mask), target.mask.shape)
+    brain = _sampled(mask.astype(np.float32), to_mask, near) > 0.5
+    to_scan = np.linalg.inv(affine) @ scan_from_mni @ target.affine
+    scan = _sampled(voxels, to_scan, box_of(brain, RIM_VOXELS), outside=low)
     empty = brain & (scan <= low + AIR_SHARE * (high - low))
     middle = float(np.median(scan[brain])) if brain.any() else high
     return Placed(
@@ -156,16 +163,15 @@ def _seen(
     return seen
 
 
-def _sampled(
-    voxels: Volume, affine: npt.NDArray[Any], scan_from_mni: npt.NDArray[Any], outside: float = 0.0
-) -> Volume:
-    target = template()
-    lookup = np.linalg.inv(affine) @ scan_from_mni @ target.affine
-    found: Volume = ndimage.affine_transform(
+def _sampled(voxels: Volume, lookup: npt.NDArray[Any], only: Box, outside: float = 0.0) -> Volume:
+    """Return voxels on the template's grid, ``outside`` off their own grid and off a box."""
+    found = np.full(template().mask.shape, outside, dtype=np.float32)
+    ndimage.affine_transform(
         voxels,
         lookup[:3, :3],
-        lookup[:3, 3],
-        output_shape=target.mask.shape,
+        apply_affine(lookup, [side.start for side in only]),
+        output=found[only],
+        output_shape=found[only].shape,
         order=1,
         mode="grid-constant",
         cval=outside,
@@ -175,13 +181,14 @@ def _sampled(
 
 def mask_numbers(mask: nib.Nifti1Image) -> dict[str, float]:
     """Return the volume of a brain mask, how it is cut by the field of view, its holes and its pieces."""
-    inside = np.asarray(mask.dataobj) > 0
+    whole = np.asarray(mask.dataobj) > 0
+    inside = whole[box_of(whole, 1)]
     voxel_ml = abs(float(np.linalg.det(mask.affine[:3, :3]))) / 1000
     sizes = _sizes(inside)
     holes = int(ndimage.binary_fill_holes(inside).sum() - inside.sum())
     return {
         "brain_ml": float(inside.sum()) * voxel_ml,
-        "border_share": border_share(inside),
+        "border_share": border_share(whole),
         "holes_ml": holes * voxel_ml,
         "pieces_ml": float(sizes.sum() - sizes.max(initial=0)) * voxel_ml,
     }
@@ -231,12 +238,12 @@ def rim_numbers(placed: Placed, *, extracted: bool = False) -> dict[str, float]:
     """
     if extracted:
         return {"bare_share": 0.0, "bare_cm2": 0.0}
-    reach = round(RIM_MM / SPACING_MM)
-    ball = np.sum(np.square(np.indices([2 * reach + 1] * 3) - reach), axis=0) <= reach**2
-    outside = np.where(placed.brain, np.inf, placed.scan).astype(np.float32)
-    darkest = ndimage.minimum_filter(outside, footprint=ball, mode="nearest")
-    surface = placed.brain & ~ndimage.binary_erosion(placed.brain)
-    bare = surface & (darkest > placed.solid_level)
+    where = box_of(placed.brain, RIM_VOXELS)
+    brain = placed.brain[where]
+    dark = ~brain & (placed.scan[where] <= placed.solid_level)
+    surface = brain & ~ndimage.binary_erosion(brain)
+    near = ndimage.distance_transform_edt(~dark) <= RIM_VOXELS if dark.any() else dark
+    bare = surface & ~near
     labels, _ = ndimage.label(bare, np.ones((3, 3, 3)))
     largest = np.bincount(labels.ravel())[1:].max(initial=0)
     side_mm = (placed.voxel_ml * 1000) ** (1 / 3)
@@ -269,12 +276,16 @@ def largest_ml(mask: Mask, voxel_ml: float) -> float:
 def opened(mask: Mask, radius_mm: float) -> Mask:
     """Return a mask's morphological opening with a ball, by distances (2 mm grid)."""
     result = np.zeros_like(mask)
-    for where in ndimage.find_objects(mask.astype(np.uint8)):
+    reach = math.ceil(radius_mm / SPACING_MM)
+    # Distances are dear: they are taken only around what a diamond leaves, which lies within the ball.
+    middles = ndimage.binary_erosion(mask, iterations=reach - 1)
+    for found in ndimage.find_objects(ndimage.label(middles, np.ones((3, 3, 3)))[0]):
+        where = wider(found, mask.shape, reach)
         part = mask[where]
         inner = ndimage.distance_transform_edt(np.pad(part, 1), sampling=SPACING_MM) >= radius_mm
         if inner.any():
             near = ndimage.distance_transform_edt(~inner, sampling=SPACING_MM) < radius_mm
-            result[where] = near[1:-1, 1:-1, 1:-1] & part
+            result[where] |= near[1:-1, 1:-1, 1:-1] & part
     return result
 
 
@@ -300,10 +311,16 @@ def likeness(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> float:
     target = template(spacing)
     both = (np.asarray(mask.dataobj) > 0) & target.mask
     sigma = SMOOTH_MM / FLOAT_TO_FWHM / spacing
-    every = (slice(None, None, max(1, round(SPACING_MM) // spacing)),) * 3
+    step = max(1, round(SPACING_MM) // spacing)
+    where = tuple(
+        slice(side.start - side.start % step, side.stop)
+        for side in box_of(both, round(4 * sigma) + 1)
+    )
+    both = both[where]
+    every = (slice(None, None, step),) * 3
     kept = both[every]
-    values = np.asarray(image.dataobj, np.float32)
-    mine, theirs = (_smoothed(v, both, sigma)[every][kept] for v in (values, target.brain))
+    values = np.asarray(image.dataobj, np.float32)[where]
+    mine, theirs = (_smoothed(v, both, sigma)[every][kept] for v in (values, target.brain[where]))
     if len(mine) < 2 or mine.min() == mine.max():
         return 0.0
     return float(np.corrcoef(rankdata(mine), rankdata(theirs))[0, 1])
