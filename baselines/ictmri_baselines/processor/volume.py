@@ -109,7 +109,7 @@ def wider(box: Box, shape: tuple[int, ...], margin: int) -> Box:
     )
 
 
-def reached_box(from_box: Affine, box: Box, shape: tuple[int, ...]) -> Box:
+def reached_box(from_box: npt.NDArray[Any], box: Box, shape: tuple[int, ...]) -> Box:
     """Return the box of a grid that holds all that lies in a box of another, outermost voxels whole.
 
     Args:
