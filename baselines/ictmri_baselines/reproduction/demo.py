@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,27 +32,15 @@ RECIPES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of the demo.
-
-    Attributes:
-        title: what it does.
-        seconds: for 249 cases on two quiet cores, profile ``cpu``, so that somebody who waits knows about
-            how long; timed once, before localisation became quicker, and nothing else depends on it.
-    """
-
-    title: str
-    seconds: int
-
-
 STAGES: Final = {
-    "phantom": Stage("draw the synthetic heads", 95),
-    "process": Stage("find the brains, bring them into template space", 195),
-    "localize": Stage("find the tumours", 350),
-    "methods": Stage(f"train and score {len(RECIPES)} methods", 110),
-    "board": Stage("rank them", 5),
+    "phantom": "draw the synthetic heads",
+    "process": "find the brains, bring them into template space",
+    "localize": "find the tumours",
+    "methods": f"train and score {len(RECIPES)} methods",
+    "board": "rank them",
 }
+TIMES: Final = Path(__file__).parent / "demo_times.json"
+"""Measured by ``perf/demo.py``: seconds of each stage, 249 cases, two quiet cores, profile ``cpu``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +102,25 @@ def announced(say: Callable[[str], None], share: float) -> Callable[[str], None]
 
     Args:
         say: prints a line.
-        share: of the work of :data:`STAGES`, which are timed at full size on two cores.
+        share: of the work that was timed, see :data:`TIMES`.
     """
-    order = list(STAGES)
+    order, seconds = list(STAGES), json.loads(TIMES.read_text(encoding="utf-8"))["seconds"]
 
     def begin(key: str) -> None:
         place = order.index(key)
-        left = share * sum(STAGES[later].seconds for later in order[place:])
+        left = share * sum(seconds[later] for later in order[place:])
         time = f"{left / 60:.0f} min" if left >= 60 else "less than a minute"
-        say(f"[{place + 1}/{len(order)}] {STAGES[key].title} (all in all about {time} left)")
+        say(f"[{place + 1}/{len(order)}] {STAGES[key]} (all in all about {time} left)")
 
     return begin
+
+
+def stage_seconds(begun: list[float], share: float) -> dict[str, int]:
+    """Return the seconds of each stage for :data:`TIMES`.
+
+    Args:
+        begun: when each stage began, and the end of the last.
+        share: of two cores that were there; with four, 2.
+    """
+    lasted = (round(share * (end - start)) for start, end in pairwise(begun))
+    return dict(zip(STAGES, lasted, strict=True))

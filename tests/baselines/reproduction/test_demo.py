@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -6,7 +7,14 @@ import pytest
 from support.commandline import run
 
 from ictmri_baselines.cli.methods import own_entry
-from ictmri_baselines.reproduction.demo import RECIPES, STAGES, announced, run_demo
+from ictmri_baselines.reproduction.demo import (
+    RECIPES,
+    STAGES,
+    TIMES,
+    announced,
+    run_demo,
+    stage_seconds,
+)
 
 N_CASES = 20
 
@@ -47,6 +55,21 @@ def test_each_stage_says_how_long_all_that_is_left_takes() -> None:
     for key in STAGES:
         begin(key)
     assert [line[:5] for line in said] == [f"[{n}/5]" for n in range(1, 6)]
-    minutes = sum(stage.seconds for stage in STAGES.values()) / 60 / 2
-    assert f"about {minutes:.0f} min left" in said[0]
+    measured = json.loads(TIMES.read_text())["seconds"]
+    assert list(measured) == list(STAGES)
+    minutes = sum(measured.values()) / 60
+    assert f"about {minutes / 2:.0f} min left" in said[0]
     assert "less than a minute left" in said[-1]
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (told,) = re.findall(r"make demo +# (\d+) minutes on 2 cores", readme)
+    assert abs(int(told) - minutes) <= 1
+
+
+def test_the_measured_seconds_are_those_of_two_cores() -> None:
+    assert stage_seconds([0, 10, 30.4, 30.4, 50, 51], 2) == {
+        "phantom": 20,
+        "process": 41,
+        "localize": 0,
+        "methods": 39,
+        "board": 2,
+    }
