@@ -58,6 +58,8 @@ class HeadMaps:
         cortex: cerebral cortical zone, 255 at the surface, 0 at ``CORTEX_MM``.
         ventricle_pull: ``(3, ...)`` float32 on a 4 mm grid: towards the ventricles, at most 1.
         depth: mm below the brain's surface, float32 on a 4 mm grid.
+        near_vessels: where ``vessels`` or one of the 26 voxels around is not 0.
+        near_glands: the same of ``glands``.
     """
 
     tissue: Bytes
@@ -68,6 +70,8 @@ class HeadMaps:
     cortex: Bytes
     ventricle_pull: Array
     depth: Array
+    near_vessels: npt.NDArray[np.bool_]
+    near_glands: npt.NDArray[np.bool_]
 
 
 HELPER_STEP: Final = 4.0
@@ -86,15 +90,19 @@ def template() -> HeadMaps:
     in_brain, to_air, depth = _distances(t1, cavity)
     sharp = _sharpen(t1)
     fluid_filled = np.isin(labels, _VENTRICLES + _FOURTH_VENTRICLE)
+    vessels = _to_bytes(_vessels(cavity, in_brain) * 255)
+    glands = _to_bytes(_glands(cavity, in_brain, fluid_filled, labels) * 255)
     return HeadMaps(
         shell=_to_bytes(_shell(sharp, in_brain, to_air) * SHELL_SCALE),
         tissue=_to_bytes(_tissue(sharp, cavity) * TISSUE_SCALE),
         brain=_to_bytes(ndimage.gaussian_filter(cavity.astype(np.float32), 0.6) * 255),
-        vessels=_to_bytes(_vessels(cavity, in_brain) * 255),
-        glands=_to_bytes(_glands(cavity, in_brain, fluid_filled, labels) * 255),
+        vessels=vessels,
+        glands=glands,
         cortex=_to_bytes(_cortex(depth, labels) * 255),
         ventricle_pull=_pull(np.isin(labels, _VENTRICLES)),
         depth=np.ascontiguousarray(depth[::4, ::4, ::4]),
+        near_vessels=ndimage.maximum_filter(vessels, 3) > 0,
+        near_glands=ndimage.maximum_filter(glands, 3) > 0,
     )
 
 

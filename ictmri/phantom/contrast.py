@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ictmri.phantom.anatomy import CORTEX_MM, ORIGIN, SHELL_SCALE, TISSUE_SCALE, Bytes, HeadMaps
 from ictmri.phantom.fields import Array, Texture, interpolate, smoothstep
@@ -82,15 +83,26 @@ def head_signal(
     """Return the signal (n,) of a head without tumours at template points ``(3, n)`` in mm."""
     signal = _shell_signal(atlas, contrast, points)
     brain = sample(atlas.brain, points) / np.float32(255)
-    vessels = sample(atlas.vessels, points) / np.float32(255)
+    vessels = _sparse(atlas.vessels, atlas.near_vessels, points)
     within = np.flatnonzero(brain)
     inside, small = _brain_signal(rng, atlas, contrast, points[:, within])
     signal[within] += brain[within] * (inside - signal[within])
     vessels[within] = np.maximum(vessels[within], small * smoothstep(brain[within], 0.3, 0.9))
-    glands = sample(atlas.glands, points) / np.float32(255)
+    glands = _sparse(atlas.glands, atlas.near_glands, points)
     for weight, bright in ((glands, contrast.gland), (vessels, contrast.vessel)):
         signal += weight * np.maximum(np.float32(bright) - signal, 0)
     return signal
+
+
+def _sparse(volume: Bytes, near: npt.NDArray[np.bool_], points: Array) -> Array:
+    """Return the weight that a map of mostly zeros has at points ``(3, n)``; only near ones are read."""
+    nearest = np.rint(points - np.array(ORIGIN, dtype=np.float32).reshape(3, 1)).astype(np.int16)
+    for row, size in zip(nearest, volume.shape, strict=True):
+        np.clip(row, 0, size - 1, out=row)
+    weight = np.zeros(points.shape[1], dtype=np.float32)
+    found = np.flatnonzero(near[tuple(nearest)])
+    weight[found] = sample(volume, points[:, found]) / np.float32(255)
+    return weight
 
 
 def _shell_signal(atlas: HeadMaps, contrast: Contrast, points: Array) -> Array:
@@ -154,7 +166,10 @@ def _small_vessels(
     rng: np.random.Generator, contrast: Contrast, points: Array, tissue: Array
 ) -> Array:
     """Return the weight of small vessels: curves where two random fields vanish, in the sulci."""
-    first, second = Texture.draw(rng, 7.0).at(points), Texture.draw(rng, 7.0).at(points)
+    fields = Texture.draw(rng, 7.0), Texture.draw(rng, 7.0)
+    weight = smoothstep(tissue, 2.3, 1.9) * smoothstep(tissue, 0.9, 1.2)
+    sulci = np.flatnonzero(weight)
+    first, second = (field.at(points[:, sulci]) for field in fields)
     near = np.exp(-(first**2 + second**2) / np.float32(_TUBE_WIDTH**2))
-    sulci = smoothstep(tissue, 2.3, 1.9) * smoothstep(tissue, 0.9, 1.2)
-    return np.asarray(np.float32(contrast.small_vessels) * near * sulci, dtype=np.float32)
+    weight[sulci] = np.float32(contrast.small_vessels) * near * weight[sulci]
+    return weight
