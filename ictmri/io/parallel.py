@@ -9,10 +9,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from ictmri.errors import InputError
@@ -26,6 +29,8 @@ _WATCH_SECONDS = 0.5
 _LOG_SECONDS = 10.0
 """Between two lines of progress where nobody watches it move, in a log file."""
 _SILENT_SECONDS = 2.0
+_IDLE_SECONDS = 300.0
+"""After which workers without work end."""
 
 
 def usable_cores() -> int:
@@ -33,7 +38,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(
+def run_all(  # noqa: PLR0913
     function: Callable[[T], R],
     items: Iterable[T],
     *,
@@ -43,6 +48,7 @@ def run_all(
     jobs: int | None = None,
     scheduler: str | Cluster | None = None,
     name: Callable[[T], str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> list[R]:
     """Apply ``function`` to every item in worker processes and return the results in order.
 
@@ -57,6 +63,8 @@ def run_all(
         scheduler: address of a Dask scheduler (``tcp://host:port``) whose workers do the items, else
             None. What a lost worker had is done again, so ``function`` must be harmless to repeat.
         name: what an item is called in a message about it; its number where None.
+        environment: variables that libraries read when they are loaded: the items are then done in worker
+            processes that start with them, be it one. Workers of a cluster have their own.
 
     Raises:
         InputError: a worker process was ended by the system, or the cluster cannot be used.
@@ -73,33 +81,59 @@ def run_all(
         with closing(done):
             found = dict(_bar(done, total=total, desc=title, unit=unit))
         return [found[position] for position in range(len(found))]
-    return _run_here(function, items, total, title, unit, min(jobs or usable_cores(), total))
+    bar = {"total": total, "desc": title, "unit": unit}
+    at_once = min(jobs or usable_cores(), total)
+    return _run_here(function, items, environment or {}, bar=bar, jobs=at_once)
 
 
 def _run_here(
-    function: Callable[[T], R], items: Iterable[T], total: int, title: str, unit: str, jobs: int
+    function: Callable[[T], R],
+    items: Iterable[T],
+    environment: Mapping[str, str],
+    *,
+    bar: Mapping[str, Any],
+    jobs: int,
 ) -> list[R]:
-    from joblib import Parallel, delayed
+    title = str(bar["desc"])
+    if jobs == 1 and not environment:
+        with _variables(ONE_THREAD):
+            return list(_bar(map(function, items), **bar))
+    supervised = _Supervised(function, os.getpid())
+    given = {**os.environ, **ONE_THREAD, **environment}
+    with _losses_told(title), _replacing_silently():
+        results = _from_workers(supervised, iter(items), jobs, given)
+        with closing(results):
+            return list(_bar(results, **bar))
 
-    function = _Supervised(function, os.getpid()) if jobs > 1 else function
-    with _one_thread_each(), _losses_told(title), _replacing_silently():
-        parallel = Parallel(
-            n_jobs=jobs,
-            return_as="generator",
-            backend="loky" if jobs > 1 else "sequential",
-            pre_dispatch=2 * jobs,
-        )
-        results = None
-        try:
-            with _ctrl_c_later():
-                results = parallel(delayed(function)(item) for item in items)
-            return list(_bar(results, total=total, desc=title, unit=unit))
-        finally:
-            # Ended here, and not when the interpreter happens to find it. joblib warns of tasks that
-            # were given up, which is what an interruption asks for.
-            if results is not None:
-                with warnings.catch_warnings(action="ignore"):
-                    results.close()
+
+def _from_workers(
+    function: Callable[[T], R], items: Iterator[T], jobs: int, environment: Mapping[str, str]
+) -> Generator[R, None, None]:
+    """Yield results in order; a few items are under way at once, since some hold a whole volume."""
+    pool = _workers(jobs, tuple(sorted(environment.items())))
+    under_way: deque[Any] = deque()
+    try:
+        with _ctrl_c_later():
+            under_way.extend(pool.submit(function, item) for item in islice(items, 2 * jobs))
+        while under_way:
+            yield under_way.popleft().result()
+            under_way.extend(pool.submit(function, item) for item in islice(items, 1))
+    except BaseException:
+        # Given up: what runs would go on beside the command that is run again.
+        _workers.cache_clear()
+        pool.shutdown(kill_workers=True)
+        raise
+
+
+@lru_cache(maxsize=1)
+def _workers(jobs: int, environment: tuple[tuple[str, str], ...]) -> Any:
+    """Return processes that start in an environment; the last ones where it is the same.
+
+    What they have imported stays for the next work. The interpreter's end, or other workers, end them.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(jobs, timeout=_IDLE_SECONDS, env=dict(environment))
 
 
 def watched(items: Sequence[T], title: str) -> Iterable[T]:
@@ -180,9 +214,9 @@ def _replacing_silently() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+def _variables(environment: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
         yield
     finally:

@@ -56,6 +56,7 @@ from ictmri_baselines.diagnoser.training import (
     stream,
     torch_seed,
 )
+from ictmri_baselines.machine import is_pinned
 from ictmri_baselines.methods import Workspace
 
 _IDENTITY: Final = "training.json"
@@ -132,6 +133,7 @@ def identity_of(
         "labels": labels.tolist(),
         "origin": dict(workspace.origin),
         "versions": versions(),
+        **({"pinned": True} if is_pinned() else {}),
     }
     return sha256_bytes(canonical_json(everything).encode())
 

@@ -253,9 +253,10 @@ LOGS: Final = ("log", "tensorboard")
 class Compute(CheckedSettings):
     """Where a training runs and how; nothing here is part of the method.
 
-    On a CPU, equal settings give equal bytes. On a GPU, three-dimensional pooling adds its gradients in no
-    fixed order, so the last bits of a run may differ from those of the next. float32 without channels-last
-    and compilation is the default: on the CPU that was tried, bfloat16 took densenet3d at 96^3 in 1.7 times
+    On a CPU, equal settings give equal bytes, on another one where instruction sets are pinned
+    (:mod:`ictmri_baselines.machine`). On a GPU, three-dimensional pooling adds its gradients in no fixed
+    order, so the last bits of a run may differ from those of the next. float32 without channels-last and
+    compilation is the default: on the CPU that was tried, bfloat16 took densenet3d at 96^3 in 1.7 times
     less time and the small one at 48^3 in no less (``perf/training.py``), and it has ended ConvNeXt3D's
     backward pass in an illegal instruction.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ from ictmri.io.files import (
 )
 from ictmri.io.parallel import run_all
 from ictmri.io.resources import AnyPath, at_home, user_cache
-from ictmri.io.states import kept, read_record, write_record
+from ictmri.io.states import facts_in, kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
+from ictmri_baselines.machine import is_pinned, machine, pins
 from ictmri_baselines.methods import (
     RUN,
     Workspace,
@@ -52,7 +54,14 @@ from ictmri_baselines.reproduction.recipe import (
     load_recipe,
 )
 from ictmri_benchmark import Report, evaluate
-from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
+from ictmri_benchmark.board.entry import (
+    MAX_TEXT,
+    BenchmarkRef,
+    Entry,
+    InputsUsed,
+    MethodInfo,
+    write_entry,
+)
 
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 
@@ -82,6 +91,7 @@ class _Task:
     root: Path
     out: Path
     origin: Mapping[str, Any]
+    pinned: Mapping[str, str]
     fold: int
     seed: int
 
@@ -96,7 +106,8 @@ class _Task:
     @property
     def run(self) -> str:
         """Return a digest of all that the fold's predictions follow from but its number and seed."""
-        return sha256_bytes(canonical_json(self.origin).encode())
+        pinned = {"pinned": dict(self.pinned)} if self.pinned else {}
+        return sha256_bytes(canonical_json({**self.origin, **pinned}).encode())
 
     @property
     def done(self) -> bool:
@@ -107,6 +118,12 @@ class _Task:
         if facts is not None:
             sys.stderr.write(f"{self.path} is not of this run: this fold is done again\n")
         return False
+
+    @property
+    def threads(self) -> int:
+        """Return the threads of each of its processes."""
+        compute = self.recipe.settings_for(self.profile).get("compute", {})
+        return int(compute.get("threads", 1))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -155,7 +172,9 @@ def reproduce(
     _refuse_other(out, _identity(recipe, profile, cohort), recipe, profile)
     if recipe.needs == "priors":
         cohort = _with_volumes(recipe, profile, cohort, Workers(jobs, scheduler))
-    tasks = _tasks(recipe, profile, cohort, out, seeds, chosen)
+    # A cluster's workers start in an environment of their own; an entry says which it was.
+    pinned = pins() if (device, profile, scheduler) == ("cpu", "cpu", None) else {}
+    tasks = _tasks(recipe, profile, cohort, out, pinned, seeds=seeds, folds=chosen)
     _run_folds(tasks, jobs or (None if device == "cpu" else 1), scheduler)
     if len(chosen) < table.n_folds:
         return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
@@ -177,6 +196,8 @@ def _tasks(
     profile: Profile,
     cohort: Cohort,
     out: Path,
+    pinned: Mapping[str, str],
+    *,
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> list[_Task]:
@@ -185,7 +206,7 @@ def _tasks(
     identity = _identity(recipe, profile, cohort, data)
     _claim(out, identity, recipe, profile)
     origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
-    place = (cohort.root.resolve(), out.resolve(), origin)
+    place = (cohort.root.resolve(), out.resolve(), origin, pinned)
     return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in folds]
 
 
@@ -300,6 +321,7 @@ def _run_folds(tasks: list[_Task], jobs: int | None, scheduler: str | None) -> N
         jobs=jobs,
         scheduler=None if scheduler is None else Cluster(scheduler, waiting[0].out),
         name=lambda task: task.path.stem,
+        environment={} if is_pinned() else waiting[0].pinned,
     )
 
 
@@ -329,6 +351,7 @@ def _run_fold(task: _Task) -> None:
         "run": task.run,
         "seconds": round(time.perf_counter() - started[0], 2),
         "cpu_seconds": round(time.process_time() - started[1], 2),
+        "machine": machine(task.threads),
         "n_train": int((~tested & seen).sum()),
         "n_test": len(test),
         "n_test_without_volume": int((tested & ~seen).sum()),
@@ -357,11 +380,13 @@ def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
     write_text(predictions, "\n".join([",".join(HEADER), *rows]) + "\n")
     report = evaluate(predictions, table, synthetic=cohort.synthetic)
     write_text(first.out / "report.json", report.to_json())
-    write_entry(first.out / "entry.yaml", _entry(first, sorted({t.seed for t in tasks}), cohort))
+    seeds = sorted({task.seed for task in tasks})
+    machines = {str(facts_in(task.record).get("machine", "unknown")) for task in tasks}
+    write_entry(first.out / "entry.yaml", _entry(first, seeds, cohort, sorted(machines)))
     return report
 
 
-def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
+def _entry(task: _Task, seeds: list[int], cohort: Cohort, machines: list[str]) -> Entry:
     recipe, settings = task.recipe, task.recipe.settings_for(task.profile)
     return Entry(
         slug=recipe.slug,
@@ -387,7 +412,7 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort) -> Entry:
             demographics=recipe.inputs.demographics,
         ),
         external=recipe.external,
-        compute=_compute(task, cohort),
+        compute=_compute(task, cohort, machines),
     )
 
 
@@ -397,10 +422,11 @@ def _ensemble(prediction: Mapping[str, Any]) -> Literal["none", "models", "test-
     return "test-time augmentation" if prediction.get("tta", "none") != "none" else "none"
 
 
-def _compute(task: _Task, cohort: Cohort) -> dict[str, str | int | float]:
-    """Return device, profile, versions and digests; no times, so that two runs give the same bytes."""
+def _compute(task: _Task, cohort: Cohort, machines: list[str]) -> dict[str, str | int | float]:
+    """Return where and with what it was made; no times, so that two runs give the same bytes."""
     compute: dict[str, str | int | float] = {
         "device": device_of(task.recipe.method, task.recipe.settings_for(task.profile)),
+        "machine": textwrap.shorten("; ".join(machines), MAX_TEXT, placeholder=" ..."),
         "profile": task.profile,
         **{name: task.origin[name] for name in ("recipe_sha256", "data_sha256")},
         **_versions(task.recipe),

@@ -7,7 +7,6 @@ as well as of runs: an entry carries what only the run knew.
 from __future__ import annotations
 
 import datetime
-import platform
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, Final
 from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.io.files import canonical_json, sha256_file, write_text
-from ictmri.io.parallel import usable_cores
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import facts_in, needed
 from ictmri.pages.templating import document
@@ -62,7 +60,6 @@ def hand_in(run: AnyPath, cohort: FoldTable, entries: AnyPath, *, synthetic: boo
     made = load_entry(run / "entry.yaml")
     facts = {
         _MINUTES: _minutes(run, made.compute),
-        "machine": f"{usable_cores()} cores, {platform.machine()}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }
     # Code, environment and command are public: that of a recipe that ships.

@@ -33,6 +33,7 @@ from ictmri_benchmark.score.protocol import (
 
 SLUG: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 MAX_SLUG: Final = 60
+MAX_TEXT: Final = 400
 _SHA256: Final = r"^[0-9a-f]{64}$"
 _WORDS: Final = {
     "missing": "is missing",
@@ -96,7 +97,7 @@ def _spelled(pattern: str) -> dict[str, JsonValue]:
     return {"pattern": pattern}
 
 
-Text = Annotated[str, Field(max_length=400), AfterValidator(_is_plain)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_is_plain)]
 Name = Annotated[
     str,
     Field(min_length=1, max_length=80),

@@ -357,7 +357,8 @@ def test_a_registered_method_is_one_row(
     monkeypatch.setitem(METHODS, "made_up", RegisteredMethod("made_up:method", ("torch",)))
     recipe = load_recipe(path)
     assert not recipe.imports("cpu")
-    done = reproduce(recipe, raw_phantom, tmp_path / "run", jobs=1)
+    # In this process: a worker would not know the row.
+    done = reproduce(recipe, raw_phantom, tmp_path / "run", profile="smoke", jobs=1)
     assert done.report is not None
     assert "torch" in load_entry(done.out / "entry.yaml").compute
     assert json.loads((done.out / "run.json").read_text())["method"] == "made_up"

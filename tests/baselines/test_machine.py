@@ -1,0 +1,89 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ictmri.cohort import Cohort, open_cohort
+from ictmri.io.files import sha256_file
+from ictmri_baselines import machine
+from ictmri_baselines.reproduction.reproduce import reproduce
+
+RECIPE = {
+    "extends": "table2/5",
+    "settings": {
+        "network": {"settings": {"width": 8, "depth": [2, 2]}},
+        "view": {"of": "region", "spacing_mm": 2, "edge": 24},
+        "optimisation": {"epochs": 4, "batch": 4, "accumulate": 1, "learning_rate": 0.01},
+    },
+}
+OLDER_CPU = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
+"""What makes the libraries take this CPU for one of 2008."""
+
+
+def digests(recipe: Path, cohort: Cohort, out: Path) -> dict[str, list[str]]:
+    """Train on one fold under a profile that is not pinned and under one that is."""
+    found = {}
+    for profile in ("smoke", "cpu"):
+        reproduce(str(recipe), cohort, out / profile, folds=[0], seeds=[0], profile=profile, jobs=1)
+        fold = out / profile / "folds" / "seed0-fold0"
+        made = (fold.with_suffix(".csv"), fold / "model.safetensors")
+        found[profile] = [sha256_file(path) for path in made]
+        facts = json.loads(fold.with_suffix(".json").read_text())["facts"]
+        found[f"{profile} machine"] = [facts["machine"]]
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not machine.pins(), reason="a CPU that cannot be held to AVX2")
+def test_other_instruction_sets_part_a_training_unless_it_is_pinned(
+    phantom: Cohort, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    here = digests(recipe, phantom, tmp_path / "here")
+    command = [sys.executable, __file__, recipe, phantom.root, tmp_path / "there"]
+    places = os.pathsep.join(sys.path)
+    environment = {**os.environ, **OLDER_CPU, "PYTHONPATH": places}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    there = json.loads(done.stdout)
+    for predictions_or_weights in (0, 1):
+        assert there["smoke"][predictions_or_weights] != here["smoke"][predictions_or_weights]
+    assert there["cpu"] == here["cpu"]
+    assert there["cpu machine"] == here["cpu machine"]
+    assert "AVX2 pinned, 1 thread, torch" in here["cpu machine"][0]
+    assert "not pinned" in here["smoke machine"][0]
+
+
+def test_a_control_of_the_cpu_profile_says_its_machine(raw_phantom: Cohort, tmp_path: Path) -> None:
+    out = reproduce("controls/majority", raw_phantom, tmp_path, profile="cpu", jobs=1).out
+    told = yaml.safe_load((out / "entry.yaml").read_text())["compute"]["machine"]
+    assert ("AVX2 pinned" in told) is bool(machine.pins())
+    assert os.uname().nodename not in told
+
+
+@pytest.mark.parametrize("flags", ["sse4_2 avx", "avx2", "fma", None])
+def test_a_cpu_without_the_instructions_is_not_held_to_them(
+    flags: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels that are forced upon it would end in illegal instructions."""
+    told = tmp_path / "cpuinfo"
+    if flags is not None:
+        told.write_text(f"model name\t: A   CPU of  old\nflags\t\t: fpu {flags}\n\n")
+    monkeypatch.setattr(machine, "_CPU", told)
+    machine._told.cache_clear()
+    try:
+        assert (machine.pins(), machine.is_pinned()) == ({}, False)
+        name = os.uname().machine if flags is None else "A CPU of old"
+        assert machine.machine(2).startswith(f"{name}, instruction sets not pinned, 2 threads")
+    finally:
+        machine._told.cache_clear()
+
+
+if __name__ == "__main__":
+    recipe_path, root, where = map(Path, sys.argv[1:])
+    sys.stdout.write(json.dumps(digests(recipe_path, open_cohort(root), where)))
