@@ -118,8 +118,30 @@ def draw_lesion(rng: np.random.Generator, look: str, site: str, share: float) ->
     median, sigma = looks["volume"]
     ml = share * median * float(np.exp(sigma * rng.normal()))
     ml = float(np.clip(ml, 1.0, PHENOTYPES["sites"][site].get("largest_ml", _LARGEST_ML)))
-    radius = float((3000 * ml / (4 * np.pi)) ** (1 / 3))
     centre = _site_centre(rng, site)
+    return shaped(rng, look, site, centre, ml, looks)
+
+
+def shaped(
+    rng: np.random.Generator,
+    look: str,
+    site: str,
+    centre: tuple[float, float, float],
+    ml: float,
+    looks: Mapping[str, Any],
+) -> Lesion:
+    """Draw the shape and the inside of a tumour of a given place and volume.
+
+    Args:
+        rng: what is drawn comes from it.
+        look: its name, for the description.
+        site: its name; tumours of :data:`FLUID_SITES` grow inside fluid.
+        centre: lesion-space mm.
+        ml: of the core, before the boundary is made irregular.
+        looks: ``drawn`` and ``nodule`` as a row of ``looks`` in ``phenotypes.yaml``; ``drawn`` may hold
+            ``oedema_depth`` too, the share of signal that is lost in oedema.
+    """
+    radius = float((3000 * ml / (4 * np.pi)) ** (1 / 3))
     lobes = _draw_lobes(rng, centre, radius)
     drawn = {name: float(rng.uniform(*ends)) for name, ends in looks["drawn"].items()}
     drawn["barrier"] = 0.0 if site in FLUID_SITES else _FLUID_BARRIER_MM
@@ -250,7 +272,7 @@ def paint(lesion: Lesion, points: Array, tissue: Array, brain: Array, below: Pai
     inside = smoothstep(brain, 0.35, 0.65)
     core = sigmoid(-d / np.float32(drawn["edge"])) * inside
     swollen = _oedema(lesion, points, tissue, d) * inside
-    depth = np.float32(0.10 + 0.012 * drawn["oedema"])
+    depth = np.float32(drawn.get("oedema_depth", 0.10 + 0.012 * drawn["oedema"]))
     base = below.signal * (1 - depth * swollen)
     cavity = _cavity(lesion, points, d)
     solid = _solid(lesion, points, base)

@@ -70,12 +70,13 @@ class _Tumours:
         }
 
 
-def render(case: PhantomCase, *, spacing: float = 2.0) -> PhantomVolume:
+def render(case: PhantomCase, *, spacing: float = 2.0, tumour_free: bool = False) -> PhantomVolume:
     """Render a case: the same case gives the same bytes, whatever else was rendered before.
 
     Args:
         case: a case of :func:`ictmri.phantom.roster.roster`.
         spacing: voxel size in mm, isotropic, 0.5 to 8.
+        tumour_free: the same head without its tumours.
 
     Raises:
         InputError: ``spacing`` is out of range.
@@ -86,11 +87,17 @@ def render(case: PhantomCase, *, spacing: float = 2.0) -> PhantomVolume:
     atlas, rng = template(), _streams(case)
     shape = deformation.draw_shape(rng["shape"], case.age, case.sex)
     pose = deformation.draw_pose(rng["shape"], shape)
-    tumours = _grow(rng["tumour"], case, pose, atlas)
+    tumours = (
+        _Tumours("none", False, [], [], pose, deformation.warp(pose, [], atlas))
+        if tumour_free
+        else _grow(rng["tumour"], case, pose, atlas)
+    )
     contrast = contrasts.draw_contrast(rng["contrast"], case.age)
     device = scanner.draw_scanner(rng["contrast"])
     axes = deformation.axis_positions(spacing)
-    signal, labels = _signal(rng["tissue"], atlas, contrast, tumours, axes)
+    signal = bare_head(rng["tissue"], atlas, contrast, tumours.warp, axes)
+    labels = np.zeros(signal.shape, np.uint8)
+    add_lesions(signal, labels, tumours.lesions, tumours.pose, tumours.warp, atlas, axes)
     voxels = scanner.acquire(rng["scanner"], device, signal, axes)
     parameters = {
         **tumours.describe(),
@@ -162,26 +169,37 @@ def _block(
     return tuple(slices), [axis[part] for axis, part in zip(axes, slices, strict=True)]
 
 
-def _signal(
+def bare_head(
     rng: np.random.Generator,
     atlas: HeadMaps,
     contrast: contrasts.Contrast,
-    tumours: _Tumours,
+    warp: deformation.Warp,
     axes: Sequence[Array],
-) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Return the noise-free signal and the lesion labels of the whole field of view."""
+) -> Array:
+    """Return the noise-free signal of the whole field of view, (X, Y, Z), without the tumours."""
     signal = np.zeros([len(axis) for axis in axes], np.float32)
-    labels = np.zeros(signal.shape, np.uint8)
-    head = np.flatnonzero(_near_head(tumours.warp, atlas, axes))
-    points = tumours.warp.template_points(axes).reshape(3, -1)[:, head]
+    head = np.flatnonzero(_near_head(warp, atlas, axes))
+    points = warp.template_points(axes).reshape(3, -1)[:, head]
     signal.reshape(-1)[head] = contrasts.head_signal(rng, atlas, contrast, points)
-    for lesion in tumours.lesions:
-        part, block = _block(lesion, tumours.pose, axes)
-        points, tissue, brain = _surroundings(tumours.warp, atlas, block)
+    return signal
+
+
+def add_lesions(
+    signal: Array,
+    labels: npt.NDArray[np.uint8],
+    drawn: Sequence[Lesion],
+    pose: deformation.Pose,
+    warp: deformation.Warp,
+    atlas: HeadMaps,
+    axes: Sequence[Array],
+) -> None:
+    """Paint lesions into a head's signal and mask labels, in place, in the order given."""
+    for lesion in drawn:
+        part, block = _block(lesion, pose, axes)
+        points, tissue, brain = _surroundings(warp, atlas, block)
         below = lesions.Painted(signal[part], labels[part])
         painted = lesions.paint(lesion, points, tissue, brain, below)
         signal[part], labels[part] = painted.signal, painted.labels
-    return signal, labels
 
 
 def _near_head(
