@@ -61,22 +61,10 @@ def eval_record(done: Checked, dataset_id: str, revision: str, *, made: int) -> 
         InputError: the dataset id or the revision is none.
     """
     source_of(done, dataset_id, revision)
-    entry, report = done.entry, done.report.content
-    cohort, model = entry.benchmark.cohort, _model_id(entry)
+    entry, model = done.entry, _model_id(done.entry)
+    cohort = entry.benchmark.cohort
     name = f"{protocol.BENCHMARK}.{cohort}"
-    marks = {"synthetic": str(report["benchmark"]["synthetic"]).lower()}
-    data = {
-        "dataset_name": cohort,
-        "source_type": "hf_dataset",
-        "hf_repo": dataset_id,
-        "samples_number": report["n_cases"],
-        "additional_details": {
-            **marks,
-            **({"revision": revision} if revision else {}),
-            "splits_sha256": report["digests"]["splits"],
-            "labels_sha256": report["digests"]["labels"],
-        },
-    }
+    data = _source(done, dataset_id, revision)
     return {
         "schema_version": SCHEMA_VERSION,
         "evaluation_id": f"{name}/{model}/{done.predictions.sha256}",
@@ -112,22 +100,43 @@ def eval_record(done: Checked, dataset_id: str, revision: str, *, made: int) -> 
                 "evaluation_name": name,
                 "source_data": data,
                 "metric_config": _metric(metric, done),
-                "score_details": {
-                    "score": found["value"],
-                    "uncertainty": {
-                        "confidence_interval": {
-                            "lower": found["low"],
-                            "upper": found["high"],
-                            "confidence_level": protocol.CONFIDENCE,
-                            "method": "percentile bootstrap of patients within their class",
-                        },
-                        "num_samples": report["n_cases"],
-                        "num_bootstrap_samples": report["n_draws"],
-                    },
-                },
+                "score_details": _score(found, done),
             }
             for metric, found in pooled_metrics(done)
         ],
+    }
+
+
+def _source(done: Checked, dataset_id: str, revision: str) -> dict[str, Any]:
+    report = done.report.content
+    return {
+        "dataset_name": done.entry.benchmark.cohort,
+        "source_type": "hf_dataset",
+        "hf_repo": dataset_id,
+        "samples_number": report["n_cases"],
+        "additional_details": {
+            "synthetic": str(report["benchmark"]["synthetic"]).lower(),
+            **({"revision": revision} if revision else {}),
+            "splits_sha256": report["digests"]["splits"],
+            "labels_sha256": report["digests"]["labels"],
+        },
+    }
+
+
+def _score(found: dict[str, float], done: Checked) -> dict[str, Any]:
+    report = done.report.content
+    return {
+        "score": found["value"],
+        "uncertainty": {
+            "confidence_interval": {
+                "lower": found["low"],
+                "upper": found["high"],
+                "confidence_level": protocol.CONFIDENCE,
+                "method": "percentile bootstrap of patients within their class",
+            },
+            "num_samples": report["n_cases"],
+            "num_bootstrap_samples": report["n_draws"],
+        },
     }
 
 

@@ -214,11 +214,14 @@ OPEN = """
 import sys
 from ictmri.errors import IctmriError
 from ictmri_baselines.predict.run import open_models
-try:
-    found = open_models(sys.argv[1])
-except IctmriError as error:
-    sys.exit(str(error))
-print(len(found.each), found.cohort, found.folder)
+for line in sys.stdin:
+    try:
+        found = open_models(line.strip())
+    except IctmriError as error:
+        print(error, "refused", sep="\\n", flush=True)
+    else:
+        print(len(found.each), found.cohort, found.folder)
+        print("opened", flush=True)
 """
 
 
@@ -272,8 +275,29 @@ def test_from_a_run_to_a_reader(
 def test_only_a_commit_is_taken_and_only_safetensors_are_fetched(
     copied: Path, hub: LoopbackHub, tmp_path: Path
 ) -> None:
+    # One process, which imports torch once; what it keeps of a model is on the disk alone.
+    reader = subprocess.Popen(
+        [sys.executable, "-c", OPEN],
+        env=hub.env(tmp_path, "hf_ada_write"),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    ends = {0: "opened\n", 1: "refused\n"}
+
     def opened(name: str, code: int = 0) -> str:
-        return asked(hub, tmp_path, sys.executable, "-c", OPEN, name, code=code)
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write(f"{name}\n")
+        reader.stdin.flush()
+        lines = []
+        while not lines or lines[-1] not in ends.values():
+            lines.append(reader.stdout.readline())
+            assert lines[-1], "".join(lines)
+        assert lines[-1] == ends[code], "".join(lines)
+        return "".join(lines)
 
     release = make_model_release(copied, REPO).root
     code = {"model.py": b"import os", "weights.pkl": b"cos\nsystem", "modeling_x.py": b"1"}
@@ -302,3 +326,5 @@ def test_only_a_commit_is_taken_and_only_safetensors_are_fetched(
     assert "pickles and code are never loaded" in opened(f"clinic/other@{pickled}", code=1)
     assert "no such model repository" in opened(f"clinic/none@{commit}", code=1)
     assert "ORG/NAME@COMMIT" in opened(REPO, code=1)
+    reader.communicate()
+    assert reader.returncode == 0

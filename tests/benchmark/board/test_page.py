@@ -433,7 +433,9 @@ def test_boards_with_little_on_them_still_have_a_page(
     nothing["entries"] = [row for row in nothing["entries"] if row["report"] is None]
     nothing |= {"missed": [], "comparison": {**nothing["comparison"], "pairs": []}}
     nothing["resolution"]["optimism_of_the_best"] = None
-    assert "No entry could be scored." in render_page(nothing)
+    assert "No entry yet." in render_page(nothing)
+    refused = [{"slug": "a", "reason": "of other folds"}]
+    assert "No entry could be scored." in render_page(nothing | {"refused": refused})
     cohort = phantom()
     peeked = made_entry(cohort, "peeked", selection="test-fold")
     add_entry(tmp_path, cohort, peeked, np.array(cohort.labels))

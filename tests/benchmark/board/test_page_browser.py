@@ -218,7 +218,7 @@ def test_a_board_without_an_entry_says_how_to_be_the_first(
     file.write_text(render_page(reported_board("ictmri")))
     page = visit(at=file, width=390)
     text = page.locator("body").inner_text()
-    for part in ("No entry could be scored.", "be the first", "Paper, Table 2 (1): raw volume"):
+    for part in ("No entry yet.", "be the first", "Paper, Table 2 (1): raw volume"):
         assert part in text
     for part in ("#controls", "#compare", "#missed", "#entries", "a[download]"):
         assert not page.locator(part).first.is_visible()
