@@ -52,19 +52,25 @@ class RegisteredBackbone:
     small: Mapping[str, Any]
 
 
+_NETWORK: Final = ("torch", "monai", "pytorch-lightning")
+
 METHODS: Final = {
     "majority": RegisteredMethod(f"{_HERE}.controls.rules:majority"),
     "stratified_random": RegisteredMethod(f"{_HERE}.controls.rules:stratified_random"),
     "demographics": RegisteredMethod(f"{_HERE}.controls.rules:demographics"),
     "location_size": RegisteredMethod(f"{_HERE}.controls.rules:location_size"),
     "radiomics_linear": RegisteredMethod(f"{_HERE}.controls.rules:radiomics_linear"),
+    "radiomics_ensemble": RegisteredMethod(f"{_HERE}.controls.rules:radiomics_ensemble"),
     "linear_probe": RegisteredMethod(f"{_HERE}.controls.probe:linear_probe"),
     "adaptive_diagnoser": RegisteredMethod(
         f"{_HERE}.diagnoser.fit:adaptive_diagnoser",
-        libraries=("torch", "monai", "pytorch-lightning"),
+        libraries=_NETWORK,
         device=f"{_HERE}.diagnoser.settings:device_of",
         parameters=f"{_HERE}.diagnoser.fit:parameter_count",
         keeps_models=True,
+    ),
+    "fusion": RegisteredMethod(
+        f"{_HERE}.fusion:fusion", libraries=_NETWORK, device=f"{_HERE}.fusion:device_of"
     ),
 }
 

@@ -5,38 +5,67 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from ictmri_baselines.backbones.base import Backbone, Size, chosen_tap
-from ictmri_baselines.backbones.settings import DenseNet3D
+from ictmri_baselines.backbones.settings import ALL, DenseNet3D
 
 
 class DenseNet3DBackbone(Backbone):
     """Stem and dense blocks; taps ``block1``, ``block2``, ... behind the blocks.
 
     A tap is followed by the batch normalisation and ReLU with which DenseNet goes on there: those of
-    the transition, or of the end.
+    the transition, or of the end. The tap ``all`` is the maps of the stem and of every tap one after the
+    other, the coarser ones repeated on the stem's grid.
     """
 
     def __init__(self, settings: DenseNet3D) -> None:
         taps = [f"block{i + 1}" for i in range(len(settings.depth))]
-        index = chosen_tap("densenet3d", taps, settings.tap)
-        channels = _channels(settings, index)
-        super().__init__("densenet3d", taps, taps[index], channels, stride=4 * 2**index)
+        every = settings.tap == ALL
+        index = len(taps) - 1 if every else chosen_tap("densenet3d", taps, settings.tap)
+        widths = _channels(settings)[: index + 2]
+        channels, stride = (sum(widths), 2) if every else (widths[-1], 4 * 2**index)
+        super().__init__("densenet3d", taps, ALL if every else taps[index], channels, stride)
         self.network = _network(settings, index)
+
+    @property
+    def minimum(self) -> int:
+        """Smallest edge of the input in voxels: one voxel of the coarsest map."""
+        return 2 ** (len(self.taps) + 1) if self.tap == ALL else self.stride
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return F (B, C, D, H, W) of an input (B, 1, d, h, w) that was checked."""
+        if self.tap != ALL:
+            return super().features(image)
+        maps: list[Tensor] = []
+        for name, layer in self.network.named_children():
+            if name.startswith("transition"):
+                maps.append(layer.relu(layer.norm(image)))
+                image = layer.pool(layer.conv(maps[-1]))
+                continue
+            image = layer(image)
+            if name.startswith("relu"):
+                maps.append(image)
+        grid = maps[0].shape[2:]
+        return torch.cat([functional.interpolate(one, grid) for one in maps], dim=1)
 
     def grid(self, size: Sequence[int]) -> Size:
         """Return F's grid: the stem rounds up, the transitions round down."""
+        if self.tap == ALL:
+            return super().grid(size)
         stem = [-(-edge // 4) for edge in size]
         first, second, third = (edge // (self.stride // 4) for edge in stem)
         return first, second, third
 
 
-def _channels(settings: DenseNet3D, index: int) -> int:
-    channels = 2 * settings.width
-    for block, layers in enumerate(settings.depth[: index + 1]):
-        channels = (channels if block == 0 else channels // 2) + layers * settings.width
-    return channels
+def _channels(settings: DenseNet3D) -> list[int]:
+    """Return the channels of the stem and behind each block."""
+    found = [2 * settings.width]
+    for block, layers in enumerate(settings.depth):
+        found.append((found[-1] // 2 if block else found[-1]) + layers * settings.width)
+    return found
 
 
 def _network(settings: DenseNet3D, index: int) -> nn.Sequential:

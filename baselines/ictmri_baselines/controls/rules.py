@@ -8,12 +8,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
+from sklearn.svm import SVC
 
 from ictmri.classes import CLASSES
 from ictmri_baselines.cases import Cases
@@ -73,10 +75,8 @@ def location_size(
     train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, trees: int
 ) -> NDArray[np.float64]:
     """Predict (n_test, 4) from where the prior lies and how large it is: extremely randomised trees."""
-    model = ExtraTreesClassifier(
-        n_estimators=trees, min_samples_leaf=3, class_weight="balanced", random_state=seed
-    )
-    return fit_predict(Pipeline([("trees", model)]), location(train), labels, location(test))
+    model = Pipeline([("trees", _trees(trees, seed))])
+    return fit_predict(model, location(train), labels, location(test))
 
 
 def radiomics_linear(
@@ -94,6 +94,52 @@ def radiomics_linear(
     return fit_predict(logistic(strengths, seed), radiomics(train), labels, radiomics(test))
 
 
+def radiomics_ensemble(
+    train: Cases,
+    labels: NDArray[np.int64],
+    test: Cases,
+    *,
+    seed: int,
+    strengths: Sequence[float],
+    trees: int,
+    penalty: float,
+) -> NDArray[np.float64]:
+    """Predict (n_test, 4) from the features of :func:`radiomics_linear`: the mean of three models.
+
+    Args:
+        train: training cases.
+        labels: (n,) their classes.
+        test: test cases.
+        seed: of the trees and of all inner folds.
+        strengths: L2 weights of the logistic regression, of which inner cross-validation takes one.
+        trees: of the extremely randomised trees.
+        penalty: of the support vector machine with a Gaussian kernel, which a class of one case leaves out.
+    """
+    splits = _inner_splits(labels)
+    models: list[tuple[str, ClassifierMixin]] = [
+        ("linear", _ChosenLogistic(tuple(strengths), seed)),
+        ("trees", _trees(trees, seed)),
+    ]
+    if splits > 1:
+        inner = StratifiedKFold(splits, shuffle=True, random_state=seed)
+        vectors = SVC(C=penalty, class_weight="balanced")
+        # It gives distances; these are made probabilities by logistic curves over inner folds.
+        models.append(("vectors", CalibratedClassifierCV(vectors, cv=inner, ensemble=False)))
+    model = make_pipeline(StandardScaler(), VotingClassifier(models, voting="soft"))
+    return fit_predict(model, radiomics(train), labels, radiomics(test))
+
+
+def _inner_splits(labels: NDArray[np.int64]) -> int:
+    """Return how many stratified inner folds the rarest class allows."""
+    return min(_INNER_FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
+
+
+def _trees(count: int, seed: int) -> ExtraTreesClassifier:
+    return ExtraTreesClassifier(
+        n_estimators=count, min_samples_leaf=3, class_weight="balanced", random_state=seed
+    )
+
+
 def logistic(strengths: Sequence[float], seed: int) -> Pipeline:
     """Return a standardised logistic regression that takes its L2 weight by inner cross-validation.
 
@@ -109,8 +155,7 @@ class _ChosenLogistic(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, features: NDArray[np.float64], labels: NDArray[np.int64]) -> _ChosenLogistic:
-        smallest = int(np.unique(labels, return_counts=True)[1].min())
-        splits = min(_INNER_FOLDS, smallest)
+        splits = _inner_splits(labels)
         chosen = self.strengths[0]
         if splits > 1 and len(self.strengths) > 1:
             inner = StratifiedKFold(splits, shuffle=True, random_state=self.seed)

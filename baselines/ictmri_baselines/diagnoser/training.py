@@ -22,7 +22,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pydantic import Field
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional
@@ -67,6 +67,8 @@ class Optimisation(CheckedSettings):
         class_weights: weight of a case in the loss by the frequency f of its class among the training
             cases: ``none``, the plain cross-entropy that the paper prints; ``sqrt``, f^(-1/2); or
             ``inverse``, 1/f. The weights are 1 on average.
+        average: decay a step of the exponential average of weights that is kept instead of the last ones;
+            0 keeps the last ones.
     """
 
     epochs: Count = 250
@@ -78,6 +80,7 @@ class Optimisation(CheckedSettings):
     clip: Positive = 2.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     class_weights: Literal["none", "sqrt", "inverse"] = "none"
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Stream(IntEnum):
@@ -381,7 +384,10 @@ def make_trainer(
         num_sanity_val_steps=0,
         limit_val_batches=None if select else 0,
         logger=_loggers(folder),
-        callbacks=_checkpoints(compute, folder, select=select),
+        callbacks=[
+            *([EMAWeightAveraging(decay=optimisation.average)] if optimisation.average else []),
+            *_checkpoints(compute, folder, select=select),
+        ],
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -11,6 +11,7 @@ from ictmri.errors import InputError
 from ictmri_baselines.backbones import BACKBONES, make_backbone
 from ictmri_baselines.backbones.base import Backbone, chosen_tap
 from ictmri_baselines.backbones.settings import BackboneSettings
+from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.registry import RegisteredBackbone
@@ -163,6 +164,32 @@ def test_densenet_is_monai_s() -> None:
     image = torch.randn(1, 1, 32, 40, 48)
     with torch.no_grad():
         torch.testing.assert_close(ours(image), theirs.features(image).relu())
+
+
+def test_all_of_densenet_s_maps_lie_on_the_grid_of_its_stem() -> None:
+    """Pooled inside a mask, they are what each map is inside the mask averaged to its own grid."""
+    every = small("densenet3d", tap="all").eval()
+    image, mask = torch.randn(2, 1, 32, 32, 32), torch.rand(2, 1, 32, 32, 32)
+    seen: list[torch.Tensor] = []
+    stem = every.network.get_submodule("relu0")
+    stem.register_forward_hook(lambda *passed: seen.append(passed[2].clone()))
+    with torch.no_grad():
+        found = masked_average(every(image), resample_prior(mask, (16, 16, 16)))
+        parts = [masked_average(seen[0], resample_prior(mask, (16, 16, 16)))]
+        for tap in every.taps:
+            alone = small("densenet3d", tap=tap).eval()
+            known = alone.state_dict().keys()
+            weights = {k: v for k, v in every.state_dict().items() if k in known}
+            index = every.taps.index(tap) + 1
+            if index < len(every.taps):
+                norm = every.network.get_submodule(f"transition{index}.norm").state_dict()
+                weights |= {f"network.norm5.{k}": v for k, v in norm.items()}
+            alone.load_state_dict(weights)
+            features = alone(image)
+            parts.append(masked_average(features, resample_prior(mask, features.shape[2:])))
+    torch.testing.assert_close(found, torch.cat(parts, dim=1), rtol=1e-4, atol=1e-5)
+    assert every.channels == found.shape[1]
+    assert every.grid((33, 32, 31)) == (17, 16, 16)
 
 
 def test_swinunetr_is_the_encoder_of_monai_s() -> None:

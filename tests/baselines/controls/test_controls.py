@@ -87,6 +87,19 @@ def test_radiomics_sees_intensities() -> None:
     assert ((got % 2) == (truth % 2)).all()
 
 
+def test_the_ensemble_sees_intensities_and_takes_a_class_of_one_case() -> None:
+    cases, labels = with_priors()
+    settings = {"strengths": [10.0], "trees": 20, "penalty": 1.0}
+    train, y, test, truth = halves(cases, labels)
+    got = controls.radiomics_ensemble(train, y, test, seed=0, **settings)
+    assert ((got.argmax(axis=1) % 2) == (truth % 2)).all()
+    np.testing.assert_allclose(got.sum(axis=1), 1)
+    few = (y < 3) | (np.arange(len(y)) == np.flatnonzero(y == 3)[0])
+    got = controls.radiomics_ensemble(train.subset(few), y[few], test, seed=0, **settings)
+    assert got.shape == (len(test), 4)
+    np.testing.assert_allclose(got.sum(axis=1), 1)
+
+
 def test_features_are_finite_whatever_the_prior() -> None:
     cases, _ = with_priors()
     assert cases.volumes is not None

@@ -209,6 +209,8 @@ def bare_training(
         seed=seed,
     )
     chosen = settings.optimisation
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    started = False
     optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
     for epoch in range(chosen.epochs):
         for group in optimiser.param_groups:
@@ -224,7 +226,11 @@ def bare_training(
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
                 optimiser.step()
                 optimiser.zero_grad()
-    return network.state_dict()
+                share = chosen.average if started else 0
+                started = True
+                for name, value in network.state_dict().items():
+                    average[name] = (share * average[name] + (1 - share) * value).to(value.dtype)
+    return average
 
 
 def bare_network(settings: DiagnoserSettings, seed: int) -> AdaptiveDiagnoser:
@@ -240,12 +246,12 @@ def batches_of(training: Training, epoch: int) -> Any:
     return training.train_dataloader()
 
 
+@pytest.mark.parametrize("average", [0, 0.8])
 def test_lightning_does_what_a_plain_loop_does(
-    tmp_path: Path, made: tuple[Cases, np.ndarray]
+    average: float, tmp_path: Path, made: tuple[Cases, np.ndarray]
 ) -> None:
-    recipe = TINY | {
-        "optimisation": {"epochs": 5, "learning_rate": 5e-3, "period": 3, "clip": 0.5},
-    }
+    changed = {"epochs": 5, "learning_rate": 5e-3, "period": 3, "clip": 0.5, "average": average}
+    recipe = TINY | {"optimisation": changed}
     fitted(made, tmp_path, seed=4, **recipe)
     expected = bare_training(made, read_settings(recipe), 4)
     found = load_file(tmp_path / MODEL)
@@ -313,7 +319,7 @@ def killed_when(ready: Any, made: tuple[Cases, np.ndarray], folder: Path, **sett
 def test_killed_and_called_again_it_ends_in_the_same_bytes(
     tmp_path: Path, made: tuple[Cases, np.ndarray], recipe: dict[str, Any]
 ) -> None:
-    recipe = recipe | {"optimisation": {"epochs": 10, "learning_rate": 1e-3}}
+    recipe = recipe | {"optimisation": {"epochs": 10, "learning_rate": 1e-3, "average": 0.9}}
     expected = fitted(made, tmp_path / "whole", **recipe)
     folder = tmp_path / "killed"
     last = folder / "last.ckpt"
