@@ -8,8 +8,7 @@ is too sure of itself less than 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +18,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from ictmri.classes import CLASSES
 from ictmri_baselines.cases import Cases
-from ictmri_baselines.controls.rules import demographics, radiomics_ensemble
+from ictmri_baselines.controls.features import radiomics
+from ictmri_baselines.controls.rules import demographics, fit_predict, three_models
 from ictmri_baselines.diagnoser.fit import adaptive_diagnoser
 from ictmri_baselines.diagnoser.settings import device_of as network_device
 from ictmri_baselines.methods import Workspace
@@ -53,7 +53,7 @@ def fusion(
         labels: (n,) their classes.
         test: test cases.
         seed: of the inner folds and of the models.
-        features: settings of :func:`~ictmri_baselines.controls.rules.radiomics_ensemble`.
+        features: settings of :func:`~ictmri_baselines.controls.rules.three_models`.
         inner_folds: their number, fewer where a class has fewer cases.
         age_sex: settings of :func:`~ictmri_baselines.controls.rules.demographics`; without it where None.
         workspace: where the networks' states and logs are kept.
@@ -62,23 +62,34 @@ def fusion(
     Raises:
         InputError: settings that are wrong.
     """
-    methods: list[Callable[..., Floats]] = [partial(radiomics_ensemble, **features)]
-    if age_sex is not None:
-        methods.append(partial(demographics, **age_sex))
+    measured, measured_test = radiomics(train), radiomics(test)
     splits = _splits(labels, inner_folds, seed)
-    inner = np.zeros((len(methods) + 1, len(labels), len(CLASSES)))
-    outer = np.zeros((len(methods) + 1, len(test), len(CLASSES)))
+    members = 2 + (age_sex is not None)
+    inner = np.zeros((members, len(labels), len(CLASSES)))
+    outer = np.zeros((members, len(test), len(CLASSES)))
     for number, held in enumerate(splits):
-        learned, asked = train.subset(~held), _both(train.subset(held), test)
-        own = workspace and Workspace(
-            workspace.folder / f"inner-{number}", {**workspace.origin, "member": number}
-        )
-        here = [*methods, partial(adaptive_diagnoser, workspace=own, **network)]
-        for index, method in enumerate(here):
-            found = method(learned, labels[~held], asked, seed=seed + number)
-            inner[index, held] = found[: held.sum()]
-            outer[index] += found[held.sum() :] / len(splits)
+        learned, known, own = train.subset(~held), labels[~held], seed + number
+        asked = _both(train.subset(held), test)
+        model = three_models(known, own, **features)
+        rows = np.concatenate([measured[held], measured_test])
+        found = [
+            adaptive_diagnoser(
+                *(learned, known, asked), seed=own, workspace=_inner(workspace, number), **network
+            ),
+            fit_predict(model, measured[~held], known, rows),
+        ]
+        if age_sex is not None:
+            found.append(demographics(learned, known, asked, seed=own, **age_sex))
+        inner[:, held] = [one[: held.sum()] for one in found]
+        outer += np.array([one[held.sum() :] for one in found]) / len(splits)
     return pooled(outer, pool_powers(inner, labels))
+
+
+def _inner(workspace: Workspace | None, number: int) -> Workspace | None:
+    if workspace is None:
+        return None
+    origin = {**workspace.origin, "member": number}
+    return Workspace(workspace.folder / f"inner-{number}", origin)
 
 
 def device_of(given: Mapping[str, Any]) -> str:
@@ -129,8 +140,8 @@ def _splits(labels: NDArray[np.int64], inner_folds: int, seed: int) -> list[NDAr
 
 def _both(first: Cases, second: Cases) -> Cases:
     """Return the cases of two parts of one cohort."""
-    pairs = [
+    sex, age, rows = (
         np.concatenate([getattr(part, name) for part in (first, second)])
         for name in ("sex", "age", "rows")
-    ]
-    return Cases([*first.case_ids, *second.case_ids], *pairs, first.volumes)
+    )
+    return Cases([*first.case_ids, *second.case_ids], sex, age, rows, first.volumes)

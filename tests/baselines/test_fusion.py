@@ -62,7 +62,7 @@ def test_each_case_is_weighed_by_models_that_did_not_see_it(
     learned = np.arange(14) < 11
     asked: list[tuple[set[str], list[str]]] = []
     weighed: list[tuple[int, ...]] = []
-    whole, powers = module.radiomics_ensemble, module.pool_powers
+    whole, powers = module.adaptive_diagnoser, module.pool_powers
 
     def watched(train: Any, y: Any, test: Any, **settings: Any) -> Any:
         asked.append((set(train.case_ids), test.case_ids))
@@ -73,7 +73,7 @@ def test_each_case_is_weighed_by_models_that_did_not_see_it(
         assert (members.sum(axis=2) > 0.99).all(), "a training case was never held back"
         return powers(members, y)
 
-    monkeypatch.setattr(module, "radiomics_ensemble", watched)
+    monkeypatch.setattr(module, "adaptive_diagnoser", watched)
     monkeypatch.setattr(module, "pool_powers", told)
     test = cases.subset(~learned)
     found = fusion(cases.subset(learned), labels[learned], test, seed=0, age_sex=age_sex, **TINY)

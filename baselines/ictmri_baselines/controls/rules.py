@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,14 +95,7 @@ def radiomics_linear(
 
 
 def radiomics_ensemble(
-    train: Cases,
-    labels: NDArray[np.int64],
-    test: Cases,
-    *,
-    seed: int,
-    strengths: Sequence[float],
-    trees: int,
-    penalty: float,
+    train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, **settings: Any
 ) -> NDArray[np.float64]:
     """Predict (n_test, 4) from the features of :func:`radiomics_linear`: the mean of three models.
 
@@ -111,22 +104,40 @@ def radiomics_ensemble(
         labels: (n,) their classes.
         test: test cases.
         seed: of the trees and of all inner folds.
+        settings: see :func:`three_models`.
+    """
+    model = three_models(labels, seed, **settings)
+    return fit_predict(model, radiomics(train), labels, radiomics(test))
+
+
+def three_models(
+    labels: NDArray[np.int64],
+    seed: int,
+    *,
+    strengths: Sequence[float],
+    trees: int,
+    penalty: float,
+) -> Pipeline:
+    """Return the mean of a linear model, trees and a support vector machine; classes weigh the same.
+
+    Args:
+        labels: (n,) classes of the training cases.
+        seed: of the trees and of all inner folds.
         strengths: L2 weights of the logistic regression, of which inner cross-validation takes one.
         trees: of the extremely randomised trees.
-        penalty: of the support vector machine with a Gaussian kernel, which a class of one case leaves out.
+        penalty: of the support vector machine with a Gaussian kernel, left out where a class has one case.
     """
-    splits = _inner_splits(labels)
     models: list[tuple[str, ClassifierMixin]] = [
         ("linear", _ChosenLogistic(tuple(strengths), seed)),
         ("trees", _trees(trees, seed)),
     ]
+    splits = _inner_splits(labels)
     if splits > 1:
         inner = StratifiedKFold(splits, shuffle=True, random_state=seed)
         vectors = SVC(C=penalty, class_weight="balanced")
-        # It gives distances; these are made probabilities by logistic curves over inner folds.
+        # It gives distances; logistic curves over inner folds make probabilities of them.
         models.append(("vectors", CalibratedClassifierCV(vectors, cv=inner, ensemble=False)))
-    model = make_pipeline(StandardScaler(), VotingClassifier(models, voting="soft"))
-    return fit_predict(model, radiomics(train), labels, radiomics(test))
+    return make_pipeline(StandardScaler(), VotingClassifier(models, voting="soft"))
 
 
 def _inner_splits(labels: NDArray[np.int64]) -> int:
