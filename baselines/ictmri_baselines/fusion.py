@@ -62,7 +62,7 @@ def fusion(
     Raises:
         InputError: settings that are wrong.
     """
-    measured, measured_test = radiomics(train), radiomics(test)
+    measured, measured_test = (radiomics(cases, detail=True) for cases in (train, test))
     splits = _splits(labels, inner_folds, seed)
     members = 2 + (age_sex is not None)
     inner = np.zeros((members, len(labels), len(CLASSES)))

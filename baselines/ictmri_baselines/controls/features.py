@@ -18,6 +18,14 @@ from ictmri_baselines.cases import Cases, region
 SHELL_MM: Final = 6.0
 """Depth of the tissue around the region that is measured, too."""
 PERCENTILES: Final = (5, 25, 50, 75, 95)
+EDGE_MM: Final = 2.1
+"""On either side of the region's border, what counts as its edge: a voxel of 2 mm."""
+BLOB_SCALES: Final = (0.6, 1.0, 1.6, 2.5)
+"""Of the Laplacian of a Gaussian, in voxels."""
+_QUARTERS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_FEWEST: Final = 9
+"""Voxels without which nothing is said about detail."""
+_N_DETAIL: Final = 23
 
 
 def location(cases: Cases) -> NDArray[np.float64]:
@@ -25,11 +33,16 @@ def location(cases: Cases) -> NDArray[np.float64]:
     return np.array([_location(cases.prior(i), cases.affine) for i in range(len(cases))])
 
 
-def radiomics(cases: Cases) -> NDArray[np.float64]:
-    """Return (n, m): intensity, texture and shape in the region, its shell and its mirror image."""
+def radiomics(cases: Cases, *, detail: bool = False) -> NDArray[np.float64]:
+    """Return (n, m): intensity, texture and shape in the region, its shell and its mirror image.
+
+    Args:
+        cases: each with a volume.
+        detail: also the spread by depth, filter responses by scale, the edge, and more of the mirror image.
+    """
     spacing = np.abs(np.diag(cases.affine)[:3])
     return np.array(
-        [_radiomics(cases.image(i), cases.prior(i), spacing) for i in range(len(cases))]
+        [_radiomics(cases.image(i), cases.prior(i), spacing, detail) for i in range(len(cases))]
     )
 
 
@@ -45,7 +58,10 @@ def _location(prior: NDArray[np.float32], affine: NDArray[np.float64]) -> list[f
 
 
 def _radiomics(
-    image: NDArray[np.float32], prior: NDArray[np.float32], spacing: NDArray[np.float64]
+    image: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    spacing: NDArray[np.float64],
+    detail: bool,
 ) -> list[float]:
     inside = region(prior)
     box = _box(inside, margin=int(np.ceil(SHELL_MM / spacing.min())) + 2)
@@ -61,7 +77,45 @@ def _radiomics(
         *_by_depth(image, depth),
         _mean(image[inside]) - _mean(mirrored[inside]),
         *_shape(inside, depth, spacing),
+        *(_detail(image, mirrored, inside, shell, depth, distance) if detail else []),
     ]
+
+
+def _detail(
+    image: NDArray[np.float32],
+    mirrored: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    shell: NDArray[np.bool_],
+    depth: NDArray[np.float64],
+    distance: NDArray[np.float64],
+) -> list[float]:
+    if inside.sum() < _FEWEST:
+        return [0.0] * _N_DETAIL
+    relative = depth / depth.max()
+    spreads = [_sd(image[part]) for part in _depths(relative)]
+    eroded = ndimage.binary_erosion(inside)
+    middle = eroded if eroded.sum() >= _FEWEST else inside
+    blobs: list[float] = []
+    for scale in BLOB_SCALES:
+        response = ndimage.gaussian_laplace(image, scale)[middle]
+        blobs += [_sd(response), *np.percentile(response, (5, 95))]
+    gradient = ndimage.generic_gradient_magnitude(image, ndimage.sobel)
+    outer = (distance > 0) & (distance <= EDGE_MM) & (image != 0)
+    rim, deep = inside & (depth <= EDGE_MM), inside & (depth > 2 * EDGE_MM)
+    levels = [_mean(image[part]) for part in (deep, rim, outer)]
+    edge = [_mean(gradient[outer]), _mean(gradient[rim]), *np.subtract(levels[:-1], levels[1:])]
+    here, there = image[inside], mirrored[inside]
+    alike = np.corrcoef(here, there)[0, 1] if _sd(here) and _sd(there) else 0.0
+    sides = [
+        _mean(np.abs(here - there)),
+        float(alike),
+        _mean(image[shell]) - _mean(mirrored[shell]),
+    ]
+    return [*spreads, *blobs, *edge, *sides]
+
+
+def _sd(values: NDArray[np.float32]) -> float:
+    return float(values.std()) if values.size else 0.0
 
 
 def _box(inside: NDArray[np.bool_], *, margin: int) -> tuple[slice, ...]:
@@ -117,10 +171,13 @@ def _by_depth(image: NDArray[np.float32], depth: NDArray[np.float64]) -> list[fl
     """Return the mean intensity at four relative depths, from rim to core, and core minus rim."""
     if not depth.any():
         return [0.0] * 5
-    relative = depth / depth.max()
-    edges = (0.0, 0.25, 0.5, 0.75, 1.0)
-    means = [_mean(image[(relative > low) & (relative <= high)]) for low, high in pairwise(edges)]
+    means = [_mean(image[part]) for part in _depths(depth / depth.max())]
     return [*means, means[-1] - means[0]]
+
+
+def _depths(relative: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    """Return the voxels of four relative depths, from rim to core."""
+    return [(relative > low) & (relative <= high) for low, high in pairwise(_QUARTERS)]
 
 
 def _shape(

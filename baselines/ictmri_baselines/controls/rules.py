@@ -97,7 +97,7 @@ def radiomics_linear(
 def radiomics_ensemble(
     train: Cases, labels: NDArray[np.int64], test: Cases, *, seed: int, **settings: Any
 ) -> NDArray[np.float64]:
-    """Predict (n_test, 4) from the features of :func:`radiomics_linear`: the mean of three models.
+    """Predict (n_test, 4) from intensity, texture and shape in detail: the mean of three models.
 
     Args:
         train: training cases.
@@ -107,7 +107,8 @@ def radiomics_ensemble(
         settings: see :func:`three_models`.
     """
     model = three_models(labels, seed, **settings)
-    return fit_predict(model, radiomics(train), labels, radiomics(test))
+    found = [radiomics(cases, detail=True) for cases in (train, test)]
+    return fit_predict(model, found[0], labels, found[1])
 
 
 def three_models(

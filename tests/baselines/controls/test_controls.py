@@ -111,6 +111,25 @@ def test_features_are_finite_whatever_the_prior() -> None:
     odd[3] = 60
     assert np.isfinite(location(cases)).all()
     assert np.isfinite(radiomics(cases)).all()
+    assert np.isfinite(radiomics(cases, detail=True)).all()
+
+
+def test_details_stand_behind_the_features_and_know_sides_and_edges() -> None:
+    image = np.zeros((3, 24, 24, 24), dtype=np.float16)
+    prior = np.zeros(image.shape, dtype=np.uint8)
+    prior[:, 3:10, 8:15, 8:15] = 255
+    noise = np.random.default_rng(0).normal(1, 0.1, image[0].shape)
+    image[0], image[1] = noise + noise[::-1], noise
+    image[2] = noise + 2 * (prior[2] > 0)
+    unknown = np.full(3, np.nan)
+    cases = cases_of(unknown, unknown, Volumes(image, prior, prior, np.diag([2.0, 2, 2, 1])))
+    plain, whole = radiomics(cases), radiomics(cases, detail=True)
+    np.testing.assert_array_equal(whole[:, : plain.shape[1]], plain)
+    detail = whole[:, plain.shape[1] :]
+    *_, rim_minus_outside, apart, alike, _ = detail.T
+    np.testing.assert_allclose(alike, [1, 0, 0], atol=0.15)
+    np.testing.assert_allclose(apart, [0, 0.11, 2], atol=0.05)
+    np.testing.assert_allclose(rim_minus_outside, [0, 0, 2], atol=0.1)
 
 
 def test_a_faint_prior_still_marks_its_peak() -> None:
