@@ -104,10 +104,8 @@ def predict(  # noqa: PLR0913
     Example: ictmri predict scan.nii.gz --model out/table2-5 --out report.html --prior prior.nii.gz
     """
     need_baselines()
-    from ictmri.io.files import canonical_json
     from ictmri_baselines.pipeline import Workers
     from ictmri_baselines.predict import Request, find_scans, predict_scans, virtual_biopsy
-    from ictmri_baselines.predict.result import content_of
 
     found = find_scans(source)
     one = isinstance(found, Path)
@@ -126,10 +124,7 @@ def predict(  # noqa: PLR0913
         backbone=backbone,
     )
     if isinstance(found, Path):
-        made = virtual_biopsy(request)
-        if json == STDOUT:
-            show("", canonical_json(content_of(made)), STDOUT)
-        _tell(made, request, alone=json == STDOUT)
+        _tell(virtual_biopsy(request), request, json)
         return
     alone = {"--prior": prior, "--json": json, "--mask": mask}
     problems = [f"{name} is of one scan" for name, value in alone.items() if value is not None]
@@ -170,15 +165,18 @@ def _tell_several(done: Predicted, scans: Scans, source: str) -> None:
         )
 
 
-def _tell(made: Biopsy, request: Request, *, alone: bool = False) -> None:
-    """Say on the terminal what the report says; on its error stream where JSON is alone on the other."""
+def _tell(made: Biopsy, request: Request, json: Path | None = None) -> None:
+    """Say on the terminal what the report says; on its error stream where the JSON is on the other."""
     from ictmri.classes import CLASS_TITLES
+    from ictmri.io.files import canonical_json
     from ictmri_baselines.predict.decision import STATES
-    from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
+    from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, content_of
     from ictmri_baselines.predict.words import percent
 
     outcome, wanted = made.outcome, request.outputs
-    said = partial(echo, err=alone)
+    if json == STDOUT:
+        show("", canonical_json(content_of(made)), STDOUT)
+    said = partial(echo, err=json == STDOUT)
     if made.diagnosis is None:
         step = f"look at {wanted['--out']}"
         if STATES[outcome.state].forceable:

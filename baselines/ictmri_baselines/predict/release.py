@@ -60,6 +60,8 @@ _TEMPLATE: Final = Path(__file__).parent / "templates" / "model_card.md.j2"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _VERSION: Final = re.compile(r"[0-9][0-9A-Za-z.+-]{0,30}")
+_SHORT_VERSION: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
+"""Of a detector; a date is longer."""
 _LICENCE: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 _OPEN: Final = "apache-2.0"
 _OWN_RECIPE: Final = "a recipe of one's own"
@@ -239,7 +241,7 @@ def _released(
         origin["ictmri"] = given["ictmri"]
     if given.get("detector") in DETECTORS:
         origin["detector"] = given["detector"]
-        if _VERSION.fullmatch(given.get("detector_version") or ""):
+        if _SHORT_VERSION.fullmatch(given.get("detector_version") or ""):
             origin["detector_version"] = given["detector_version"]
     libraries = {
         name: value
@@ -403,8 +405,11 @@ def _by_class(report: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _detector(models: Models) -> str:
-    named = models.each[0].description.origin.get("detector")
-    return named if named in DETECTORS else "not stated"
+    origin = models.each[0].description.origin
+    named, version = origin.get("detector"), origin.get("detector_version") or ""
+    if named not in DETECTORS:
+        return "not stated"
+    return f"{named} {version}" if _SHORT_VERSION.fullmatch(version) else named
 
 
 def _calibration(models: Models) -> str:

@@ -129,6 +129,21 @@ def test_a_released_model_is_the_runs(copied: Path) -> None:
         assert all(known[name].equal(released[name]) for name in known)
 
 
+def test_the_version_of_the_detector_goes_out_and_no_date_in_its_place(copied: Path) -> None:
+    for version, told in (("3", "saliency 3"), (NAMES[1], "saliency")):
+        for path in copied.rglob(MODEL):
+            network, known = load_model(path)
+            origin = {**known.origin, "detector": "saliency", "detector_version": version}
+            save_model(path.parent, network, replace(known, origin=origin))
+        release = make_model_release(copied, REPO).root
+        assert (
+            f"| localizer of the training's priors | {told} |"
+            in (release / "README.md").read_text()
+        )
+        origins = [model.description.origin for model in open_models(release).each]
+        assert {one.get("detector_version") for one in origins} == {told.partition(" ")[2] or None}
+
+
 def test_of_patients_nothing_goes_out_that_speaks_of_one(copied: Path) -> None:
     run = patients(copied)
     with pytest.raises(InputError, match="--licence is yours to choose"):
