@@ -17,7 +17,7 @@ _SHORT: Final = 5
 """Letters up to which a name is an abbreviation, looked for as it is written."""
 _WORDS: Final = 13
 _GRADE: Final = re.compile(
-    r"[\s,;(]+(cns\s*)?(who\s*)?(cns\s*)?(grade\s*)?([1-4]|i{1,3}|iv)\s*\)?$|[\s,;(]*[1-4一二三四]?级\)?$"
+    r"[\s,;(]+(cns\s*)?(who\s*)?(cns\s*)?(grade\s*)?([1-4]|i{1,3}|iv)\s*\)?$|[\s,;(]*(who\s*)?[1-4一二三四]?级\)?$"
 )
 _NO_NAME: Final = re.compile(r"[?=<>~≠≈]|\.\s*\S")
 """A doubt, or letters with points between them, which may be a person's."""

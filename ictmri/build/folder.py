@@ -78,6 +78,16 @@ class FolderBuild:
     details: list[str]
     left_empty: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(
+        cls, cohort: Cohort, details: Sequence[str] = (), left_empty: Sequence[str] = ()
+    ) -> FolderBuild:
+        """Return the build that made a cohort, with what is told of its findings and folds."""
+        folds = describe_folds(cohort.folds().rows)
+        if cohort.manifest.generator.get("folds_by") == "source":
+            folds[0] = folds[0].replace("stratified by class", "the source's own")
+        return cls(cohort, read_findings(cohort.root), folds, [*details], [*left_empty])
+
 
 def build_folder(  # noqa: PLR0913
     table: AnyPath,
@@ -170,8 +180,7 @@ def build_rows(
             done, details = build.cohort()
         elif not page_path(out).is_file():
             build.write_page()
-        found, folds_told = read_findings(done.root), describe_folds(done.folds().rows)
-        return FolderBuild(done, found, folds_told, details, _left_empty(rows))
+        return FolderBuild.of(done, details, _left_empty(rows))
 
 
 def _least_bytes(rows: list[TableRow]) -> float:

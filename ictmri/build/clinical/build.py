@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +16,11 @@ from ictmri.build.clinical.propose import Proposal, propose
 from ictmri.build.folder import FolderBuild, build_rows
 from ictmri.cohort import CLINICAL, Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.folds import DEFAULT_N_FOLDS, describe_folds
+from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.io.files import private_folder, replacing, sha256_bytes
 from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.manifest import FILE_NAME, SCHEMA
-from ictmri.scans.findings import read_findings
 from ictmri.transaction import check_place, cohort_lock
 from ictmri.version import __version__
 
@@ -92,38 +93,44 @@ def build_clinical(
     check_place(out)
     with folder_lock(work_folder(out, "clinical")):
         source = _provenance(origin)
-        settings = _settings(given, n_folds, source)
+        said = given.model_dump_json(exclude_defaults=True).encode()
+        settings: dict[str, Any] = {
+            "command": COMMAND,
+            "name": CLINICAL,
+            "n_folds": n_folds,
+            "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
+            "source": source,
+        }
         if origin.place is None and (done := _finished(out, settings)):
             return done
         root = origin.place or _download(out, origin, source["commit"])
         if (ready := _cohort_in(root)) is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
-        unpacked = private_folder(work_folder(out, "unpacked"))
         subject = origin.repo_id if origin.place is None else str(origin.place)
-        proposal = propose(root, unpacked, given, n_folds, subject)
-        for line in (f"{subject}, as it was understood:", *proposal.summary_text().splitlines()):
-            tell(line)
-        if dry_run:
-            shutil.rmtree(unpacked)
-            return None
-        if proposal.questions:
-            raise _stopped(out, proposal, subject, mapping)
-        settings["folds_by"] = "rule" if proposal.folds is None else "source"
-        built = build_rows(proposal.rows, out, settings, jobs, proposal.folds)
-        _clean(out)
-        return _with_origin_of_folds(built)
+        with _unpacked(out) as unpacked:
+            proposal = propose(root, unpacked, given, n_folds, subject)
+            told = proposal.summary_text().splitlines()
+            for line in (f"{subject}, as it was understood:", *told):
+                tell(line)
+            if dry_run:
+                return None
+            if proposal.questions:
+                raise _stopped(out, proposal, subject, mapping)
+            settings["folds_by"] = "rule" if proposal.folds is None else "source"
+            built = build_rows(proposal.rows, out, settings, jobs, proposal.folds)
+        shutil.rmtree(work_folder(out, "source"), ignore_errors=True)
+        return built
 
 
-def _settings(given: ClinicalMapping, n_folds: int, source: dict[str, str]) -> dict[str, Any]:
-    """Return what a build is known by: an equal one is not done again."""
-    said = given.model_dump_json(exclude_defaults=True).encode()
-    return {
-        "command": COMMAND,
-        "name": CLINICAL,
-        "n_folds": n_folds,
-        "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
-        "source": source,
-    }
+@contextmanager
+def _unpacked(out: Path) -> Iterator[Path]:
+    """Yield a private folder for what archives hold, empty at the beginning and gone at the end."""
+    place = work_folder(out, "unpacked")
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield private_folder(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _check_source(out: Path, folder: Path | None) -> None:
@@ -162,22 +169,7 @@ def _finished(out: Path, settings: dict[str, Any]) -> FolderBuild | None:
     if made_by | settings | {"ictmri": __version__} != made_by:
         return None
     cohort.check(quick=True)
-    return _as_build(cohort)
-
-
-def _as_build(cohort: Cohort) -> FolderBuild:
-    folds = describe_folds(cohort.folds().rows)
-    return _with_origin_of_folds(FolderBuild(cohort, read_findings(cohort.root), folds, []))
-
-
-def _with_origin_of_folds(built: FolderBuild) -> FolderBuild:
-    """Say of folds that came from the source that they did, in place of the rule's words."""
-    if built.cohort.manifest.generator.get("folds_by") != "source":
-        return built
-    folds = [row.fold for row in built.cohort.folds().rows]
-    shown = ", ".join(str(folds.count(fold)) for fold in sorted(set(folds)))
-    first = f"{len(folds)} cases in {len(set(folds))} folds of {shown}, the source's own"
-    return replace(built, folds=[first, *built.folds[1:]])
+    return FolderBuild.of(cohort)
 
 
 def _download(out: Path, origin: Origin, commit: str) -> Path:
@@ -185,11 +177,6 @@ def _download(out: Path, origin: Origin, commit: str) -> Path:
 
     into = private_folder(work_folder(out, "source"))
     return download(origin.repo_id, into, token=origin.token, revision=commit).root
-
-
-def _clean(out: Path) -> None:
-    for stage in ("source", "unpacked"):
-        shutil.rmtree(work_folder(out, stage), ignore_errors=True)
 
 
 def _cohort_in(root: Path) -> Path | None:
@@ -232,26 +219,25 @@ def _adopt(root: Path, out: Path, *, dry_run: bool, tell: Tell) -> FolderBuild |
         problem = f"holds another version of the cohort {made.name!r}"
         raise InputError(str(out), [problem], "choose another --out, or remove that folder first")
     made.check()
-    _clean(out)
-    return _as_build(made)
+    shutil.rmtree(work_folder(out, "source"), ignore_errors=True)
+    return FolderBuild.of(made)
 
 
 def _stopped(out: Path, proposal: Proposal, subject: str, mapping: Path | None) -> InputError:
     """Write the proposed mapping and return the error that lists what is open."""
-    text = proposal.mapping_text()
-    place, first = (out.resolve().with_name(f"{out.resolve().name}.mapping.yaml"),) * 2
-    number = 1
+    text, name = proposal.mapping_text(), out.resolve().name
+    first = place = out.resolve().with_name(f"{name}.mapping.yaml")
+    numbers = count(2)
     # Never over a file that says something else.
     while place.exists() and (
         (mapping and place.samefile(mapping)) or place.read_text(encoding="utf-8") != text
     ):
-        number += 1
-        place = first.with_name(f"{out.resolve().name}.mapping-{number}.yaml")
+        place = first.with_name(f"{name}.mapping-{next(numbers)}.yaml")
     with replacing(place, mode=0o600) as part:
         part.write_text(text, encoding="utf-8")
     kept = f" ({first.name} was there before and stays as it is)" if place != first else ""
-    full = [f for stage in ("source", "unpacked") if any((f := work_folder(out, stage)).glob("*"))]
-    waiting = f"; until then data of patients lie in {' and '.join(map(str, full))}" if full else ""
+    full = work_folder(out, "source")
+    waiting = f"; until then data of patients lie in {full}" if any(full.glob("*")) else ""
     return InputError(
         subject,
         [": ".join(filter(None, (q.text, " | ".join(q.choices)))) for q in proposal.questions],

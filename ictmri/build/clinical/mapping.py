@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import MinLen
+from pydantic import AfterValidator, BaseModel, NonNegativeInt, ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, nearest, validation_problems
@@ -39,46 +40,41 @@ def _one_group(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(_one_group)]
 
 
-class _MappingPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Field = Literal["id", "file", "label", "subtype", "age", "age_unit", "sex", "fold"]
+FIELDS: Final[tuple[Field, ...]] = get_args(Field)
 
 
-class ColumnMapping(_MappingPart):
-    """Names of a table's columns; ``age_unit`` may also be the unit of all ages itself."""
+class TableMapping(BaseModel, extra="forbid", frozen=True):
+    """One table that is to be read: its file and sheet, the number of its header's row, its columns.
 
-    id: str | None = None
-    file: str | None = None
-    label: str | None = None
-    subtype: str | None = None
-    age: str | None = None
-    age_unit: str | None = None
-    sex: str | None = None
-    fold: str | None = None
-
-
-class TableMapping(_MappingPart):
-    """One table that is to be read: its file and sheet, the number of its header's row, its columns."""
+    Columns are headers by field; ``age_unit`` may also be the unit of all ages itself.
+    """
 
     path: str
     sheet: str | None = None
-    header_row: Annotated[int, Field(ge=0)] | None = None
-    columns: ColumnMapping = ColumnMapping()
+    header_row: NonNegativeInt | None = None
+    columns: dict[Field, str | None] = {}
+
+    @property
+    def title(self) -> str:
+        """How the table is called in messages."""
+        return f"{self.path} [{self.sheet}]" if self.sheet else self.path
 
 
-class ClinicalMapping(_MappingPart):
+class ClinicalMapping(BaseModel, extra="forbid", frozen=True):
     """What a person says about a source; null where the program finds it out.
 
     What each key means stands in ``mapping.yaml.j2``, from which the file is made that a person edits.
     """
 
-    images: Annotated[list[str], Field(min_length=1)] | None = None
+    images: Annotated[list[str], MinLen(1)] | None = None
     exclude: list[str] = []
     id_pattern: Pattern | None = None
     class_patterns: list[Pattern] | None = None
     tables: list[TableMapping] | None = None
     classes: dict[str, Annotated[str, _one_of(*CLASSES, LEAVE_OUT)]] = {}
     sexes: dict[str, Annotated[str, _one_of(*SEXES)]] = {}
-    labels_from: Literal["table", "folders"] | None = None
+    labels_from: str | None = None
     folds: str | None = None
     rows_without_image: Literal["leave-out"] | None = None
     images_without_row: Literal["leave-out", "fill-down"] | None = None

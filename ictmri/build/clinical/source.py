@@ -1,18 +1,19 @@
-"""The inventory of a source: the files of its folders, of its archives and of its parquet files."""
+"""The inventory of a source: the files of its folders and of its archives."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ictmri.build.clinical.archives import ENDINGS as ARCHIVES
-from ictmri.build.clinical.archives import unpack
-from ictmri.build.clinical.embedded import image_columns, write_images
-from ictmri.build.clinical.vocabulary import lists
+from ictmri.build.clinical import vocabulary as words
+from ictmri.build.clinical.vocabulary import ClassWord, Kind
 from ictmri.errors import InputError
+from ictmri.io.archives import ENDINGS as ARCHIVES
+from ictmri.io.archives import unpack
 from ictmri.scans.read import DICOM_ENDINGS, ITK_ENDINGS, NIFTI_ENDINGS
 
 IMAGES: Final = (*NIFTI_ENDINGS, *ITK_ENDINGS)
@@ -21,7 +22,7 @@ _LFS: Final = b"version https://git-lfs"
 
 
 class SourceFile(NamedTuple):
-    """A file: its path in the source, in which archives and parquet files are folders, and its place."""
+    """A file: its path in the source, in which archives are folders, and its place."""
 
     name: str
     path: Path
@@ -32,6 +33,49 @@ class SourceFile(NamedTuple):
         return self.name.rsplit("/", 1)[-1].lower()
 
 
+@dataclass(eq=False, slots=True)
+class SourceImage:
+    """An image of the source.
+
+    Attributes:
+        name: its path in the source.
+        path: the file, or the folder of a DICOM series.
+        kind: what it is by its name.
+        words: words for its class in its path, and what they mean.
+        patient: what its path says of the patient.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    words: dict[str, ClassWord | None] = field(default_factory=dict)
+    patient: str = ""
+
+    def found(self, pattern: str) -> str:
+        """Return the group of a pattern in the path, nothing where it does not fit."""
+        match = re.search(pattern, self.name)
+        return (match[1] or "") if match else ""
+
+    @property
+    def label(self) -> str:
+        """The class that its path tells."""
+        return words.settled(word for word in self.words.values() if word)
+
+    @property
+    def fold(self) -> tuple[int | None, str]:
+        """The fold and the part (train, val, test) that its folders name."""
+        return words.read_split(self.name.rpartition("/")[0])
+
+    @property
+    def glob(self) -> str:
+        """A glob for images of its sort: ``*`` for class, part and fold, patient and long numbers."""
+        *folders, own = self.name.split("/")
+        general = [n in self.words or words.read_split(n) != (None, "") for n in folders]
+        parts = ["*" if each else n for n, each in zip(folders, general, strict=True)]
+        text = "/".join([*parts, own]).replace(self.patient.rpartition("/")[2] or "*", "*")
+        return re.sub(r"([\[?])", r"[\1]", re.sub(r"\d{3,}", "*", text))
+
+
 @dataclass(slots=True)
 class Inventory:
     """What a source holds.
@@ -39,15 +83,11 @@ class Inventory:
     Attributes:
         images: NIfTI, NRRD and MetaImage files; DICOM series as folders.
         tables: files that may be tables.
-        notes: files that may say what codes mean.
-        embedded: by name of a parquet file, its image columns: column -> image name of each row.
         aside: what nothing was done with, and why, with counts.
     """
 
     images: list[SourceFile] = field(default_factory=list)
     tables: list[SourceFile] = field(default_factory=list)
-    notes: list[SourceFile] = field(default_factory=list)
-    embedded: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     aside: Counter[str] = field(default_factory=Counter)
 
 
@@ -74,15 +114,15 @@ def take_inventory(root: Path, unpacked: Path) -> Inventory:
         problem = f"{pointers} files are Git LFS pointers, not the files themselves"
         next_step = "run `git lfs pull` there, or let this command download the repository"
         raise InputError(str(root), [problem], next_step)
-    loose: dict[str, list[SourceFile]] = {}
+    loose: dict[str, list[SourceFile]] = defaultdict(list)
     for file in files:
         bare = "." not in file.lower or file.lower.rsplit(".", 1)[1].isdecimal()
         if file.lower.endswith(IMAGES):
             found.images.append(file)
         elif file.lower.endswith(DICOM_ENDINGS) or (bare and _starts(file.path, 128, b"DICM")):
-            loose.setdefault(file.name.rpartition("/")[0], []).append(file)
+            loose[file.name.rpartition("/")[0]].append(file)
         else:
-            _document(file, unpacked, found)
+            _sort_other(file, found)
     for folder, members in loose.items():
         # A folder of DICOM files is one image; a lone multi-frame file stays a file.
         series = SourceFile(folder, members[0].path.parent)
@@ -96,7 +136,7 @@ def _walk(
 ) -> Iterator[SourceFile]:
     for path in sorted(folder.iterdir()):
         name, packed = f"{prefix}{path.name}", path.name.lower().endswith(ARCHIVES)
-        if not _wanted(path.name, ()):
+        if _hidden(path.name):
             continue
         if path.is_dir():
             # A link to where it was come from leads round in a circle.
@@ -105,45 +145,30 @@ def _walk(
         elif packed and depth == 0:
             found.aside["archives inside archives inside archives"] += 1
         elif packed:
-            inside = _place(unpacked, name, path)
-            if left := unpack(path, inside, _wanted):
+            if left := unpack(path, inside := unpacked / f"{name}.d", _wanted):
                 found.aside["members of archives: no image, no table"] += left
             yield from _walk(inside, f"{name}/", unpacked, found, depth - 1)
         elif path.is_file():
             yield SourceFile(name, path)
 
 
-def _place(unpacked: Path, name: str, path: Path) -> Path:
-    """Return where the content of a file goes: another place where the file is another."""
-    state = path.stat()
-    return unpacked / f"{name}.{state.st_size:x}-{state.st_mtime_ns:x}.d"
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX", "Thumbs.db")) for part in name.split("/"))
 
 
-def _wanted(name: str, useless: Sequence[str] | None = None) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX", "Thumbs.db")) for part in name.split("/"))
-    endings = lists()["files"]["useless"] if useless is None else useless
-    return not hidden and not name.lower().endswith(tuple(endings))
+def _wanted(name: str) -> bool:
+    return not _hidden(name) and not name.lower().endswith(tuple(words.lists()["files"]["useless"]))
 
 
-def _document(file: SourceFile, unpacked: Path, found: Inventory) -> None:
+def _sort_other(file: SourceFile, found: Inventory) -> None:
+    """Note a file that is no image: a table, or left aside."""
     ending = Path(file.lower).suffix
-    kinds = [kind for kind, endings in lists()["files"].items() if ending in endings]
-    if ending == ".parquet" and (columns := image_columns(file.path)):
-        place = _place(unpacked, file.name, file.path)
-        for column, names in write_images(file.path, place, columns).items():
-            paths = [f"{file.name}/{name}" if name else "" for name in names]
-            found.embedded.setdefault(file.name, {})[column] = paths
-            found.images += [SourceFile(f"{file.name}/{n}", place / n) for n in names if n]
-    found.tables += [file] if "tables" in kinds else []
-    found.notes += [file] if "notes" in kinds else []
-    if "other archives" in kinds:
-        ending = f"{ending}: unpack them yourself and give the folder with --source"
-        found.aside[f"archives {ending}"] += 1
-    elif "other spreadsheets" in kinds:
-        found.aside[f"spreadsheets {ending}: save them as .xlsx or .csv"] += 1
-    elif not {"tables", "notes", "pixels"} & {*kinds}:
-        known = ending and len(ending) <= 6
-        found.aside[f"files {ending}" if known else "files without a known ending"] += 1
+    known = words.lists()["files"]
+    advice = [f": {what}" for what, endings in known["advice"].items() if ending in endings]
+    found.tables += [file] if ending in known["tables"] else []
+    if not any(ending in known[kind] for kind in ("tables", "notes", "pixels")):
+        named = f"files {ending}" if ending and len(ending) <= 6 else "files without a known ending"
+        found.aside[f"{named}{''.join(advice)}"] += 1
 
 
 def _starts(path: Path, at: int, magic: bytes) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,35 +13,17 @@ import yaml
 
 from ictmri.build.ages import is_unit_header, read_age_header
 from ictmri.scans.contrast import is_t1, read_contrast
-from ictmri.tumours import tumour_words
+from ictmri.tumours import tumour_name
 
 Kind = Literal["t1ce", "plain", "processed", "sequence", "mask"]
 
 
 class ClassWord(NamedTuple):
-    """What a word says: the class and Table 1's subtype, empty where open; a class's own name or not."""
+    """What a word says: the class, the subtype, empty where open; a class's own name or not."""
 
     label: str
     subtype: str
     is_class: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClassReader:
-    """Reads words for classes as a person said (by :func:`plain` of the word), or as they read.
-
-    Numbers are read by the names that notes of the source give them.
-    """
-
-    given: dict[str, str]
-    codes: dict[str, str]
-
-    def read(self, text: str, codes: dict[str, str] | None = None) -> ClassWord | None:
-        """Return what a word or code says about the class, None where it is not known."""
-        names = self.codes if codes is None else codes
-        known = read_class(names.get(str(int(text)), "") if text.isdecimal() else text)
-        label = self.given.get(plain(text))
-        return ClassWord(label, known.subtype if known else "", is_class=True) if label else known
 
 
 def settled(words: Iterable[ClassWord]) -> str:
@@ -72,6 +53,15 @@ def _pattern(name: str) -> re.Pattern[str]:
     return re.compile("|".join(found))
 
 
+@cache
+def _meanings(*names: str) -> dict[str, str]:
+    """Return the key under which each word of a list stands."""
+    content = lists()
+    for name in names:
+        content = content[name]
+    return {plain(word): key for key, words in content.items() for word in words}
+
+
 def plain(text: str) -> str:
     """Return a word in lower case with single spaces in place of everything but letters and digits."""
     return " ".join(re.findall(r"[^\W_]+", _folded(text)))
@@ -88,22 +78,16 @@ def _folded(text: str) -> str:
 
 def read_header(text: str) -> str | None:
     """Return the meaning of a column by its header, None where it has none for a cohort."""
-    age = read_age_header(text)
-    bare = re.sub(r"[(（\[].*", "", text)
-    words, joined = plain(bare).split(), plain(bare).replace(" ", "")
-    headers = {word: key for key, names in lists()["headers"].items() for word in names}
-    kind = image_kind(re.sub(r"(?i)labels?", "", bare), ())
     if passed_over(text):
         return None
+    age = read_age_header(text)
     if age or is_unit_header(text):
         return "age_unit" if age is None else "age" if age.meaning in ("age", "scan") else None
-    if joined in headers or kind == "mask":
-        return headers.get(joined)
-    if joined.endswith("filename") or kind == "t1ce":
-        return "file"
-    loose = lists()["header words"].items()
-    fits = (key for word, key in loose if word in (joined if not word.isascii() else words))
-    return next(fits, "id" if joined.endswith("号") else None)
+    bare = re.sub(r"[(（\[].*", "", text)
+    known = _meanings("headers").get(plain(bare).replace(" ", ""))
+    kind = image_kind(bare, ())
+    is_file = kind == "t1ce" or (kind != "mask" and spaced(bare).endswith("file_name"))
+    return known or ("file" if is_file else None)
 
 
 def passed_over(text: str) -> bool:
@@ -116,70 +100,30 @@ def names_people(text: str) -> bool:
     return bool(_pattern("people").search(spaced(text)))
 
 
-@cache
-def _class_names() -> dict[str, ClassWord]:
-    found: dict[str, ClassWord] = {}
-    for label, names in lists()["classes"].items():
-        found |= dict.fromkeys(map(plain, names), ClassWord(label, "", is_class=True))
-    for subtype, label in lists()["subtypes"].items():
-        names = [plain(name) for name in tumour_words(subtype)]
-        names += [name.replace("tumour", "tumor") for name in names]
-        found |= dict.fromkeys(names, ClassWord(label, subtype, is_class=False))
-    return found
+def read_class(text: str, given: Mapping[str, str] = {}) -> ClassWord | None:
+    """Return what a word says about the class; None where it says nothing that is known.
 
+    Names of classes count as they stand in the list, without a number in front; names of tumours as
+    :mod:`ictmri.tumours` reads them.
 
-@cache
-def read_class(text: str) -> ClassWord | None:
-    """Return what a word says about the class; None where it says nothing that is known."""
-    if _pattern("doubts").search(_folded(text)):
+    Args:
+        text: the word.
+        given: the class of words as a person said.
+    """
+    own = given.get(text, "")
+    label = _meanings("classes").get(re.sub(r"^\d+ ", "", plain(text)), "")
+    if not own and "?" in _folded(text):
         return None
-    pieces = ([text], re.split(r"[()（）\[\]【】/,，;；、:：]", text), re.split(r"[\W_]+", text))
-    return next((found for parts in pieces if (found := _of_parts(parts))), None)
-
-
-def _of_parts(parts: Iterable[str]) -> ClassWord | None:
-    """Return what all parts of a name say together; None where one of them is not understood."""
-    rest = [part for part in map(plain, parts) if _pattern("grades").sub("", part).strip()]
-    read = [found for part in rest if (found := _lone(part))]
-    if not read or len(read) < len(rest) or len({word.label for word in read if word.label}) > 1:
-        return None
-    first = max(read, key=lambda word: word.is_class)
-    subtypes = {word.subtype for word in read if word.subtype}
-    return first._replace(subtype=subtypes.pop() if len(subtypes) == 1 else "")
-
-
-def _lone(word: str) -> ClassWord | None:
-    shorter = " ".join(_pattern("grades").sub(" ", word).split())
-    shortest = " ".join(_pattern("manners").sub(" ", shorter).split())
-    names = _class_names()
-    return names.get(word) or names.get(shorter) or names.get(shortest)
+    subtype = "" if label else tumour_name(text)
+    usual = label or lists()["subtypes"].get(subtype, "")
+    known = own or label or subtype
+    return ClassWord(own or usual, subtype, is_class=bool(own or label)) if known else None
 
 
 def read_sex(text: str) -> str | None:
     """Return ``female``, ``male``, an empty string for unknown, None where it is not understood."""
-    sexes = {word: sex for sex, words in lists()["sexes"].items() for word in words}
-    return "" if sexes.get(plain(text)) == "unknown" else sexes.get(plain(text))
-
-
-def read_codes(text: str) -> dict[str, str]:
-    """Return the names of codes that stand in a header or a note: ``0=glioma, 1=PCNSL`` or the reverse.
-
-    A code that has two names there has none.
-    """
-    text = unicodedata.normalize("NFKC", text)
-    word = r"[^\d\s,;:=|(){}\[\]\"'→>][^\d,;:=|(){}\[\]\"'→>\n]*"
-    before = r"(?<![\w.])(\d{1,2})[\"']?"
-    pairs = re.findall(rf"{before}\s*(?:[:=|.)→-]|->)+\s*[\"']?({word})", text)
-    pairs += re.findall(r"(\d{1,2})([一-鿿]+)", text)
-    after = rf"({word})[\"']?\s*(?:[:=→]|->)\s*[\"']?(\d{{1,2}})(?![\w.])"
-    pairs += [(number, name) for name, number in re.findall(after, text)]
-    named: dict[str, dict[str, str]] = {}
-    for number, written in pairs:
-        name = written.strip(" -*_`.")
-        known = read_class(name)
-        if meaning := (known.label or known.subtype) if known else read_sex(name):
-            named.setdefault(str(int(number)), {}).setdefault(meaning, name)
-    return {code: next(iter(names.values())) for code, names in named.items() if len(names) == 1}
+    sex = _meanings("sexes").get(plain(text))
+    return "" if sex == "unknown" else sex
 
 
 def image_kind(stem: str, folders: Iterable[str]) -> Kind:
@@ -201,13 +145,8 @@ def image_kind(stem: str, folders: Iterable[str]) -> Kind:
     return "processed" if processed else "plain"
 
 
-def read_part(text: str) -> str:
-    """Return ``train``, ``val`` or ``test`` for the name of such a part of the data, else nothing."""
-    parts = lists()["parts"].items()
-    return next((part for part, names in parts if spaced(text) in names), "")
-
-
-def read_fold(text: str) -> int | None:
-    """Return the number in a name such as ``fold_3`` or ``第3折``, None where it is none."""
-    found = _pattern("folds").fullmatch(spaced(text))
-    return next(int(number) for number in found.groups() if number) if found else None
+def read_split(text: str) -> tuple[int | None, str]:
+    """Return the fold that a text names (``fold_3``, ``第3折``), and the part: train, val or test."""
+    found = [int("".join(numbers)) for numbers in _pattern("folds").findall(spaced(text))]
+    parts = [part for word in spaced(text).split("_") if (part := _meanings("parts").get(word))]
+    return (found[0] if len(found) == 1 else None), (parts[-1] if parts else "")

@@ -382,7 +382,7 @@ def test_wrong_places(source: Path, tmp_path: Path) -> None:
     [
         ("- a\n", "not a mapping file"),
         ("images: [a\n", "not valid YAML"),
-        ("image: ['*.nii']\n", "image: unknown; did you mean 'images'?"),
+        ("image: ['*.nii']\n", "image: unknown field; did you mean 'images'?"),
         ("images: []\n", "images: List should have at least 1 item"),
         ("classes: {GCT: germinom}\n", "classes.GCT: 'germinom'; did you mean 'germinoma'?"),
         ("sexes: {'1': male, '2': woman}\n", "sexes.2: 'woman'; choose of"),
@@ -408,9 +408,9 @@ def test_all_mistakes_in_a_mapping_come_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_mapping(path)
     for part in (
-        "fold: unknown",
+        "fold: unknown field",
         "classes.GCT: ",
-        "tables.0.colums: unknown; did you mean 'columns'",
+        "tables.0.colums: unknown field; did you mean 'columns'",
     ):
         assert part in str(caught.value)
 

@@ -152,7 +152,7 @@ def test_every_problem_of_a_bad_table_in_one_message(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"PK\x03\x04rest", "an Excel or zip file"),
         ("patient_id,image\n".encode("utf-16"), "UTF-16 text"),
-        (b"patient_id;image;label\n", "not separated by commas"),
+        (b"patient_id;image;label\n", "separated by semicolons, not commas"),
         (b"patient,image,label\n", "'patient'; did you mean 'patient_id'?"),
         (b"patient_id,image,label\n", "a header only"),
     ],
