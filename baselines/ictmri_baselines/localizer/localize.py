@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import nibabel as nib
@@ -97,8 +97,8 @@ def localize(
         InputError: the brain lies on neither of the template's grids.
     """
     step = step_of(brain)
-    coarse, rows = _detected(brain, detector, sigma_mm, dilation_mm)
-    refined, flags = _refined(brain, coarse, step, seed, model)
+    coarse, sure, rows = _detected(brain, detector, sigma_mm, dilation_mm)
+    refined, flags = _refined(brain, sure, step, seed, model)
     summary = _summary(refined, np.asarray(brain.mask.dataobj) > 0, rows)
     if "empty" in flags and summary["boxes"]:
         flags = ["outside-brain"]
@@ -130,23 +130,29 @@ def voxels_of(brain: Brain, detector: Detector, *, seed: int = 0) -> Samples | N
         InputError: the brain lies on neither of the template's grids.
     """
     every = (slice(None, None, step_of(brain)),) * 3
-    coarse, _ = _detected(brain, detector, SIGMA_MM, DILATION_MM)
+    _, sure, _ = _detected(brain, detector, SIGMA_MM, DILATION_MM)
     seen = evidence_of(brain)
-    return None if seen is None else samples(seen, np.ascontiguousarray(coarse[every]), seed=seed)
+    return None if seen is None else samples(seen, np.ascontiguousarray(sure[every]), seed=seed)
 
 
 def _detected(
     brain: Brain, detector: Detector, sigma_mm: float, dilation_mm: float
-) -> tuple[Field, list[SliceBoxes]]:
-    """Return the coarse prior and the boxes that it was made from, or that stand for its map."""
+) -> tuple[Field, Field, list[SliceBoxes]]:
+    """Return the coarse prior, what of it is refined, and the boxes of the file.
+
+    A map is refined as it is: its margin belongs to the coarse prior alone.
+    """
     affine = np.asarray(brain.image.affine, dtype=np.float64)
     found = detector.detect(brain)
     if isinstance(found, Region):
         if found.map.shape != brain.image.shape:
             raise ValueError(f"a map of {found.map.shape} on a brain of {brain.image.shape}")
-        return region_prior(found, affine), found.boxes()
+        sure = region_prior(replace(found, margin_mm=0.0), affine)
+        coarse = region_prior(found, affine) if found.margin_mm else sure
+        return coarse, sure, found.boxes()
     rows, shape = list(found), brain.image.shape
-    return coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm), rows
+    coarse = coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm)
+    return coarse, coarse, rows
 
 
 def _refined(

@@ -11,7 +11,10 @@ from ictmri.atlas.template import template
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import coarse_prior, localize
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes, read_boxes, write_boxes
-from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
+from ictmri_baselines.localizer.classical.evidence import evidence_of
+from ictmri_baselines.localizer.classical.grid_2mm import within
+from ictmri_baselines.localizer.classical.refine import VoxelModel, refine
+from ictmri_baselines.localizer.classical.saliency import SaliencyDetector, reported
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, stacked_boxes
 from ictmri_baselines.localizer.region import Region
 
@@ -120,6 +123,30 @@ def test_a_lesion_is_found_deep_or_lobar_bright_or_dark(
     assert found.flags == ()
 
 
+def test_beside_something_clear_the_second_look_marks_nothing_elsewhere() -> None:
+    """A faint lump in the other thalamus is reported alone, and not beside a bright tumour far from it."""
+    faint, clear = ball((-12.0, -20.0, 8.0), 9), ball((44.0, 20.0, 30.0), 9)
+    voxels = standard_brain()
+    voxels[faint] = np.median(voxels[faint]) + 0.7
+    alone = evidence_of(brain_of(voxels))
+    beside = evidence_of(brain_of(voxels + 5 * clear))
+    assert alone is not None
+    assert beside is not None
+    assert any((c.region & faint).any() for c in reported(alone))
+    assert any((c.region & clear).any() for c in reported(beside))
+    assert not any((c.region & faint).any() for c in reported(beside))
+
+
+@pytest.mark.parametrize("centre", [(44.0, -40.0, 34.0), (-40.0, 30.0, 24.0)])
+def test_a_lobar_tumour_that_does_not_enhance_is_not_left_empty(
+    centre: tuple[float, float, float],
+) -> None:
+    """A little darker than the tissue around it and far from the deep brain."""
+    lesion = ball(centre, 13)
+    found = localize(brain_of(standard_brain() - 1.2 * lesion), SaliencyDetector())
+    assert (np.asarray(found.refined.dataobj) > 0)[lesion].mean() > 0.25
+
+
 @pytest.mark.parametrize("contrast", [-2.0, 2.0])
 def test_of_what_is_faint_the_strongest_deep_place_is_marked(contrast: float) -> None:
     """No brighter than white matter, no darker than grey: unlike the template and the other side only."""
@@ -188,9 +215,26 @@ def test_a_box_around_half_of_a_small_lesion_is_kept_and_grows() -> None:
     assert (np.asarray(found.coarse.dataobj) > 0.9).sum() < 30
     assert "few-voxels" not in found.flags
     assert inside.any()
-    assert refined[inside].all()
+    assert refined[inside & lesion].all()
     assert inside[lesion].mean() < 0.3
     assert refined[lesion].mean() > 0.6
+
+
+def test_the_union_leaves_out_what_the_model_clearly_rejects() -> None:
+    """A box of which one half looks like tumour, and the other like none."""
+    lesion = ball((24, -20, 12), 9)
+    x, y, z = ndimage.find_objects(lesion.astype(int))[0]
+    box = np.zeros(lesion.shape, dtype=bool)
+    box[x.start : x.stop + 8, y, z] = True
+    seen = evidence_of(brain_of(standard_brain() + 5 * lesion))
+    assert seen is not None
+    # A model of one feature, intensity: 1 above two spreads of white matter, 0 below.
+    weights = (np.eye(10, 1) * 20.0,)
+    model = VoxelModel(np.full(10, 2.0), np.ones(10), weights, (np.zeros(1),))
+    refined = refine(seen, box.astype(np.float32), model=model).mask
+    assert refined[lesion].mean() > 0.9
+    assert refined[box & ~within(lesion, 4.0)].mean() < 0.02
+    assert not refined[~within(box, 5.0)].any()
 
 
 def test_a_box_of_a_few_voxels_is_flagged_and_kept() -> None:

@@ -1,14 +1,12 @@
 """Coarse prior to refined mask [equation 5]: a voxel-wise MLP, and its union with the coarse prior.
 
-``refined = core | grown``: ``core`` is the inside of the boxes (coarse prior above :data:`CORE`; all of a
-small box), united without a question so that nothing that the detector saw for certain is lost.
-``grown`` is what the MLP takes for tumour within reach of a box and connected with it. The rim of a box,
-where the coarse prior is neither high nor low, belongs to the MLP alone: there the tumour's boundary runs.
+``refined = core | grown``: ``core`` is the inside of the boxes or of the map (coarse prior above one half)
+but for what the MLP clearly rejects, as in the corners of boxes. ``grown`` is what the MLP takes for tumour
+within :data:`REACH_MM` and connected with it.
 
 The MLP learns from the coarse prior [``X_att-prior > tau``]: tumour are voxels from :data:`TAU` on,
-background is drawn from voxels where the prior is 0, half of it around the boxes and half anywhere, and
-as deep below the surface as the tumour voxels are. Together with features that hold no coordinates it
-cannot tell tumour from background by place.
+background is drawn from the surroundings, where the prior is 0, as deep below the surface as the tumour
+voxels are. Together with features that hold no coordinates it cannot tell tumour from background by place.
 """
 
 from __future__ import annotations
@@ -24,9 +22,10 @@ from scipy import ndimage
 
 from ictmri.atlas.template import SPACING_MM
 from ictmri_baselines.localizer.classical.grid_2mm import (
-    VOXEL_ML,
+    Box,
     Field,
     Mask,
+    box_of,
     outside_mm,
     smoothed,
     within,
@@ -52,38 +51,33 @@ FEATURE_LIMIT: Final = 8.0
 """Spreads of white matter to which every feature is clipped: a sinus is no outlier then."""
 
 
-def voxel_features(seen: Evidence) -> Field:
-    """Return what the MLP looks at [F_MLP of equation 5], (97, 115, 97, 10) float32 on the 2 mm grid.
+def voxel_features(seen: Evidence, box: Box) -> Field:
+    """Return what the MLP looks at [F_MLP of equation 5], (10, ...) float32 of a box of the 2 mm grid.
 
     Unit: spreads of the scan's white matter, intensities relative to its level; clipped to
     [-:data:`FEATURE_LIMIT`, :data:`FEATURE_LIMIT`]. All are computed from intensities. Coordinates and
     depth are not among them; the comparison with the template uses the place, and gives away no more of it
     than what belongs there.
     """
+    mask, other = seen.mask[box], seen.mask[::-1][box]
     spread = np.float32(seen.spread)
-    level = np.where(seen.mask, (seen.image - np.float32(seen.white)) / spread, 0).astype(
-        np.float32
-    )
-    mid = smoothed(level, seen.mask, 3.0)
-    wide = smoothed(level, seen.mask, 4.0)
-    square = smoothed(level * level, seen.mask, 4.0)
-    mirror = np.where(seen.mask & seen.mask[::-1], wide - wide[::-1], 0)
+    level = np.where(mask, (seen.image[box] - np.float32(seen.white)) / spread, np.float32(0))
+    across = np.where(other, (seen.image[::-1][box] - np.float32(seen.white)) / spread, level)
+    wide = smoothed(level, mask, 4.0)
+    square = smoothed(level * level, mask, 4.0)
     found = (
         level,
-        mid,
-        smoothed(level, seen.mask, 6.0),
+        smoothed(level, mask, 3.0),
+        smoothed(level, mask, 6.0),
         _gradient(level),
         np.sqrt(np.maximum(square - wide * wide, 0)),
-        seen.bright,
-        seen.dark,
-        seen.mirror_bright,
-        seen.mirror_dark,
-        mirror,
+        seen.bright[box],
+        seen.dark[box],
+        seen.mirror_bright[box],
+        seen.mirror_dark[box],
+        smoothed(level - across, mask, 4.0),
     )
-    stacked: Field = np.stack(
-        [np.clip(f, -FEATURE_LIMIT, FEATURE_LIMIT) for f in found], axis=-1, dtype=np.float32
-    )
-    return stacked
+    return np.clip(np.stack(found, dtype=np.float32), -FEATURE_LIMIT, FEATURE_LIMIT)
 
 
 def _gradient(level: Field) -> Field:
@@ -91,24 +85,22 @@ def _gradient(level: Field) -> Field:
     return found
 
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """To be raised with whatever changes a mask."""
 TAU: Final = 0.9
 """Coarse prior from which a voxel is labelled tumour for the MLP."""
-CORE: Final = 0.6
-"""Coarse prior above which a voxel is in the refined mask whatever the MLP says."""
-ACCEPTED: Final = 0.5
-"""Probability of the MLP from which a voxel is tumour."""
+ACCEPTED: Final = 0.4
+"""Probability of the MLP from which a voxel is tumour: the mask covers what the coarse prior covers."""
+REJECTED: Final = 0.1
+"""... and below which it is none, in whatever box it lies: corners of boxes."""
 INSIDE: Final = 0.5
 """Coarse prior above which a voxel lies inside a box."""
-REACH: Final = 0.6
-"""How far the mask may grow out of a box: this share of the radius of a ball of equal volume ..."""
-REACH_MM: Final = (4.0, 12.0)
-"""... but no less and no more than this."""
+REACH_MM: Final = 4.0
+"""How far the mask may grow beyond the coarse prior: farther away it adds more than it finds."""
 NEAR_MM: Final = (6.0, 30.0)
-"""Distance from the boxes of the half of the background that is drawn around them."""
+"""Distance from the coarse prior at which background is drawn."""
 MAX_SAMPLES: Final = 4000
-"""Tumour voxels that are drawn of a case; of background twice as many."""
+"""Tumour voxels that are drawn of a case; of background at most as many."""
 MIN_SAMPLES: Final = 30
 """With fewer voxels inside the boxes nothing can be learnt: the mask is what lies inside them. Where boxes
 are too small for so many to reach :data:`TAU`, the highest are labelled tumour."""
@@ -116,6 +108,7 @@ WHOLE_BRAIN: Final = 0.5
 """Share of the brain inside boxes from which they say nothing."""
 HIDDEN: Final = (16, 8)
 EPOCHS: Final = 30
+_SURROUNDINGS: Final = int(NEAR_MM[1] / SPACING_MM)
 DEPTH_BINS: Final = (0.0, 4.0, 8.0, 12.0, 18.0, 26.0, 36.0, 200.0)
 """Edges in mm within which background is drawn as often as tumour."""
 
@@ -191,54 +184,56 @@ def refine(
     """
     inside = seen.mask & (coarse > INSIDE)
     nothing = np.zeros(coarse.shape, dtype=np.float32)
-    if not inside.any():
+    box = box_of(inside, margin=_SURROUNDINGS)
+    if box is None:
         return Refined(inside, nothing, "empty")
     if inside.sum() > WHOLE_BRAIN * seen.mask.sum():
         return Refined(inside, nothing, "whole-brain")
-    features = voxel_features(seen)
+    features = voxel_features(seen, box)
     if model is None:
-        drawn = samples(seen, coarse, features, seed=seed)
+        drawn = _drawn_samples(seen, coarse, box, features, seed)
         if drawn is None:
             return Refined(inside, nothing, "few-voxels")
         model = fit([drawn], seed=seed)
-    near = seen.mask & _within_reach(inside)
+    near = seen.mask & within(inside, REACH_MM)
     probability = nothing
-    probability[near] = model.probability(features[near])
-    return Refined(_united(seen, coarse, inside, probability, near), probability, "refined")
+    probability[near] = model.probability(features[:, near[box]].T)
+    return Refined(_united(seen, inside, probability, near), probability, "refined")
 
 
-def samples(
-    seen: Evidence, coarse: Field, features: Field | None = None, *, seed: int = 0
-) -> Samples | None:
+def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:
     """Draw the voxels of a case that an MLP learns from; None where boxes hold too few or all.
 
     Args:
         seen: the brain, compared with the template.
         coarse: coarse prior on the 2 mm grid.
-        features: the brain's :func:`voxel_features`, where they are there already.
         seed: of the draw.
     """
     inside = seen.mask & (coarse > INSIDE)
-    tumour = inside & (coarse >= _least(coarse[inside]))
-    away = outside_mm(inside, NEAR_MM[1])
-    background = seen.mask & (coarse <= 0) & (away > NEAR_MM[0])
-    if tumour.sum() < MIN_SAMPLES or inside.sum() > WHOLE_BRAIN * seen.mask.sum():
+    box = box_of(inside, margin=_SURROUNDINGS)
+    if box is None or inside.sum() > WHOLE_BRAIN * seen.mask.sum():
         return None
+    return _drawn_samples(seen, coarse, box, voxel_features(seen, box), seed)
+
+
+def _drawn_samples(
+    seen: Evidence, coarse: Field, box: Box, features: Field, seed: int
+) -> Samples | None:
+    mask, prior, depth = seen.mask[box], coarse[box], seen.depth[box]
+    inside = mask & (prior > INSIDE)
+    tumour = inside & (prior >= _least(prior[inside]))
+    away = outside_mm(inside)
+    background = mask & (prior <= 0) & (away > NEAR_MM[0]) & (away <= NEAR_MM[1])
     random = np.random.default_rng(seed)
     positive = _drawn(random, np.flatnonzero(tumour), MAX_SAMPLES)
-    shell = background & (away <= NEAR_MM[1])
-    negative = np.concatenate(
-        [
-            _matched(random, shell, positive, seen.depth),
-            _matched(random, background, positive, seen.depth),
-        ]
-    )
+    if len(positive) < MIN_SAMPLES:
+        return None
+    negative = _matched(random, background, positive, depth)
     if len(negative) < MIN_SAMPLES:
         return None
-    seen_by = (voxel_features(seen) if features is None else features).reshape(-1, len(FEATURES))
     chosen = np.concatenate([positive, negative])
     labels = np.arange(len(chosen)) < len(positive)
-    return Samples(seen_by[chosen], labels)
+    return Samples(features.reshape(len(FEATURES), -1)[:, chosen].T, labels)
 
 
 def fit(drawn: Sequence[Samples], *, seed: int = 0) -> VoxelModel:
@@ -318,21 +313,9 @@ def _matched(
     return np.concatenate(parts) if parts else candidates[:0]
 
 
-def _within_reach(inside: Mask) -> Mask:
-    """Return where the mask may be: small boxes may grow less than large ones."""
-    parts, _ = ndimage.label(inside)
-    found = np.zeros_like(inside)
-    for number, box in enumerate(ndimage.find_objects(parts), 1):
-        part = np.zeros_like(inside)
-        part[box] = parts[box] == number
-        radius = float(np.cbrt(3 * part.sum() * VOXEL_ML * 1000 / (4 * np.pi)))
-        found |= within(part, float(np.clip(REACH * radius, *REACH_MM)))
-    return found
-
-
-def _united(seen: Evidence, coarse: Field, inside: Mask, probability: Field, near: Mask) -> Mask:
-    """Unite the core of the boxes with what the MLP found connected with a box; fill its holes."""
-    core = _core(coarse, inside)
+def _united(seen: Evidence, inside: Mask, probability: Field, near: Mask) -> Mask:
+    """Unite the inside of the boxes with what the MLP found connected with it; fill its holes."""
+    core = inside & (probability > REJECTED)
     steady = ndimage.gaussian_filter(probability, 0.5)
     found = near & (steady > ACCEPTED)
     labels, _ = ndimage.label(found | core)
@@ -340,12 +323,3 @@ def _united(seen: Evidence, coarse: Field, inside: Mask, probability: Field, nea
     united = np.isin(labels, touching[touching > 0])
     filled: Mask = ndimage.binary_fill_holes(united) & seen.mask
     return filled
-
-
-def _core(coarse: Field, inside: Mask) -> Mask:
-    """Return what is tumour without a question; of a small box, which has no such inside, all."""
-    boxes, count = ndimage.label(inside)
-    certain = ndimage.sum_labels(coarse >= TAU, boxes, np.arange(1, count + 1))
-    small = np.flatnonzero(np.asarray(certain) < MIN_SAMPLES) + 1
-    core: Mask = inside & ((coarse > CORE) | np.isin(boxes, small))
-    return core
