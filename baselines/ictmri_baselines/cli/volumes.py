@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ictmri.cli.needs import need_baselines
-from ictmri.cli.output import echo
+from ictmri.cli.output import echo, show
 from ictmri.cli.owner import owner_told
-from ictmri.cli.parameters import CohortArgument, Jobs
+from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.errors import InputError
 from ictmri_baselines.registry import DETECTORS
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
+    from ictmri.io.tables import Format
     from ictmri_baselines.localizer.vlm.tally import Tally
     from ictmri_baselines.processor import ProcessorSettings
 
@@ -68,6 +69,20 @@ _Option = Annotated[
 _VoxelModel = Annotated[
     Literal["case", "cohort"],
     typer.Option(help="Cases that each MLP of the refined prior learns from."),
+]
+_Mirror = Annotated[
+    Literal["off", "report", "drop"],
+    typer.Option(
+        help="Ask about the mirrored brain, too: tell how many boxes mirror, or drop the others."
+    ),
+]
+_Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="A B",
+        help="Localize nothing: hold two boxes files (or detectors whose boxes are in the cohort) "
+        "against the truth, or each other.",
+    ),
 ]
 _Prices = Annotated[
     str | None,
@@ -123,7 +138,11 @@ def localize(  # noqa: PLR0913
     api_key_env: _ApiKeyEnv = None,
     option: _Option = None,
     voxel_model: _VoxelModel = "case",
+    mirror: _Mirror = "off",
     prices: _Prices = None,
+    compare: _Compare = None,
+    json_file: JsonFile = None,
+    form: Form = "text",
     scheduler: Scheduler = None,
     jobs: Jobs = None,
 ) -> None:
@@ -137,17 +156,32 @@ def localize(  # noqa: PLR0913
     need_baselines()
     from ictmri.lookup import find_cohort
     from ictmri_baselines.localizer.detectors import detector_settings
-    from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort
+    from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort, unmeasured
 
+    if compare is not None:
+        _compare(cohort, compare, json_file, form)
+        return
     price = _prices(prices)
     given = {"boxes": boxes, "model": model, "base_url": base_url, "api_key_env": api_key_env}
     chosen = detector_settings(detector, **{**given, **_pairs(option or [])})
     found = find_cohort(cohort)
     with owner_told(found.root):
         workers = Workers(jobs, scheduler)
-        done = localize_cohort(found, chosen, voxel_model=voxel_model, workers=workers)
+        done = localize_cohort(
+            found, chosen, voxel_model=voxel_model, mirror=mirror, workers=workers
+        )
     _tell(f"{done.name}, {detector}", boxes_tally(done), price)
+    if note := unmeasured(done):
+        echo(note, err=True)
     echo(f"Page: {_page(done, 'localize')}")
+
+
+def _compare(cohort: str, names: tuple[str, str], json_file: Path | None, form: Format) -> None:
+    from ictmri.lookup import find_cohort
+    from ictmri_baselines.pipeline.compare_boxes import compare_boxes
+
+    table = compare_boxes(find_cohort(cohort), *names)
+    show(table.text(), table.json(), json_file, form, lambda: table)
 
 
 def _tell(title: str, counts: Tally, price: tuple[float, float] | None) -> None:

@@ -33,8 +33,9 @@ NUMBERS: Final = {
     "components": ("parts of the refined prior", ""),
     "slices": ("slices with boxes", ""),
     "boxes": ("boxes", ""),
+    "mirrored": ("boxes that mirror", "%"),
 }
-"""Numbers of a case that are shown: title and unit."""
+"""Numbers of a case that are shown where they are known: title and unit."""
 _PRIVATE: Final = (
     "This page shows patients’ scans. It is not part of the cohort; keep it with the scans."
 )
@@ -66,7 +67,7 @@ class LocalizedCase:
 
 
 def localization_page(
-    path: Path, cases: Iterable[LocalizedCase], *, title: str, synthetic: bool
+    path: Path, cases: Iterable[LocalizedCase], *, title: str, synthetic: bool, note: str = ""
 ) -> None:
     """Write the page, readable by the owner alone.
 
@@ -76,6 +77,7 @@ def localization_page(
             others follow by volume, the largest first.
         title: name of the cohort.
         synthetic: the cohort holds no patient, which the page says first.
+        note: what these priors were not measured for.
     """
     ordered = sorted(cases, key=_rank)
     flagged = [case for case in ordered if case.flags]
@@ -95,7 +97,7 @@ def localization_page(
             (len(flagged), "to be looked at", "warning"),
             (len(clean), "without a flag", "clean"),
         ],
-        intro=_INTRO,
+        intro=f"{_INTRO} {note}".strip(),
         sections=[table],
         legend=_LEGEND,
         keys=[
@@ -134,4 +136,5 @@ def shown_numbers(numbers: Mapping[str, float]) -> dict[str, str]:
     return {
         title: f"{numbers[name]:.{1 if unit else 0}f} {unit}".strip()
         for name, (title, unit) in NUMBERS.items()
+        if name in numbers
     }

@@ -1,7 +1,19 @@
 """Processing and localisation of a whole cohort: case by case, resumable, results in ``processed``."""
 
-from ictmri_baselines.pipeline.localize import boxes_tally, ensure_priors, localize_cohort
+from ictmri_baselines.pipeline.localize import (
+    boxes_tally,
+    ensure_priors,
+    localize_cohort,
+    unmeasured,
+)
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.resumable import Workers
 
-__all__ = ["Workers", "boxes_tally", "ensure_priors", "localize_cohort", "process_cohort"]
+__all__ = [
+    "Workers",
+    "boxes_tally",
+    "ensure_priors",
+    "localize_cohort",
+    "process_cohort",
+    "unmeasured",
+]

@@ -20,10 +20,12 @@ from ictmri.io.volumes import pack, unpack
 from ictmri.version import __version__
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import localize, voxels_of
+from ictmri_baselines.localizer.box_controls import MirrorChecked
 from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
 from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import (
+    Detector,
     DetectorSettings,
     recorded,
 )
@@ -44,6 +46,13 @@ from ictmri_baselines.processor import Mapping, ProcessorSettings, preset
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
 _OWNER: Final = 0o600
+Mirror = Literal["off", "report", "drop"]
+UNMEASURED: Final = (
+    "After one affine (--settings light) a patient’s brain lies up to centimetres off the template’s, and "
+    "normal vessels and cisterns with it: localisation was measured on seven such scans only. Look at "
+    "every case, or process with --settings paper."
+)
+"""Said of scans of patients that were processed without a warp."""
 
 
 def localize_cohort(
@@ -51,6 +60,7 @@ def localize_cohort(
     detector: DetectorSettings = Saliency(),  # noqa: B008
     *,
     voxel_model: Literal["case", "cohort"] = "case",
+    mirror: Mirror = "off",
     workers: Workers = Workers(),  # noqa: B008
 ) -> Cohort:
     """Add both priors to ``processed``, and each slice's boxes as ``boxes/<detector>.jsonl``.
@@ -63,6 +73,8 @@ def localize_cohort(
         cohort: processed.
         detector: what proposes boxes.
         voxel_model: the MLP of the refined prior is trained on each case alone, or on all of them.
+        mirror: ask about the mirrored brains, too, and report the share of boxes that mirror, or drop the
+            others.
         workers: where cases are worked on.
 
     Raises:
@@ -73,12 +85,14 @@ def localize_cohort(
     settings = recorded(detector) | {"refine_version": VERSION, "ictmri": __version__}
     if voxel_model == "cohort":
         settings["voxel_model"] = voxel_model
+    if mirror != "off":
+        settings["mirror"] = mirror
     able = workers if detector.parallel else Workers(1)
     return resumed(
         cohort,
         "localize",
         settings,
-        partial(_localized, detector, settings, able, shared=voxel_model == "cohort"),
+        partial(_localized, detector, settings, able),
         source="processed",
         prepare=lambda cohort: detector.prepare(_ids(cohort)),
     )
@@ -90,15 +104,14 @@ def _localized(
     workers: Workers,
     cohort: Cohort,
     work: Path,
-    *,
-    shared: bool,
 ) -> Cohort:
-    """Localise what is not done yet; ``shared``: by one voxel model for all cases."""
+    """Localise what is not done yet, by one voxel model for all cases where the settings say so."""
     cases, model = _processed(cohort), None
-    if shared:
+    mirror: Mirror = settings.get("mirror", "off")
+    if "voxel_model" in settings:
         model = cohort_model(cohort, _ids(cohort), detector, work=work, workers=workers)
     each_case(
-        partial(_localize, work, detector, model),
+        partial(_localize, work, detector, mirror, model),
         cohort.rows("processed", ["case_id", "image", "brain_mask", "scan_from_mni", "warp"]),
         total=len(cases),
         work=work,
@@ -107,9 +120,29 @@ def _localized(
     )
     page = beside(cohort.root, PAGE)
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
-    localization_page(page, _page_cases(cases, work), title=cohort.name, synthetic=cohort.synthetic)
+    localization_page(
+        page,
+        _page_cases(cases, work),
+        title=cohort.name,
+        synthetic=cohort.synthetic,
+        note=unmeasured(cohort),
+    )
+    if mirror != "off":
+        _tell_mirrored(cases, work)
     _keep_replies(replies_of(cohort.root, detector.name), cases, work)
     return _added(cohort, cases, work, settings)
+
+
+def unmeasured(cohort: Cohort) -> str:
+    """Return what localisation was not measured for on a processed cohort; empty where nothing is known."""
+    registration = cohort.manifest.steps["process"].get("settings", {}).get("registration")
+    return UNMEASURED if registration == "affine" and not cohort.synthetic else ""
+
+
+def _tell_mirrored(cases: list[FoldRow], work: Path) -> None:
+    counts = [facts_of(work, row.case_id)["mirror"] for row in cases]
+    confirmed, boxes = (sum(column) for column in zip(*counts, strict=True))
+    sys.stderr.write(f"of {boxes} boxes {confirmed} were found in the mirrored brain, too\n")
 
 
 def replies_of(root: Path, detector: str) -> Path:
@@ -172,13 +205,18 @@ def _ids(cohort: Cohort) -> list[str]:
 
 
 def _localize(
-    work: Path, detector: DetectorSettings, model: VoxelModel | None, row: dict[str, Any]
+    work: Path,
+    detector: DetectorSettings,
+    mirror: Mirror,
+    model: VoxelModel | None,
+    row: dict[str, Any],
 ) -> None:
     """Localise one case; the row holds no label, so none can be looked at."""
     case_id = row["case_id"]
     brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
-    made = detector.detector(case_id=case_id, journal=work / "answers.journal")
-    found = localize(brain, made, model=model)
+    made: Detector = detector.detector(case_id=case_id, journal=work / "answers.journal")
+    checked = MirrorChecked(made, drop=mirror == "drop") if mirror != "off" else None
+    found = localize(brain, checked or made, model=model)
     levels = np.round(np.asarray(found.coarse.dataobj) * 255).astype(np.uint8)
     coarse = nib.Nifti1Image(levels, brain.image.affine)
     write_bytes(work / f"{case_id}_coarse.nii.gz", pack(coarse, case_id)["bytes"])
@@ -194,7 +232,11 @@ def _localize(
         write(work / f"{case_id}.{REPLIES}", rows=found.boxes, mode=_OWNER)
     write_bytes(work / f"{case_id}.webp", figure(brain, found))
     numbers = found.volumes(mapping_of(row), brain.mask) | found.summary
-    finish_case(work, case_id, {"numbers": numbers, "flags": list(found.flags)})
+    facts: dict[str, Any] = {"numbers": numbers, "flags": list(found.flags)}
+    if checked is not None:
+        facts["mirror"] = [checked.confirmed, checked.boxes]
+        numbers["mirrored"] = round(100 * checked.confirmed / max(checked.boxes, 1), 1)
+    finish_case(work, case_id, facts)
 
 
 def mapping_of(row: dict[str, Any]) -> Mapping:

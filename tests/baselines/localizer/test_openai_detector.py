@@ -363,6 +363,23 @@ def test_coordinates_follow_from_the_family_of_the_model() -> None:
         detector_settings("qwen3-vl", coordinates="pixels")
 
 
+@pytest.mark.parametrize(
+    ("said", "doubted"),
+    [
+        ({"id": "tiny", "owned_by": "llamacpp"}, True),
+        ({"id": "tiny", "root": "Qwen3-VL-8B-Instruct-Q8_0.gguf"}, True),
+        ({"id": "tiny", "owned_by": "vllm", "root": "Qwen/Qwen3-VL-8B-Instruct"}, False),
+    ],
+)
+def test_a_server_that_is_known_to_misplace_boxes_is_named(
+    said: dict[str, str], doubted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = Raw(json.dumps({"object": "list", "data": [said]}).encode())
+    with served(list_with=listed) as (_, settings):
+        settings.prepare([])
+    assert ("llama.cpp/issues/17131" in capsys.readouterr().err) is doubted
+
+
 def test_a_family_behind_another_name_is_found_out() -> None:
     real = "Qwen/Qwen2.5-VL-7B-Instruct"
     with served(roots={"tiny": real}) as (_, settings):

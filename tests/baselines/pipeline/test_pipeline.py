@@ -4,6 +4,8 @@ import json
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -31,6 +33,7 @@ from ictmri_baselines.pipeline import (
     ensure_priors,
     localize_cohort,
     process_cohort,
+    unmeasured,
 )
 from ictmri_baselines.pipeline.process import _own_mask, _process
 from ictmri_baselines.pipeline.resumable import facts_of
@@ -158,6 +161,36 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """A phantom of two cases as it was built."""
     root = tmp_path_factory.mktemp("two") / "phantom"
     return build_phantom(root, n_cases=2, n_folds=2, spacing=4.0, jobs=1)
+
+
+def test_mirrored_brains_are_asked_about_and_boxes_compared(
+    two: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = process_cohort(copy_of(two, tmp_path), LIGHT, workers=Workers(1))
+    cohort = localize_cohort(cohort, mirror="report", workers=Workers(1))
+    assert cohort.manifest.steps["localize"]["settings"]["mirror"] == "report"
+    file = cohort.root / "boxes" / "saliency.jsonl"
+    boxes = sum(len(row.boxes) for rows in read_boxes(file).values() for row in rows)
+    assert boxes
+    assert f"of {boxes} boxes " in capsys.readouterr().err
+    page = cohort.root.with_name(f"{cohort.root.name}.localize.html").read_text()
+    assert "boxes that mirror" in page
+    shown = run("localize", cohort.root, "--compare", "saliency", file, "--json", "-").stdout
+    rows = json.loads(shown)["rows"]
+    assert len(rows) == 6
+    assert [rows[0][key] for key in ("cases", "IoU")] == [rows[3][key] for key in ("cases", "IoU")]
+
+
+@pytest.mark.parametrize(
+    ("registration", "synthetic", "told"),
+    [("affine", False, True), ("affine", True, False), ("syn", False, False)],
+)
+def test_what_localisation_was_not_measured_for_is_told(
+    registration: str, synthetic: bool, told: bool
+) -> None:
+    steps = {"process": {"settings": {"registration": registration}}}
+    cohort: Any = SimpleNamespace(manifest=SimpleNamespace(steps=steps), synthetic=synthetic)
+    assert bool(unmeasured(cohort)) is told
 
 
 @pytest.mark.parametrize("synthetic", [True, False])

@@ -14,6 +14,11 @@ from ictmri_baselines.localizer.vlm.replies import MAX_CHARACTERS
 
 _ANSWERS: Final = ("text", "output_text")
 _THOUGHTS: Final = ("thinking", "reasoning")
+MISPLACED: Final = (
+    "this looks like llama.cpp or a GGUF file, where boxes of Qwen3-VL were reported to lie in wrong "
+    "places while transformers places them right (github.com/ggml-org/llama.cpp/issues/17131): ask the "
+    "mirrored slices, too (--mirror report), or serve the model with vLLM"
+)
 
 
 class _Strict(BaseModel):
@@ -51,6 +56,7 @@ class _Completion(_Strict):
 class _Model(_Strict):
     id: str
     root: Any = None
+    owned_by: Any = None
 
 
 class _Models(_Strict):
@@ -68,6 +74,16 @@ def read_models(content: bytes) -> dict[str, str]:
     except ValidationError as error:
         raise ValueError(_told(error)) from None
     return {model.id: model.root if isinstance(model.root, str) else "" for model in found.data}
+
+
+def known_to_misplace(content: bytes) -> str:
+    """Return why boxes of a server that lists these models may lie wrong; empty where nothing is known.
+
+    llama.cpp's server names itself as the owner of its models; others name the GGUF file.
+    """
+    models = _Models.model_validate(_json(content)).data
+    said = " ".join(f"{model.id} {model.root} {model.owned_by}" for model in models).lower()
+    return MISPLACED if "llamacpp" in said or "gguf" in said else ""
 
 
 def read_completion(content: bytes, asked: str) -> Answer:

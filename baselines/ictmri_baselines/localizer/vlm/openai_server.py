@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -14,7 +15,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from ictmri.errors import InputError, MissingDependencyError, nearest
-from ictmri_baselines.localizer.vlm.completion import read_completion, read_models
+from ictmri_baselines.localizer.vlm.completion import (
+    known_to_misplace,
+    read_completion,
+    read_models,
+)
 from ictmri_baselines.localizer.vlm.journal import Answer
 from ictmri_baselines.localizer.vlm.prompted import Failure, Prompted, conflict
 from ictmri_baselines.localizer.vlm.prompts import Prompt
@@ -124,7 +129,8 @@ class OpenAIServer:
         from ictmri_baselines.localizer.vlm.bounded import UnusableError
 
         try:
-            served = read_models(client.models.with_raw_response.list().content)
+            content = client.models.with_raw_response.list().content
+            served = read_models(content)
         except openai.NotFoundError:
             return  # Some servers have no list; the first question will tell.
         except openai.APIError as error:
@@ -140,6 +146,8 @@ class OpenAIServer:
                 f"--model with one of: {', '.join(list(served)[:10])}",
             )
         self._check_family(served.get(model, ""))
+        if doubt := known_to_misplace(content):
+            sys.stderr.write(f"{self._place}: {doubt}\n")
 
     def ask(
         self, shown: Sequence[Picture], prompt: Prompt
