@@ -28,6 +28,8 @@ from ictmri.pages.templating import document
 
 _HERE: Final = Path(__file__).parent
 _EXAMPLES: Final = 3
+_NO_FOLDS: Final = "none that can be used"
+_DEALT: Final = "dealt by this package: the source brings none to use"
 _MATTER: Final = {
     sheets.ROUNDED: ("id",),
     sheets.DATES: ("id", "label", "age", "sex", "fold"),
@@ -391,34 +393,31 @@ def _choose_folds(out: Proposal, n_folds: int) -> None:
     """Choose the folds that the source brings: of a column, of files and sheets, or of folders."""
     wanted, keys = out.given.folds, {row.patient_id for row in out.rows}
     told: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for name, fold, key in _fold_places(out.patients):
+    for name, fold, key in sorted(_fold_places(out.patients)):
         if key in keys:
             told[name][key].add(fold)
     problems = {name: _fold_problem(tested, keys, n_folds) for name, tested in told.items()}
+    first = {name: min(map(min, tested.values())) for name, tested in told.items()}
     usable = {
-        name: {key: min(own) - min(map(min, tested.values())) for key, own in tested.items()}
-        for name, tested in sorted(told.items())
-        if not problems[name] and wanted in (None, name)
+        name: {key: min(own) - first[name] for key, own in tested.items()}
+        for name, tested in told.items()
+        if not problems[name]
     }
-    if wanted not in (None, "rule") and not usable:
-        there = (
-            ", ".join(n for n, wrong in problems.items() if not wrong) or "none that can be used"
-        )
-        problem = f"no folds {wanted!r} in the source; there are {there}"
+    able = [name for name in usable if wanted in (None, name)]
+    split = [name for name, problem in problems.items() if "more than one fold" in problem]
+    if wanted not in (None, "rule") and not able:
+        problem = f"no folds {wanted!r} in the source; there are {', '.join(usable) or _NO_FOLDS}"
         raise InputError("folds", [problem], 'give one of them, or "rule"')
-    split = [n for n, tested in told.items() if any(len(own) > 1 for own in tested.values())]
-    name = next(iter(usable), "")
-    if any(folds != usable[name] for folds in usable.values()):
-        out.ask("several folds", [*usable, "rule"], "folds")
-        name = ""
-    elif split and not usable and wanted is None:
+    if any(usable[name] != usable[able[0]] for name in able):
+        out.ask("several folds", [*able, "rule"], "folds")
+        able = []
+    elif split and not able and wanted is None:
         out.ask("broken folds", ["rule"], "folds", name=split[0], problem=problems[split[0]])
-    out.aside += [f"folds in {where}: {wrong}" for where, wrong in problems.items() if wrong]
-    out.folds = usable[name] if name else None
-    out.mapping["folds"] = name or wanted
-    own = f"the source's own: {name}" if name else ""
-    none = "dealt by this package: the source brings none to use"
-    out.told["folds"] = f"{n_folds}, {own or none}"
+    out.aside += [f"folds in {name}: {problem}" for name, problem in problems.items() if problem]
+    out.folds = usable[able[0]] if able else None
+    out.mapping["folds"] = able[0] if able else wanted
+    own = f"the source's own: {able[0]}" if able else _DEALT
+    out.told["folds"] = f"{n_folds}, {own}"
 
 
 def _fold_places(patients: Sequence[SourcePatient]) -> Iterator[tuple[str, int, str]]:

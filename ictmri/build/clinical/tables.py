@@ -164,7 +164,8 @@ def _table(place: TableMapping, sheet: Sheet, given: ClinicalMapping) -> Clinica
         # A table without a header: its first row is about a patient.
         header, head = 0, {}
     if len(columns) == 1:
-        header, head = 0, {columns[0]: "id"}
+        header = first[0] if known[first[0]] else 0
+        head = {columns[0]: "id"}
     names: dict[int, str] = {}
     for column in columns:
         name = head.get(column) or f"column {column}"
