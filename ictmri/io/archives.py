@@ -158,8 +158,12 @@ def _write_rows(path: Path, into: Path) -> int:
                     row[column] = _write_volume(value, into / _safe(column), name)
                 elif isinstance(kind, dict) and "names" in kind:
                     row[column] = dict(enumerate(kind["names"])).get(value, value)
-            out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            out.write(json.dumps(row, ensure_ascii=False, default=_as_text) + "\n")
     return 0
+
+
+def _as_text(value: Any) -> str:
+    return "" if isinstance(value, bytes) else str(value)
 
 
 def _write_volume(value: Any, folder: Path, name: str) -> str:

@@ -17,6 +17,7 @@ from ictmri.build.folder import FolderBuild, build_rows
 from ictmri.cohort import CLINICAL, Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import DEFAULT_N_FOLDS
+from ictmri.hub.download import download, preflight, read_snapshot
 from ictmri.io.files import private_folder, replacing, sha256_bytes
 from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.resources import AnyPath, at_home
@@ -103,7 +104,11 @@ def build_clinical(
         }
         if origin.place is None and (done := _finished(out, settings)):
             return done
-        root = origin.place or _download(out, origin, source["commit"])
+        into, commit = work_folder(out, "source"), source["commit"]
+        root = origin.place
+        if root is None:
+            private_folder(into)
+            root = download(origin.repo_id, into, token=origin.token, revision=commit).root
         if (ready := _cohort_in(root)) is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
         subject = origin.repo_id if origin.place is None else str(origin.place)
@@ -118,7 +123,7 @@ def build_clinical(
                 raise _stopped(out, proposal, subject, mapping)
             settings["folds_by"] = "rule" if proposal.folds is None else "source"
             built = build_rows(proposal.rows, out, settings, jobs, proposal.folds)
-        shutil.rmtree(work_folder(out, "source"), ignore_errors=True)
+        shutil.rmtree(into, ignore_errors=True)
         return built
 
 
@@ -143,8 +148,6 @@ def _check_source(out: Path, folder: Path | None) -> None:
 
 def _provenance(origin: Origin) -> dict[str, str]:
     """Return what the manifest tells of the source; asks the Hub where it is to be downloaded."""
-    from ictmri.hub.download import preflight, read_snapshot
-
     known = {"repo_id": origin.repo_id, "licence": LICENCE}
     folder = origin.place
     if folder is None:
@@ -170,13 +173,6 @@ def _finished(out: Path, settings: dict[str, Any]) -> FolderBuild | None:
         return None
     cohort.check(quick=True)
     return FolderBuild.of(cohort)
-
-
-def _download(out: Path, origin: Origin, commit: str) -> Path:
-    from ictmri.hub.download import download
-
-    into = private_folder(work_folder(out, "source"))
-    return download(origin.repo_id, into, token=origin.token, revision=commit).root
 
 
 def _cohort_in(root: Path) -> Path | None:

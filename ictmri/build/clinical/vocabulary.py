@@ -54,12 +54,9 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 @cache
-def _meanings(*names: str) -> dict[str, str]:
+def _meanings(name: str) -> dict[str, str]:
     """Return the key under which each word of a list stands."""
-    content = lists()
-    for name in names:
-        content = content[name]
-    return {plain(word): key for key, words in content.items() for word in words}
+    return {plain(word): key for key, words in lists()[name].items() for word in words}
 
 
 def plain(text: str) -> str:
