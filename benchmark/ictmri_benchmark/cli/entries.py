@@ -12,7 +12,7 @@ from ictmri.cli.output import echo
 from ictmri.cli.parameters import CohortOption
 from ictmri.cli.places import Commands
 from ictmri.errors import InputError
-from ictmri_benchmark.cli.scoring import Entries, EntryCohort, TrainedOn
+from ictmri_benchmark.cli.scoring import Entries, EntryCohort, TrainedOn, folds_of_entry
 from ictmri_benchmark.score.protocol import Selection
 
 if TYPE_CHECKING:
@@ -171,15 +171,13 @@ def export(
     Example: ictmri entry export my-method --to eval-results --out out/hub
     """
     from ictmri.lookup import find_folds
-    from ictmri_benchmark.board.entry import load_entry
     from ictmri_benchmark.board.folders import entry_folder, folder_with
     from ictmri_benchmark.outlets.every_eval_ever import write_eval_record
     from ictmri_benchmark.outlets.hub_results import rescore, write_eval_results, write_model_card
 
     named = find_folds(cohort) if cohort else None
     place = entries or folder_with(slug, named[0].name if named else "")
-    described = entry_folder(place, slug) / "entry.yaml"
-    table, synthetic = named or find_folds(load_entry(described).benchmark.cohort)
+    table, synthetic = named or folds_of_entry(entry_folder(place, slug) / "entry.yaml")
     done = rescore(place, slug, table, synthetic=synthetic)
     writers = {
         "eval-results": write_eval_results,

@@ -17,6 +17,7 @@ from ictmri.io.files import canonical_json
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
 
 if TYPE_CHECKING:
+    from ictmri.folds import FoldTable
     from ictmri_benchmark.board.views import Leaderboard
 
 Predictions = Annotated[Path, typer.Argument(help="predictions.csv of all cases.")]
@@ -157,6 +158,25 @@ def compare(
     show(found.render(), found.to_json(), json_file, form, found.table)
 
 
+def folds_of_entry(entry: Path, cohort: str = "") -> tuple[FoldTable, bool]:
+    """Return the folds of the cohort that an entry.yaml names, or of another that is given.
+
+    Raises:
+        InputError: it is not known by its name alone.
+    """
+    from ictmri.lookup import find_folds
+    from ictmri_benchmark.board.entry import load_entry
+
+    name = cohort or load_entry(entry).benchmark.cohort
+    try:
+        return find_folds(name)
+    except InputError as error:
+        if cohort:
+            raise
+        problems = [f"benchmark.cohort {name!r}: {problem}" for problem in error.problems]
+        raise InputError(str(entry), problems, "give its folder: --cohort FOLDER") from None
+
+
 def submit(
     predictions: Predictions,
     entry: Annotated[
@@ -180,13 +200,11 @@ def submit(
 
     Example: ictmri submit predictions.csv --entry entry.yaml
     """
-    from ictmri.lookup import find_folds
-    from ictmri_benchmark.board.entry import load_entry
     from ictmri_benchmark.board.folders import local_entries
     from ictmri_benchmark.board.submission import submit as take
 
     described = predictions.with_name("entry.yaml") if entry is None else entry
-    table, synthetic = find_folds(cohort or load_entry(described).benchmark.cohort)
+    table, synthetic = folds_of_entry(described, cohort)
     place = local_entries(table.name) if entries is None else entries
     done = take(
         predictions,

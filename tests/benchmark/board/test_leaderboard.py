@@ -318,7 +318,9 @@ def test_a_cohort_that_is_named_twice_is_the_same(cohort: FoldTable, tmp_path: P
     path = place / "predictions.csv"
     told = run("submit", path, "--cohort", PHANTOM, code=1).stderr
     assert f"benchmark.cohort is '{cohort.name}', not '{PHANTOM}'" in told
-    assert f"{cohort.name}: 1 problem" in run("submit", path, code=1).stderr
+    told = run("submit", path, code=1).stderr
+    assert f"benchmark.cohort {cohort.name!r}: no folder and no cohort of this name" in told
+    assert "--cohort FOLDER" in told
 
 
 def test_predictions_of_several_cohorts_are_not_one_board(
