@@ -90,9 +90,23 @@ def smoothed(image: Field, mask: Mask, sigma_mm: float, spacing_mm: float = SPAC
         return found
     sigma = sigma_mm / spacing_mm
     there = mask[box]
-    share = _filtered(there.astype(np.float32), box, mask.shape, sigma)
+    edges = tuple((side.start, side.stop) for side in box)
+    share = _share(np.packbits(there).tobytes(), edges, mask.shape, sigma)
     total = _filtered(np.where(there, image[box], 0).astype(np.float32), box, mask.shape, sigma)
     np.divide(total, share, out=found[box], where=there & (share > 1e-3))
+    return found
+
+
+@lru_cache(maxsize=12)
+def _share(
+    packed: bytes, edges: tuple[tuple[int, int], ...], shape: tuple[int, ...], sigma: float
+) -> Field:
+    """Return the Gaussian of a mask in its box: the same few masks are asked for again and again."""
+    size = [stop - start for start, stop in edges]
+    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=int(np.prod(size)))
+    box = tuple(slice(start, stop) for start, stop in edges)
+    found = _filtered(bits.reshape(size).astype(np.float32), box, shape, sigma)
+    found.flags.writeable = False
     return found
 
 
@@ -113,12 +127,12 @@ def _filtered(part: Field, box: Box, shape: tuple[int, ...], sigma: float) -> Fi
 
 def box_of(mask: Mask, margin: int = 0) -> Box | None:
     """Return the smallest box that holds the mask, wider by a margin within the grid; None where empty."""
-    found = ndimage.find_objects(mask.view(np.uint8))
-    if not found:
+    used = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not len(used[0]):
         return None
     return tuple(
-        slice(max(s.start - margin, 0), min(s.stop + margin, n))
-        for s, n in zip(found[0], mask.shape, strict=True)
+        slice(max(int(at[0]) - margin, 0), min(int(at[-1]) + 1 + margin, n))
+        for at, n in zip(used, mask.shape, strict=True)
     )
 
 

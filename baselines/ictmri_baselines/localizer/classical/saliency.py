@@ -290,8 +290,9 @@ def _rings_filled(bright: Mask, seen: Evidence) -> Mask:
     for axis in range(3):
         planes = zip(*(np.moveaxis(v, axis, 0) for v in (closed, darker, filled)), strict=True)
         for ring, dark, out in planes:
-            if ring.any():
-                out[...] |= _holes(ring, dark)
+            found = ndimage.find_objects(ring.view(np.uint8))
+            if found:  # A hole lies between what encloses it.
+                out[found[0]] |= _holes(ring[found[0]], dark[found[0]])
     return filled
 
 
