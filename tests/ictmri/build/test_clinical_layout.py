@@ -15,6 +15,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import SimpleITK as sitk
 from support.made_dicom import write_series
@@ -853,6 +855,25 @@ def test_archives_in_archives_end(tmp_path: Path) -> None:
     shutil.copy(inner, root / "nested.zip")
     proposal = read(root)
     assert any("inside archives" in line for line in proposal.aside)
+
+
+def test_volumes_in_parquet_keep_their_names(tmp_path: Path) -> None:
+    """The table that tells the classes lies beside it; a list of bytes in a row is nobody's text."""
+    root = tmp_path / "source"
+    with_table(root, ["label"], [list(LABELS)])
+    rows = [
+        {"scan": {"bytes": path.read_bytes(), "path": f"x/{path.name}"}, "more": [b"\xff" * 9]}
+        for path in sorted((root / "images").iterdir())
+    ]
+    shutil.rmtree(root / "images")
+    pq.write_table(pa.Table.from_pylist(rows), root / "scans.parquet")
+    proposal = read(root)
+    assert not proposal.questions
+    assert labels_by_patient(proposal) == dict(enumerate(LABELS))
+    assert "xff" not in next((tmp_path / "unpacked").rglob("rows.jsonl")).read_text()
+    (root / "scans.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="damaged parquet file"):
+        read(root)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
