@@ -61,7 +61,11 @@ METHODS: Final = {
     "location_size": RegisteredMethod(f"{_HERE}.controls.rules:location_size"),
     "radiomics_linear": RegisteredMethod(f"{_HERE}.controls.rules:radiomics_linear"),
     "radiomics_ensemble": RegisteredMethod(f"{_HERE}.controls.rules:radiomics_ensemble"),
-    "linear_probe": RegisteredMethod(f"{_HERE}.controls.probe:linear_probe"),
+    "linear_probe": RegisteredMethod(
+        f"{_HERE}.controls.probe:linear_probe",
+        libraries=("torch", "monai"),
+        device=f"{_HERE}.controls.encoders:device_of",
+    ),
     "adaptive_diagnoser": RegisteredMethod(
         f"{_HERE}.diagnoser.fit:adaptive_diagnoser",
         libraries=_NETWORK,

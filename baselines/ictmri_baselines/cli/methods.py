@@ -34,7 +34,9 @@ _Recipe = Annotated[
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder of the run; with --all, of all runs.")]
-_All = Annotated[bool, typer.Option("--all", help="Every recipe that ships.")]
+_All = Annotated[
+    bool, typer.Option("--all", help="Every recipe that ships and needs no file of yours.")
+]
 _Folds = Annotated[str, typer.Option(help="Only these folds, e.g. 0,1 [default: all].")]
 _Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0,1,2 [default: the recipe's].")]
 _Results = Annotated[
@@ -127,7 +129,7 @@ def reproduce(  # noqa: PLR0913
 
     only = numbers("--folds", folds) if folds else None
     drawn = numbers("--seeds", seeds) if seeds else None
-    recipes = _chosen(recipe, every=every)
+    recipes = _chosen(recipe, profile, every=every)
     # Before volumes are fetched or made.
     chosen_folds(only, find_folds(cohort)[0].n_folds)
     for one in recipes:
@@ -153,13 +155,15 @@ def reproduce(  # noqa: PLR0913
         echo(f"\nReported | reproduced: {(results or runs) / 'README.md'}")
 
 
-def _chosen(recipe: str | None, *, every: bool) -> list[Recipe]:
+def _chosen(recipe: str | None, profile: Profile, *, every: bool) -> list[Recipe]:
     from ictmri_baselines.reproduction.recipe import load_recipe
 
     if every == (recipe is not None):
         problem = "both a recipe and --all" if every else "no recipe"
         raise InputError("ictmri reproduce", [problem], "give a recipe, or --all")
-    return [load_recipe(name) for name in (recipe_ids() if recipe is None else [recipe])]
+    if recipe is not None:
+        return [load_recipe(recipe)]
+    return [one for one in map(load_recipe, recipe_ids()) if not one.missing(profile)]
 
 
 def _warn(recipe: Recipe, profile: Profile) -> None:

@@ -36,7 +36,8 @@ class DiagnoserConfig(CheckedSettings):
     there. The default, ``pool``, classifies GAP(F) || z: the input (the whole brain) and the head's width
     stay those of rows 3 and 5, so that these differ from them by the recalibration alone. ``input``
     multiplies the volume by the prior and classifies GAP(F): what the text on row 2 may mean by
-    "background removal"; it gives up the whole-brain input that section 4.4 argues for.
+    "background removal"; it gives up the whole-brain input that section 4.4 argues for. ``cut`` shows the
+    network no prior: it only says where the cube of a region lies.
 
     Attributes:
         backbone: a name of the registry; or ``module:Class``, which is imported only where whoever runs the
@@ -57,7 +58,7 @@ class DiagnoserConfig(CheckedSettings):
     tap: str = LAST
     localisation: Localisation = "refined"
     attention: bool = True
-    without_attention: Literal["pool", "input"] = "pool"
+    without_attention: Literal["pool", "input", "cut"] = "pool"
     reduction: Annotated[int, Field(ge=1, le=4096)] = REDUCTION
     rescale: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -206,6 +207,6 @@ def _fusion(
 ) -> AttentionFusion | PooledFusion | GlobalFusion:
     if config.attention:
         return AttentionFusion(channels, reduction=config.reduction, rescale=config.rescale)
-    if config.needs_prior and not config.masks_input:
+    if config.needs_prior and config.without_attention == "pool":
         return PooledFusion(channels, rescale=config.rescale)
     return GlobalFusion(channels)

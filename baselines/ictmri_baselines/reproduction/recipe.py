@@ -58,6 +58,7 @@ class Recipe(BaseModel):
             all that it extends are silent, ``light``, and ``paper`` under the profile of that name.
         inputs: what the method looks at.
         external: pretrained weights and other data that it uses.
+        yours: settings without which it cannot be run, by dotted name; a recipe that extends it gives them.
         shuffle_labels: train on permuted labels, as a control.
         reported: slug of the row of ``benchmark/reported.yaml`` that it reproduces; empty where none.
         seeds: that are run where no others are asked for.
@@ -77,6 +78,7 @@ class Recipe(BaseModel):
     processing: Processing | None = None
     inputs: RecipeInputs
     external: tuple[str, ...] = ()
+    yours: tuple[str, ...] = ()
     shuffle_labels: bool = False
     reported: str = ""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
@@ -90,6 +92,11 @@ class Recipe(BaseModel):
         network = self.settings_for(profile).get("network")
         backbone = str(network.get("backbone", "")) if isinstance(network, Mapping) else ""
         return [name for name in (self.method, backbone) if is_own(name)]
+
+    def missing(self, profile: Profile) -> list[str]:
+        """Return the settings that whoever runs it has still to give."""
+        given = leaves(self.settings_for(profile))
+        return [name for name in self.yours if name not in given]
 
     @field_validator("seeds")
     @classmethod

@@ -164,6 +164,9 @@ def reproduce(
     """
     out = at_home(out)
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    if missing := recipe.missing(profile):
+        step = f"give them in a recipe file that says extends: {recipe.id}; see docs/training.md"
+        raise InputError(f"recipe {recipe.id}", [f"needs your {name}" for name in missing], step)
     device = device_of(recipe.method, recipe.settings_for(profile))
     table = cohort.scored_folds()
     chosen = chosen_folds(folds, table.n_folds)

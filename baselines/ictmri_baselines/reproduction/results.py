@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,13 @@ PLANNED: Final = (
     ("table2/5", "table2/4"),
 )
 """What the paper's section on ablations compares; decided before any run, corrected for their number."""
+VIEWS: Final = (
+    ("ablation/brain-2mm", "ablation/brain-4mm"),
+    ("ablation/middle-2mm", "ablation/brain-2mm"),
+    ("ablation/prior-2mm", "ablation/middle-2mm"),
+    ("ablation/prior-shown-2mm", "ablation/prior-2mm"),
+)
+"""Resolution, field of view, place, prior: what rows 1 and 2 to 5 differ in at once, one at a time."""
 _MINUTES: Final = "minutes of one core"
 _OF_THE_RUN: Final = (_MINUTES, "machine", "date")
 """What the entry of a run says of how it was made; two runs that differ in nothing else are the same."""
@@ -119,7 +126,8 @@ def collect(runs: AnyPath, cohort: FoldTable, *, synthetic: bool) -> dict[str, A
         "profile": profiles[0],
         "digests": board["digests"],
         "runs": sorted(rows, key=lambda row: order.index(row["recipe"])),
-        "planned": _planned(board["comparison"]["pairs"]),
+        "planned": _planned(board["comparison"]["pairs"], PLANNED),
+        "views": _planned(board["comparison"]["pairs"], VIEWS),
     }
 
 
@@ -133,15 +141,23 @@ def write_results(folder: AnyPath, results: dict[str, Any]) -> None:
 def render(results: dict[str, Any]) -> str:
     """Return the table in Markdown."""
     runs = {row["recipe"]: row for row in results["runs"]}
-    recipes = [load_recipe(name) for name in recipe_ids()]
+    recipes = [one for one in map(load_recipe, recipe_ids()) if not one.yours]
     reported = {row["slug"]: row for row in reported_rows()}
     groups = {
         "Table 2: ablation": [r for r in recipes if r.id.startswith("table2/")],
+        "Between rows 1 and 2: one thing at a time": [
+            load_recipe(name) for name in (VIEWS[0][1], *(better for better, _ in VIEWS))
+        ],
         "Table 3: backbones": [r for r in recipes if r.id.startswith(("table3/", "convnext3d"))],
     }
     others = [r for r in recipes if all(r not in group for group in groups.values())]
     return document(_TEMPLATE).render(
-        results=results, runs=runs, reported=reported, groups=groups, others=others
+        results=results,
+        views=results.get("views", []),
+        runs=runs,
+        reported=reported,
+        groups=groups,
+        others=others,
     )
 
 
@@ -173,11 +189,13 @@ def _minutes(folder: Path, compute: Mapping[str, Any]) -> float:
     return float(round(sum(log.get("cpu_seconds", 0.0) for log in logs) / 60, 1))
 
 
-def _planned(pairs: Iterable[list[Any]]) -> list[dict[str, Any]]:
+def _planned(
+    pairs: Iterable[list[Any]], planned: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
     """Return the planned comparisons that both sides of were run, with Holm's correction over them."""
     by_slugs = {tuple(pair[:2]): dict(zip(PAIR_COLUMNS, pair, strict=True)) for pair in pairs}
     found = []
-    for better, other in PLANNED:
+    for better, other in planned:
         slugs = (load_recipe(better).slug, load_recipe(other).slug)
         pair, sign = by_slugs.get((slugs[1], slugs[0])), 1
         if pair is None:

