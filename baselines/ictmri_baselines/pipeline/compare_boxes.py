@@ -61,7 +61,9 @@ def compare_boxes(cohort: Cohort, first: str, second: str) -> Table:
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
     paths = [_boxes_file(cohort, name) for name in (first, second)]
-    titles = [first, second] if first != second else [first, f"{second} (again)"]
+    titles = [Path(name).name for name in (first, second)]
+    if titles[0] == titles[1]:
+        titles = [f"{title} ({place})" for title, place in zip(titles, "AB", strict=True)]
     known = "truth" in cohort.manifest.configs
     cases = list(_cases(cohort, dict(zip(titles, paths, strict=True)), known=known))
     shown = titles if known else titles[:1]

@@ -84,7 +84,7 @@ def test_true_boxes_are_right_and_a_confusion_of_sides_is_counted(cohort: Any) -
     assert (right["same side"], right["other side"], right["without a box"]) == (2, 0, 0)
     turned = rows["saliency, mirrored"]
     assert (turned["cores found"], turned["same side"], turned["other side"]) == (1, 0, 2)
-    other = rows[str(cohort.root / "other.jsonl")]
+    other = rows["other.jsonl"]
     assert (other["cores found"], other["without a box"]) == (1, 1)
     assert (other["same side"], other["other side"]) == (1, 1)
     assert other["IoU"] == pytest.approx(125 / 343 / 3)
