@@ -406,6 +406,8 @@ def tell_unknown_cases(
         cohort: its cases.
         unused: those of them that have no row.
     """
+    if not unknown:
+        return
     case_ids = cohort.case_ids
     spelled = {_spelling(row.patient_id): row.case_id for row in cohort.rows}
     spelled |= {_spelling(case_id): case_id for case_id in case_ids}
