@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ictmri_baselines.backbones.base import Backbone, Size, chosen_tap
+from ictmri_baselines.backbones.intensities import IntensityMaps
 from ictmri_baselines.backbones.settings import ALL, DenseNet3D
 
 
@@ -17,8 +18,8 @@ class DenseNet3DBackbone(Backbone):
     """Stem and dense blocks; taps ``block1``, ``block2``, ... behind the blocks.
 
     A tap is followed by the batch normalisation and ReLU with which DenseNet goes on there: those of
-    the transition, or of the end. The tap ``all`` is the maps of the stem and of every tap one after the
-    other, the coarser ones repeated on the stem's grid.
+    the transition, or of the end. The tap ``all`` is the maps of the intensities, of the stem and of every
+    tap one after the other, the coarser ones repeated on the stem's grid.
     """
 
     def __init__(self, settings: DenseNet3D) -> None:
@@ -27,8 +28,10 @@ class DenseNet3DBackbone(Backbone):
         index = len(taps) - 1 if every else chosen_tap("densenet3d", taps, settings.tap)
         widths = _channels(settings)[: index + 2]
         channels, stride = (sum(widths), 2) if every else (widths[-1], 4 * 2**index)
+        channels += IntensityMaps.channels if every else 0
         super().__init__("densenet3d", taps, ALL if every else taps[index], channels, stride)
         self.network = _network(settings, index)
+        self.intensities = IntensityMaps() if every else None
 
     @property
     def minimum(self) -> int:
@@ -37,9 +40,9 @@ class DenseNet3DBackbone(Backbone):
 
     def features(self, image: Tensor) -> Tensor:
         """Return F (B, C, D, H, W) of an input (B, 1, d, h, w) that was checked."""
-        if self.tap != ALL:
+        if self.intensities is None:
             return super().features(image)
-        maps: list[Tensor] = []
+        maps: list[Tensor] = [self.intensities(image)]
         for name, layer in self.network.named_children():
             if name.startswith("transition"):
                 maps.append(layer.relu(layer.norm(image)))

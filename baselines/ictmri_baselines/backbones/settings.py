@@ -11,7 +11,7 @@ from ictmri_baselines.settings import CheckedSettings
 LAST: Final = "last"
 """The tap that every backbone has."""
 ALL: Final = "all"
-"""The tap of ``densenet3d`` that is all of its maps."""
+"""The tap of ``densenet3d`` that is all of its maps, and the intensities."""
 _MOST_LAYERS: Final = 200
 """DenseNet-264, the deepest that its authors describe, has 130."""
 _MOST_PERMUTED: Final = 1024

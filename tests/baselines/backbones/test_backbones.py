@@ -10,6 +10,7 @@ from torch import nn
 from ictmri.errors import InputError
 from ictmri_baselines.backbones import BACKBONES, make_backbone
 from ictmri_baselines.backbones.base import Backbone, chosen_tap
+from ictmri_baselines.backbones.intensities import BINS, IntensityMaps
 from ictmri_baselines.backbones.settings import BackboneSettings
 from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
@@ -176,6 +177,9 @@ def test_all_of_densenet_s_maps_lie_on_the_grid_of_its_stem() -> None:
     with torch.no_grad():
         found = masked_average(every(image), resample_prior(mask, (16, 16, 16)))
         parts = [masked_average(seen[0], resample_prior(mask, (16, 16, 16)))]
+        assert every.intensities is not None
+        levels = every.intensities(image)
+        parts.insert(0, masked_average(levels, resample_prior(mask, (16, 16, 16))))
         for tap in every.taps:
             alone = small("densenet3d", tap=tap).eval()
             known = alone.state_dict().keys()
@@ -190,6 +194,32 @@ def test_all_of_densenet_s_maps_lie_on_the_grid_of_its_stem() -> None:
     torch.testing.assert_close(found, torch.cat(parts, dim=1), rtol=1e-4, atol=1e-5)
     assert every.channels == found.shape[1]
     assert every.grid((33, 32, 31)) == (17, 16, 16)
+
+
+def test_maps_of_intensities_are_a_histogram_and_the_spread_of_neighbours() -> None:
+    maps = IntensityMaps().eval()
+    levels = torch.tensor([0.0, -2, -1.5, 2, 5.25]).repeat_interleave(2)
+    image = levels[:, None, None].expand(10, 6, 6)[None, None].clone()
+    with torch.no_grad():
+        found = maps(image)[0, :, :, 1, 1].T * (1 + maps.norm.eps) ** 0.5
+    histogram = torch.zeros(5, len(BINS))
+    histogram[1, 0] = 1
+    histogram[2, :2] = 0.5
+    histogram[3, 4] = 1
+    histogram[4, 6:8] = 0.5
+    torch.testing.assert_close(found[:, : len(BINS)], histogram)
+    torch.testing.assert_close(found[:, len(BINS)] * 4, levels[::2])
+    noise = torch.randn(1, 1, 7, 8, 9)
+    with torch.no_grad():
+        spread = maps(noise)[0, -3] * (1 + maps.norm.eps) ** 0.5
+    assert spread.shape == (4, 4, 5)
+    neighbours = [
+        noise[0, 0, x : x + 3, y : y + 3, z : z + 3].std(correction=0)
+        for x in (1, 2) for y in (1, 2) for z in (1, 2)
+    ]  # fmt: skip
+    torch.testing.assert_close(
+        spread[1, 1, 1], torch.stack(neighbours).mean(), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_swinunetr_is_the_encoder_of_monai_s() -> None:
