@@ -114,6 +114,7 @@ BACKBONES: Final = {
 
 DETECTORS: Final = {
     "saliency": f"{_HERE}.localizer.classical.saliency:Saliency",
+    "synthetic": f"{_HERE}.localizer.learned.detector:Synthetic",
     "qwen3-vl": f"{_HERE}.localizer.vlm.qwen3_vl:QwenVL",
     "openai": f"{_HERE}.localizer.vlm.openai_server:OpenAIChat",
     "boxes": f"{_HERE}.localizer.replay:Replay",

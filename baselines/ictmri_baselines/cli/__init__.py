@@ -5,6 +5,7 @@ from typing import Final
 COMMANDS: Final = {
     "demo": "ictmri_baselines.cli.methods:demo",
     "process": "ictmri_baselines.cli.volumes:process",
+    "train-detector": "ictmri_baselines.cli.detector:train_detector",
     "localize": "ictmri_baselines.cli.volumes:localize",
     "reproduce": "ictmri_baselines.cli.methods:reproduce",
     "explain": "ictmri_baselines.cli.explain:explain",

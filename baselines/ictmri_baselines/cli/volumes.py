@@ -170,6 +170,8 @@ def localize(  # noqa: PLR0913
         done = localize_cohort(
             found, chosen, voxel_model=voxel_model, mirror=mirror, workers=workers
         )
+    if "trained_on" in (facts := chosen.facts()):
+        echo(f"localizer trained on {facts['trained_on']}")
     _tell(f"{done.name}, {detector}", boxes_tally(done), price)
     if note := unmeasured(done):
         echo(note, err=True)

@@ -1,0 +1,1 @@
+"""A detector that learns from synthetic heads alone: no patient's image is in its weights."""

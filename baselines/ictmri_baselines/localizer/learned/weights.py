@@ -1,0 +1,71 @@
+"""The network's weights, a safetensors file: written after a training, checked before use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from ictmri.errors import InputError
+from ictmri.io.files import sha256_file, write_bytes
+from ictmri.io.yamlfile import own_table
+from ictmri_baselines.diagnoser.checkpoint import opened
+from ictmri_baselines.localizer.learned.network import UNet, network
+
+SHIPPED: Final = Path(__file__).with_name("detector.safetensors")
+"""What ``detector.yaml`` beside it describes, its digest included."""
+_AGAIN: Final = "install the package again, or train one: ictmri train-detector"
+
+
+def card() -> dict[str, Any]:
+    """Return what is known of the weights that ship: digest, licence, seeds, what was measured."""
+    found: dict[str, Any] = own_table(SHIPPED.with_suffix(".yaml"))
+    return found
+
+
+def write_weights(path: Path, net: UNet, facts: Mapping[str, Any]) -> None:
+    """Write a network as float16, with what it was made from in the header."""
+    from safetensors.torch import save
+
+    tensors = {name: value.half().contiguous() for name, value in net.state_dict().items()}
+    write_bytes(path, save(tensors, {"training": json.dumps(dict(facts), sort_keys=True)}))
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a weights file; of the shipped one it must be the card's.
+
+    Raises:
+        InputError: the file cannot be read, or was changed.
+    """
+    try:
+        digest = sha256_file(path)
+    except OSError as error:
+        raise InputError(str(path), [error.strerror or str(error)], _AGAIN) from None
+    if path == SHIPPED and digest != card()["sha256"]:
+        raise InputError(str(path), ["these are not the weights that were shipped"], _AGAIN)
+    return digest
+
+
+@lru_cache(maxsize=1)
+def load_network(path: Path, _digest: str) -> UNet:
+    """Return the network, ready to look at brains.
+
+    Args:
+        path: of the weights.
+        _digest: from :func:`digest_of`.
+
+    Raises:
+        InputError: the file is no safetensors file, or holds another network.
+    """
+    try:
+        with opened(path, "pt") as stream:
+            facts = json.loads((stream.metadata() or {}).get("training", "{}"))
+            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
+        made = network(narrow=bool(facts.get("narrow")))
+        made.load_state_dict(tensors)
+    except (ValueError, RuntimeError, AttributeError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(str(path), [f"no weights of this detector: {problem}"], _AGAIN) from None
+    return made.eval()
