@@ -21,6 +21,7 @@ from ictmri_baselines.cases import Cases
 from ictmri_baselines.controls.features import radiomics
 from ictmri_baselines.controls.rules import demographics, fit_predict, three_models
 from ictmri_baselines.diagnoser.fit import adaptive_diagnoser
+from ictmri_baselines.diagnoser.fit import parameter_count as network_parameters
 from ictmri_baselines.diagnoser.settings import device_of as network_device
 from ictmri_baselines.methods import Workspace
 
@@ -98,9 +99,20 @@ def device_of(given: Mapping[str, Any]) -> str:
     Raises:
         InputError: with everything that is wrong about the network's.
     """
-    return network_device(
-        {k: v for k, v in given.items() if k not in ("features", "inner_folds", "age_sex")}
-    )
+    return network_device(_of_network(given))
+
+
+def parameter_count(given: Mapping[str, Any]) -> int:
+    """Return how many parameters one of its networks has.
+
+    Raises:
+        InputError: with everything that is wrong about the network's settings.
+    """
+    return network_parameters(_of_network(given))
+
+
+def _of_network(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in given.items() if k not in ("features", "inner_folds", "age_sex")}
 
 
 def pool_powers(members: Floats, labels: NDArray[np.int64]) -> Floats:

@@ -74,7 +74,10 @@ METHODS: Final = {
         keeps_models=True,
     ),
     "fusion": RegisteredMethod(
-        f"{_HERE}.fusion:fusion", libraries=_NETWORK, device=f"{_HERE}.fusion:device_of"
+        f"{_HERE}.fusion:fusion",
+        libraries=_NETWORK,
+        device=f"{_HERE}.fusion:device_of",
+        parameters=f"{_HERE}.fusion:parameter_count",
     ),
 }
 
