@@ -50,6 +50,13 @@ class Backbone(nn.Module):
         found: Tensor = self.network(fill_up(image, self.stride) if self.fills_up else image)
         return found
 
+    def maps(self, image: Tensor) -> Sequence[Tensor]:
+        """Return what F is made of: maps (B, C_i, D_i, H_i, W_i), the finest first, of a checked input.
+
+        F is all of them one after the other, the coarser ones repeated on the grid of the first.
+        """
+        return [self.features(image)]
+
     def forward(self, image: Tensor) -> Tensor:
         """Return F (B, C, D, H, W) of ``image`` (B, 1, d, h, w).
 

@@ -42,7 +42,19 @@ class DenseNet3DBackbone(Backbone):
         """Return F (B, C, D, H, W) of an input (B, 1, d, h, w) that was checked."""
         if self.intensities is None:
             return super().features(image)
-        maps: list[Tensor] = [self.intensities(image)]
+        return _joined(self._all_maps(image, self.intensities))
+
+    def maps(self, image: Tensor) -> Sequence[Tensor]:
+        """Return the maps of the tap ``all``, where each voxel of one is as many of the finest grid."""
+        if self.intensities is None:
+            return super().maps(image)
+        maps = self._all_maps(image, self.intensities)
+        finest = maps[0].shape[2:]
+        even = all(n % k == 0 for one in maps for n, k in zip(finest, one.shape[2:], strict=True))
+        return maps if even else [_joined(maps)]
+
+    def _all_maps(self, image: Tensor, intensities: IntensityMaps) -> list[Tensor]:
+        maps: list[Tensor] = [intensities(image)]
         for name, layer in self.network.named_children():
             if name.startswith("transition"):
                 maps.append(layer.relu(layer.norm(image)))
@@ -51,8 +63,7 @@ class DenseNet3DBackbone(Backbone):
             image = layer(image)
             if name.startswith("relu"):
                 maps.append(image)
-        grid = maps[0].shape[2:]
-        return torch.cat([functional.interpolate(one, grid) for one in maps], dim=1)
+        return maps
 
     def grid(self, size: Sequence[int]) -> Size:
         """Return F's grid: the stem rounds up, the transitions round down."""
@@ -61,6 +72,11 @@ class DenseNet3DBackbone(Backbone):
         stem = [-(-edge // 4) for edge in size]
         first, second, third = (edge // (self.stride // 4) for edge in stem)
         return first, second, third
+
+
+def _joined(maps: Sequence[Tensor]) -> Tensor:
+    grid = maps[0].shape[2:]
+    return torch.cat([functional.interpolate(one, grid) for one in maps], dim=1)
 
 
 def _channels(settings: DenseNet3D) -> list[int]:

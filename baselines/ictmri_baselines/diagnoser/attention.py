@@ -5,8 +5,9 @@ Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 9 and Table 2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -45,25 +46,44 @@ def resample_prior(
     return functional.adaptive_avg_pool3d(prior, list(grid))  # type: ignore[arg-type]
 
 
-def masked_average(features: Tensor, mask: Tensor, *, rescale: bool = False) -> Tensor:
+Features: TypeAlias = Tensor | Sequence[Tensor]
+"""F (B, C, D, H, W); or the maps that it is made of, see :meth:`..backbones.base.Backbone.maps`."""
+
+
+def _maps_of(features: Features) -> list[Tensor]:
+    maps = [features] if isinstance(features, Tensor) else features
+    return [at_least_float32(one) for one in maps]
+
+
+def masked_average(features: Features, mask: Tensor, *, rescale: bool = False) -> Tensor:
     """Average each channel inside a mask [7]; an empty mask gives z = 0.
 
-    Sums are taken in float32 at least, whatever ``autocast`` made of the features.
+    Sums are taken in float32 at least, whatever ``autocast`` made of the features. A voxel of a coarser
+    map weighs what the mask holds of it: what repeating it on the finest grid would give.
 
     Args:
-        features: (B, C, D, H, W).
-        mask: (B, 1, D, H, W) in [0, 1], on the same grid.
+        features: (B, C, D, H, W), or maps.
+        mask: (B, 1, D, H, W) in [0, 1], on the same grid, of maps that of the first.
         rescale: bring the largest share of each mask to 1 first, so that epsilon does not shrink z
             where a lesion fills but a small share of one voxel. The equation as printed does not.
 
     Returns:
         (B, C), float32 or float64.
     """
-    features, mask = at_least_float32(features), at_least_float32(mask)
+    mask = at_least_float32(mask)
     if rescale:
         largest = mask.amax(dim=(2, 3, 4), keepdim=True)
         mask = mask / torch.where(largest > 0, largest, torch.ones_like(largest))
-    return (features * mask).sum(dim=(2, 3, 4)) / (mask.sum(dim=(2, 3, 4)) + EPS)
+    sums = [(one * _summed(mask, one.shape[2:])).sum(dim=(2, 3, 4)) for one in _maps_of(features)]
+    return torch.cat(sums, dim=1) / (mask.sum(dim=(2, 3, 4)) + EPS)
+
+
+def _summed(mask: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return the sums of a mask over the blocks of its voxels that make a voxel of a coarser grid."""
+    if tuple(mask.shape[2:]) == tuple(grid):
+        return mask
+    block = math.prod(mask.shape[2:]) // math.prod(grid)
+    return functional.adaptive_avg_pool3d(mask, list(grid)) * block  # type: ignore[arg-type]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -92,8 +112,8 @@ class MaskedChannelAttention(nn.Module):
             nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid()
         )
 
-    def channel_weights(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Return w (B, C) in (0, 1) for ``features`` and a mask on the same grid."""
+    def channel_weights(self, features: Features, mask: Tensor) -> Tensor:
+        """Return w (B, C) in (0, 1) for features and a mask, as :func:`masked_average` takes them."""
         weights: Tensor = self.weights(masked_average(features, mask, rescale=self.rescale))
         return weights
 
@@ -115,9 +135,9 @@ class Fused(NamedTuple):
     weights: Tensor | None
 
 
-def global_average(features: Tensor) -> Tensor:
-    """Return GAP(F): (B, C) of (B, C, D, H, W), in float32 at least."""
-    return at_least_float32(features).mean(dim=(2, 3, 4))
+def global_average(features: Features) -> Tensor:
+    """Return GAP(F): (B, C) of (B, C, D, H, W) or of maps, in float32 at least."""
+    return torch.cat([one.mean(dim=(2, 3, 4)) for one in _maps_of(features)], dim=1)
 
 
 class GlobalFusion(nn.Module):
@@ -127,7 +147,7 @@ class GlobalFusion(nn.Module):
         super().__init__()
         self.width = channels
 
-    def forward(self, features: Tensor, mask: Tensor | None) -> Fused:  # noqa: ARG002
+    def forward(self, features: Features, mask: Tensor | None) -> Fused:  # noqa: ARG002
         """Return GAP(F), (B, C)."""
         return Fused(global_average(features), None)
 
@@ -140,8 +160,8 @@ class PooledFusion(nn.Module):
         self.width = 2 * channels
         self.rescale = rescale
 
-    def forward(self, features: Tensor, mask: Tensor) -> Fused:
-        """Fuse F (B, C, D, H, W) and a mask (B, 1, D, H, W) on its grid."""
+    def forward(self, features: Features, mask: Tensor) -> Fused:
+        """Fuse F (B, C, D, H, W), or maps, and a mask (B, 1, D, H, W) on its grid."""
         inside = masked_average(features, mask, rescale=self.rescale)
         return Fused(torch.cat([global_average(features), inside], dim=1), None)
 
@@ -158,8 +178,8 @@ class AttentionFusion(nn.Module):
         self.width = 2 * channels
         self.attention = MaskedChannelAttention(channels, reduction=reduction, rescale=rescale)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Fused:
-        """Fuse F (B, C, D, H, W) and a mask (B, 1, D, H, W) on its grid."""
+    def forward(self, features: Features, mask: Tensor) -> Fused:
+        """Fuse F (B, C, D, H, W), or maps, and a mask (B, 1, D, H, W) on its grid."""
         overall = global_average(features)
         weights = self.attention.channel_weights(features, mask)
         return Fused(torch.cat([overall, weights * overall], dim=1), weights)

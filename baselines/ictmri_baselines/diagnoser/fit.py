@@ -230,6 +230,7 @@ def _network(settings: DiagnoserSettings, seed: int) -> AdaptiveDiagnoser:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     if settings.compute.compile:
         network.compile()
+        network.training_pass = torch.compile(network.training_pass)  # type: ignore[method-assign]
     return network
 
 

@@ -5,6 +5,7 @@ Source: Virtual Biopsy, arXiv:2602.21613, equations 6 to 9; the switches are the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self, overload
 
 from pydantic import Field, model_validator
@@ -163,22 +164,38 @@ class AdaptiveDiagnoser(nn.Module):
         Raises:
             InputError: a shape that does not fit; no prior where one is needed.
         """
-        self._check(image, prior)
-        seen = image * prior if prior is not None and self.config.masks_input else image
+        seen = self._seen(image, prior)
         features: Tensor = self.backbone(seen)
-        fused = self._fused(features, image, prior)
-        logits: Tensor = self.classifier(self.dropout(fused.vector))
+        fused, logits = self._classified([features], prior)
         if not details:
             return logits
         return Details(logits, features, fused.weights, self.backbone.own_loss(seen, features))
 
-    def _fused(self, features: Tensor, image: Tensor, prior: Tensor | None) -> Fused:
+    def training_pass(self, image: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return logits and the backbone's own loss, as :meth:`forward` does up to rounding.
+
+        F is pooled map by map and never made: where it joins maps of several grids, that is most of a step.
+
+        Raises:
+            InputError: as :meth:`forward`.
+        """
+        seen = self._seen(image, prior)
+        self.backbone.check(seen)
+        maps = self.backbone.maps(seen)
+        return self._classified(maps, prior)[1], self.backbone.own_loss(seen, maps[0])
+
+    def _seen(self, image: Tensor, prior: Tensor | None) -> Tensor:
+        """Return the backbone's input, once image and prior are checked."""
+        self._check(image, prior)
+        return image * prior if prior is not None and self.config.masks_input else image
+
+    def _classified(self, maps: Sequence[Tensor], prior: Tensor | None) -> tuple[Fused, Tensor]:
         mask = None
         if prior is not None and not isinstance(self.fusion, GlobalFusion):
-            extent = self.backbone.extent(image.shape[2:])
-            mask = resample_prior(prior, features.shape[2:], extent)
-        fused: Fused = self.fusion(features, mask)
-        return fused
+            extent = self.backbone.extent(prior.shape[2:])
+            mask = resample_prior(prior, maps[0].shape[2:], extent)
+        fused: Fused = self.fusion(maps, mask)
+        return fused, self.classifier(self.dropout(fused.vector))
 
     def _check(self, image: Tensor, prior: Tensor | None) -> None:
         problem = ""

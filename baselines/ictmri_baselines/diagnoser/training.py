@@ -225,9 +225,9 @@ class Training(LightningModule):  # type: ignore[misc]
 
     def _loss(self, batch: Batch) -> Tensor:
         image, prior, labels = batch
-        details = self.network(image, prior, details=True)
+        logits, own_loss = self.network.training_pass(image, prior)
         each = functional.cross_entropy(
-            details.logits.float(),
+            logits.float(),
             labels,
             weight=self.weights,
             label_smoothing=self.optimisation.label_smoothing,
@@ -235,7 +235,7 @@ class Training(LightningModule):  # type: ignore[misc]
         )
         # Not the weighted mean: in a batch of two of one class it would cancel the weight.
         loss = each.mean()
-        return loss if details.own_loss is None else loss + details.own_loss
+        return loss if own_loss is None else loss + own_loss
 
 
 def class_weights(labels: NDArray[np.int64], kind: str) -> NDArray[np.float32]:

@@ -284,6 +284,31 @@ def test_ae_flow_s_own_loss_comes_with_the_details() -> None:
     assert details.own_loss.ndim == 0
 
 
+@pytest.mark.parametrize("edges", [(32, 32, 48), (32, 40, 32)])
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("row", ["none", "pool", "attention"])
+def test_a_training_pools_map_by_map_what_f_is_pooled_to(
+    row: str, rescale: bool, edges: tuple[int, int, int]
+) -> None:
+    """Logits and gradients of both ways, on grids that divide each other and on others."""
+    torch.manual_seed(0)
+    ways = {"none": {"localisation": "none"}, "pool": {}, "attention": {"attention": True}}
+    config = small(**{"tap": "all", "attention": False, "rescale": rescale, **ways[row]})
+    model = AdaptiveDiagnoser(config).double().eval()
+    image, prior = torch.randn(2, 1, *edges).double(), torch.zeros(2, 1, *edges).double()
+    prior[0, :, 3:14, 5:9, 2:21] = 0.7
+    given = None if row == "none" else prior
+    at_once, by_map = model(image, given), model.training_pass(image, given)[0]
+    torch.testing.assert_close(by_map, at_once, rtol=1e-9, atol=1e-11)
+    weights = [w for name, w in model.named_parameters() if "running" not in name]
+    gradients = [
+        torch.autograd.grad(logits.square().sum(), weights, allow_unused=True)
+        for logits in (at_once, by_map)
+    ]
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-9)
+
+
 def test_everything_wrong_with_a_configuration_is_said_at_once() -> None:
     with pytest.raises(InputError) as caught:
         DiagnoserConfig.read({"dropout": 1.0, "localisation": "fine", "atention": True})
