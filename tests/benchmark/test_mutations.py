@@ -601,7 +601,7 @@ def explained_entry(error: InputError) -> None:
         assert re.match(
             r"not valid YAML: (line \d+|an escape)|more than \d+ bytes"
             r"|entry: |(schema|slug|benchmark|synthetic|method|selection|seeds|ensemble|test_evaluations"
-            r"|inputs|external|overlap|compute|claimed|level)(\.[^:]*)?(:| is| should) ."
+            r"|inputs|external|overlap|trained_on|compute|claimed|level)(\.[^:]*)?(:| is| should) ."
             r"|\S.*: unknown field",
             problem,
         ), problem

@@ -141,6 +141,7 @@ def write_results(folder: AnyPath, results: dict[str, Any]) -> None:
 def render(results: dict[str, Any]) -> str:
     """Return the table in Markdown."""
     runs = {row["recipe"]: row for row in results["runs"]}
+    earlier = {name for name, row in runs.items() if is_of_earlier_recipe(row)}
     recipes = [one for one in map(load_recipe, recipe_ids()) if not one.yours]
     reported = {row["slug"]: row for row in reported_rows()}
     groups = {
@@ -155,10 +156,16 @@ def render(results: dict[str, Any]) -> str:
         results=results,
         views=results.get("views", []),
         runs=runs,
+        earlier=earlier,
         reported=reported,
         groups=groups,
         others=others,
     )
+
+
+def is_of_earlier_recipe(run: Mapping[str, Any]) -> bool:
+    """Whether a row of ``runs`` was made with another version of its recipe than the one that ships."""
+    return bool(run["recipe_sha256"] != load_recipe(run["recipe"]).digest(run["profile"]))
 
 
 def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:

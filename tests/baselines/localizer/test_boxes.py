@@ -322,7 +322,7 @@ def test_settings_travel_to_workers(name: str, boxes_file: Path) -> None:
     assert (facts["detector"], facts["detector_version"]) == (name, settings.version)
     assert settings.detector()
     assert json.loads(json.dumps(facts)) == facts
-    assert settings.parallel == (name in {"saliency", "boxes"})
+    assert settings.parallel == (name in {"saliency", "synthetic", "boxes"})
 
 
 def test_every_option_is_in_the_docs() -> None:
