@@ -46,7 +46,7 @@ def resample_prior(
     return functional.adaptive_avg_pool3d(prior, list(grid))  # type: ignore[arg-type]
 
 
-Features: TypeAlias = Tensor | Sequence[Tensor]
+Features: TypeAlias = "Tensor | Sequence[Tensor]"
 """F (B, C, D, H, W); or the maps that it is made of, see :meth:`..backbones.base.Backbone.maps`."""
 
 
