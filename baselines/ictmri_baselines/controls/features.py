@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from ictmri.atlas.box import box_of
 from ictmri_baselines.cases import Cases, region
 
 SHELL_MM: Final = 6.0
@@ -64,7 +65,7 @@ def _radiomics(
     detail: bool,
 ) -> list[float]:
     inside = region(prior)
-    box = _box(inside, margin=int(np.ceil(SHELL_MM / spacing.min())) + 2)
+    box = box_of(inside if inside.any() else ~inside, int(np.ceil(SHELL_MM / spacing.min())) + 2)
     mirrored = image[::-1][box]
     image, inside = image[box], inside[box]
     distance = ndimage.distance_transform_edt(~inside, sampling=spacing)
@@ -116,17 +117,6 @@ def _detail(
 
 def _sd(values: NDArray[np.float32]) -> float:
     return float(values.std()) if values.size else 0.0
-
-
-def _box(inside: NDArray[np.bool_], *, margin: int) -> tuple[slice, ...]:
-    places = np.argwhere(inside)
-    if not len(places):
-        return tuple(slice(0, n) for n in inside.shape)
-    low, high = places.min(axis=0) - margin, places.max(axis=0) + margin + 1
-    return tuple(
-        slice(max(0, int(a)), min(n, int(b)))
-        for a, b, n in zip(low, high, inside.shape, strict=True)
-    )
 
 
 def _mean(values: NDArray[np.float32]) -> float:

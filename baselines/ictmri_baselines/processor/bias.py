@@ -15,11 +15,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from ictmri.atlas.alignment import Aligned
+from ictmri.atlas.box import box_of
 from ictmri.atlas.geometry import Affine, from_itk, to_itk
 from ictmri.phantom.fields import resample_axes
 from ictmri_baselines.processor.points import Array
 from ictmri_baselines.processor.step import described
-from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means, box_of
+from ictmri_baselines.processor.volume import Mask, Volume, Voxels, block_means
 
 FLOOR: Final = 0.02
 """Share of the brain's median below which a voxel counts as this dark: the logarithm of a black vessel

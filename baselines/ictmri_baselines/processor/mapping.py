@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from ictmri.atlas.box import Box
 from ictmri.atlas.geometry import Affine, canonical
 from ictmri.atlas.template import SHAPE, SPACING_MM, grid_affine
 from ictmri.phantom.fields import resample_axes
@@ -28,7 +29,7 @@ from ictmri_baselines.processor.points import (
     look_up_vectors,
     slabs,
 )
-from ictmri_baselines.processor.volume import Box, in_stored_order
+from ictmri_baselines.processor.volume import in_stored_order
 
 Points = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ictmri.atlas.box import Box
 from ictmri.atlas.geometry import Affine
-from ictmri_baselines.processor.volume import Box
 
 Array = npt.NDArray[np.float32]
 

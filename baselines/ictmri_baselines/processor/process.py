@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned, align
+from ictmri.atlas.box import box_of
 from ictmri.atlas.template import grid_affine, template
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.processor.bias import N4, NoBias
@@ -33,7 +34,6 @@ from ictmri_baselines.processor.volume import (
     Mask,
     Volume,
     block_means,
-    box_of,
     in_stored_order,
     on_plain_background,
     volume_of,

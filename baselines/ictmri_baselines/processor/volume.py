@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import Any, TypeAlias
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.affines import apply_affine
-from scipy import ndimage
 
 from ictmri.atlas.alignment import extracted_support
 from ictmri.atlas.geometry import Affine, canonical, orthogonal
@@ -18,7 +15,6 @@ from ictmri.io.files import sha256_bytes
 
 Voxels = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Box: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,34 +89,6 @@ def on_plain_background(volume: Volume) -> Volume:
         return volume
     below = np.nextafter(volume.voxels[support].min(), np.float32(-np.inf))
     return volume.with_voxels(np.where(support, volume.voxels, below).astype(np.float32))
-
-
-def box_of(mask: Mask, margin: int = 0) -> Box:
-    """Return the smallest box that holds a mask, and a margin within the grid; empty for an empty mask."""
-    found = ndimage.find_objects(mask.view(np.uint8))
-    return wider(found[0], mask.shape, margin) if found else (slice(0, 0),) * mask.ndim
-
-
-def wider(box: Box, shape: tuple[int, ...], margin: int) -> Box:
-    """Return a box with a margin, as far as the grid goes."""
-    return tuple(
-        slice(max(side.start - margin, 0), min(side.stop + margin, n))
-        for side, n in zip(box, shape, strict=True)
-    )
-
-
-def reached_box(from_box: npt.NDArray[Any], box: Box, shape: tuple[int, ...]) -> Box:
-    """Return the box of a grid that holds all that lies in a box of another, outermost voxels whole.
-
-    Args:
-        from_box: (4, 4), the other grid's voxels to this one's.
-        box: of the other grid.
-        shape: of this grid.
-    """
-    corners = np.array(list(product(*[(side.start - 1, side.stop) for side in box])))
-    at = apply_affine(from_box, corners)
-    ends = zip(np.floor(at.min(axis=0)), np.ceil(at.max(axis=0)) + 1, shape, strict=True)
-    return tuple(slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n))) for a, b, n in ends)
 
 
 def block_means(

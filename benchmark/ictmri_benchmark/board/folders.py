@@ -15,10 +15,11 @@ from typing import Final
 
 from ictmri.cohort import CLINICAL, published_names
 from ictmri.errors import InputError
-from ictmri.io.csvfile import MAX_BYTES
+from ictmri.io.csvfile import MAX_BYTES, read_csv
 from ictmri.io.files import read_plain
 from ictmri.io.resources import shipped
 from ictmri_benchmark.board.entry import SLUG, load_entry
+from ictmri_benchmark.score.mistakes import HEADERS
 
 LOCAL: Final = Path("entries")
 """In the working directory: a folder for each cohort."""
@@ -165,8 +166,8 @@ def _cohort_of_predictions(path: Path) -> str:
     """Return the cohort that has a case of a file; whatever else is in it, reading it will tell."""
     from ictmri.lookup import find_folds, local_cohort
 
-    content = read_plain(path, MAX_BYTES, "give a file of predictions").decode("utf-8", "replace")
-    cells = set(_CELLS.split(content))
+    content = read_plain(path, MAX_BYTES, "give a file of predictions")
+    cells = set(_CELLS.split(content.decode("utf-8", "replace")))
     known = []
     for name in board_cohorts():
         if name == CLINICAL and local_cohort(name) is None:
@@ -175,4 +176,5 @@ def _cohort_of_predictions(path: Path) -> str:
             known.append(name)
             if not cells.isdisjoint(find_folds(name)[0].case_ids):
                 return name
+    read_csv(path, HEADERS[0])  # where it is no CSV, that is what is wrong with it
     raise InputError(str(path), [f"names no case of {', '.join(known)}"], _STEP)

@@ -336,6 +336,9 @@ def test_predictions_of_several_cohorts_are_not_one_board(
     assert folders.chosen_cohorts([a, c], None) == [PHANTOM]
     with pytest.raises(InputError, match=f"a is of {PHANTOM}\n.*b is of .*folds.csv"):
         folders.chosen_cohorts([a, b], None)
+    (tmp_path / "d").write_bytes(b"PAR1\x15\x04\x15")
+    with pytest.raises(InputError, match="Parquet file, not a CSV"):
+        folders.chosen_cohorts([tmp_path / "d"], None)
 
 
 def test_published_and_own_entries_stand_together(

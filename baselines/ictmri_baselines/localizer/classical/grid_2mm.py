@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ictmri.atlas import box
 from ictmri.atlas.template import ORIGIN_MM, SHAPE, SPACING_MM
 from ictmri.errors import InputError
 
@@ -127,13 +128,8 @@ def _filtered(part: Field, box: Box, shape: tuple[int, ...], sigma: float) -> Fi
 
 def box_of(mask: Mask, margin: int = 0) -> Box | None:
     """Return the smallest box that holds the mask, wider by a margin within the grid; None where empty."""
-    used = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not len(used[0]):
-        return None
-    return tuple(
-        slice(max(int(at[0]) - margin, 0), min(int(at[-1]) + 1 + margin, n))
-        for at, n in zip(used, mask.shape, strict=True)
-    )
+    found = box.box_of(mask, margin)
+    return found if found[0].stop else None
 
 
 def lowest(field: Field, radius_mm: float) -> Field:

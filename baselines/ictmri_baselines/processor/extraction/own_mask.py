@@ -9,13 +9,14 @@ import nibabel as nib
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned
+from ictmri.atlas.box import box_of, reached_box
 from ictmri.atlas.geometry import canonical
 from ictmri.atlas.template import template
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_bytes
 from ictmri_baselines.processor.points import look_up_affine
 from ictmri_baselines.processor.step import described
-from ictmri_baselines.processor.volume import Mask, Volume, box_of, reached_box, support_of
+from ictmri_baselines.processor.volume import Mask, Volume, support_of
 
 GRID_TOLERANCE_MM: Final = 0.01
 """Affines that went through different tools differ by rounding; a wrong grid differs by more."""

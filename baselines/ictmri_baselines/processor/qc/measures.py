@@ -18,9 +18,9 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from ictmri.atlas.alignment import Aligned
+from ictmri.atlas.box import Box, box_of, reached_box, wider
 from ictmri.atlas.geometry import canonical, orthogonal, shrink, to_itk
 from ictmri.atlas.template import FLOAT_TO_FWHM, SPACING_MM, template
-from ictmri_baselines.processor.volume import Box, box_of, reached_box, wider
 
 if TYPE_CHECKING:
     from ictmri_baselines.processor.mapping import Mapping
@@ -50,7 +50,7 @@ class Placed:
     """A scan and its brain on the template's grid of 2 mm, by the mapping's affine alone.
 
     Attributes:
-        scan: its intensities; the background's where it has none.
+        scan: its intensities in the box of its brain and :data:`RIM_MM` around; the background's elsewhere.
         brain: the mask.
         void: what of the mask holds no signal.
         seen: the scan's field of view.
