@@ -89,7 +89,7 @@ def transaction(root: Path) -> Iterator[Path]:
     draft = work_folder(root, "draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        shutil.copytree(root, draft, copy_function=_link)
+        shutil.copytree(root, draft, copy_function=link_or_copy)
         yield draft
     except BaseException:
         # On a full disk, what cannot be finished must not keep the space.
@@ -125,7 +125,8 @@ def _remove_unlisted(root: Path) -> None:
             path.unlink()
 
 
-def _link(source: str, target: str) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Give a file of a cohort a second name, or copy it to another disk: it is never written into."""
     try:
         os.link(source, target)
     except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM, coarser, grid_affine
+from ictmri.errors import InputError
+from ictmri.io.files import sha256_file
 from ictmri.io.lock import folder_lock
 from ictmri.io.resources import user_cache
 from ictmri.io.states import facts_in, kept, read_record, write_record
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import nibabel as nib
 
     from ictmri.cohort import Cohort
+    from ictmri_baselines.processor.mapping import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,12 @@ class Brain:
     Attributes:
         image: on the grid of 1 or 2 mm; (x - median) / (1.4826 MAD) of the brain, 0 outside it.
         mask: uint8 brain mask, same grid.
+        mapping: the way from its scan, None where that is not known: for what was drawn on the scan.
     """
 
     image: nib.Nifti1Image
     mask: nib.Nifti1Image
+    mapping: Mapping | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,19 @@ class Cases:
 
 def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(levels, dtype=np.float32) / np.float32(LEVELS)
+
+
+def mask_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each ``<case_id>.nii.gz`` in a folder of masks, by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = {path.name: sha256_file(path) for path in sorted(folder.glob("*.nii.gz"))}
+    if not found:
+        next_step = "name each mask after its case, see folds.csv"
+        raise InputError(str(folder), ["holds no <case_id>.nii.gz"], next_step)
+    return found
 
 
 def region(prior: NDArray[np.float32]) -> NDArray[np.bool_]:

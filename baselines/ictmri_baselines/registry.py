@@ -121,8 +121,13 @@ DETECTORS: Final = {
     "qwen3-vl": f"{_HERE}.localizer.vlm.qwen3_vl:QwenVL",
     "openai": f"{_HERE}.localizer.vlm.openai_server:OpenAIChat",
     "boxes": f"{_HERE}.localizer.replay:Replay",
+    "masks": f"{_HERE}.localizer.replay:MaskReplay",
 }
 """Paths of their settings."""
+
+OFFLINE: Final = ("saliency", "synthetic")
+"""Detectors that need nothing but the brain: no server, no file, no weights to fetch. Recipes and models
+may name them, whoever they came from."""
 
 
 def recipe_ids() -> list[str]:

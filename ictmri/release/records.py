@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ictmri.errors import InputError
 
-DETECTORS: Final = ("boxes", "openai", "qwen3-vl", "saliency", "synthetic")
+DETECTORS: Final = ("boxes", "masks", "openai", "qwen3-vl", "saliency", "synthetic")
 """Detectors by the names that this project gave them."""
 SCHEMA: Final = "ictmri/boxes/1"
 _CODES: Final = re.compile(r"[a-z0-9-]+(, [a-z0-9-]+)*")

@@ -3,7 +3,8 @@ from support.shared_folders import shared_copy, shared_folder
 
 from ictmri.build.phantom import build_phantom
 from ictmri.cohort import Cohort
-from ictmri_baselines.pipeline import Workers, ensure_priors
+from ictmri_baselines.pipeline import Workers, ensure_priors, process_cohort
+from ictmri_baselines.processor import PRESETS
 
 N_CASES = 20
 
@@ -19,3 +20,25 @@ def raw_phantom(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def phantom(raw_phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The same cohort, processed and localized with the light settings."""
     return ensure_priors(shared_copy(raw_phantom, tmp_path_factory, "localized"), Workers(1))
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """A phantom of two cases as it was built."""
+    root = shared_folder(tmp_path_factory, "two") / "phantom"
+    return build_phantom(root, n_cases=2, n_folds=2, spacing=4.0, jobs=1)
+
+
+@pytest.fixture(scope="session")
+def two_processed(two: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """The same, processed with the light settings and not localized."""
+    copy = shared_copy(two, tmp_path_factory, "two-processed")
+    return process_cohort(copy, PRESETS["light"], workers=Workers(1))
+
+
+@pytest.fixture(scope="session")
+def few_processed(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """A phantom of four cases, processed and not localized: the fewest that a network is trained on."""
+    root = shared_folder(tmp_path_factory, "few-processed") / "phantom"
+    made = build_phantom(root, n_cases=4, n_folds=2, spacing=4.0, jobs=1)
+    return process_cohort(made, PRESETS["light"], workers=Workers(1))

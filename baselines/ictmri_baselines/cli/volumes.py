@@ -57,6 +57,9 @@ _Masks = Annotated[
 ]
 _Detector = Annotated[DetectorName, typer.Option(help="What proposes boxes.")]
 _Boxes = Annotated[Path | None, typer.Option(help="boxes: a published boxes file, JSONL.")]
+_OwnMasks = Annotated[
+    Path | None, typer.Option("--masks", help="masks: folder of outlines, CASE_ID.nii.gz.")
+]
 _Model = Annotated[
     str | None, typer.Option(help="Id on the Hub, folder, or the server's name of it.")
 ]
@@ -133,6 +136,7 @@ def localize(  # noqa: PLR0913
     *,
     detector: _Detector = "saliency",
     boxes: _Boxes = None,
+    masks: _OwnMasks = None,
     model: _Model = None,
     base_url: _BaseUrl = None,
     api_key_env: _ApiKeyEnv = None,
@@ -162,8 +166,9 @@ def localize(  # noqa: PLR0913
         _compare(cohort, compare, json_file, form)
         return
     price = _prices(prices)
-    given = {"boxes": boxes, "model": model, "base_url": base_url, "api_key_env": api_key_env}
-    chosen = detector_settings(detector, **{**given, **_pairs(option or [])})
+    given = {"boxes": boxes, "masks": masks, "model": model, "base_url": base_url}
+    given |= {"api_key_env": api_key_env, **_pairs(option or [])}
+    chosen = detector_settings(detector, **given)
     found = find_cohort(cohort)
     with owner_told(found.root):
         workers = Workers(jobs, scheduler)

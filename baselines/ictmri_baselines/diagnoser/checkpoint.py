@@ -160,6 +160,7 @@ class ModelOrigin(TypedDict, total=False):
     processing: dict[Word, bool | int | float | Word | None] | Word | None
     detector: Word | None
     detector_version: Word | None
+    detector_weights_sha256: Word
     fold: Number
     seed: Number
     member: Number

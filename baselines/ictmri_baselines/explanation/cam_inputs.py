@@ -31,8 +31,11 @@ from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, Localisation
 from ictmri_baselines.diagnoser.settings import read_settings
 from ictmri_baselines.explanation.gradcam import attention_map
+from ictmri_baselines.localizer.detectors import detector_settings
 from ictmri_baselines.methods import RUN, read_run
+from ictmri_baselines.pipeline import Workers, localized_copy
 from ictmri_baselines.processor.mapping import Mapping
+from ictmri_baselines.registry import OFFLINE
 from ictmri_baselines.reproduction.reproduce import data_digest
 
 _FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")
@@ -74,6 +77,18 @@ def cohort_of_run(run: Path) -> Cohort:
         raise InputError(str(run), [problem], "give the cohort's folder: --cohort DIR")
     same = (each for each in found if each.manifest.folds_sha256 == identity["folds_sha256"])
     return next(same, found[0])
+
+
+def with_priors_of_run(run: Path, cohort: Cohort, workers: Workers) -> Cohort:
+    """Return the cohort, or where the run's recipe named a detector the copy with that one's priors.
+
+    Raises:
+        InputError: ``run`` is no run, or the cohort is not processed.
+    """
+    named = _identity(run).get("detector")
+    if named not in OFFLINE:
+        return cohort
+    return localized_copy(cohort, detector_settings(named), workers=workers)
 
 
 def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:

@@ -32,9 +32,11 @@ from ictmri_baselines.explanation.cam_inputs import (
     has_truth,
     identity_of_run,
     models_of,
+    with_priors_of_run,
 )
 from ictmri_baselines.explanation.figure import figure
 from ictmri_baselines.explanation.page import explanation_page
+from ictmri_baselines.pipeline import Workers
 
 SCHEMA: Final = "ictmri/explanation/1"
 JSON: Final = "explanation.json"
@@ -72,7 +74,7 @@ def explain(
         InputError: ``run`` is no run of this cohort, or holds no model.
     """
     run = at_home(run)
-    cohort = cohort or cohort_of_run(run)
+    cohort = with_priors_of_run(run, cohort or cohort_of_run(run), Workers(jobs))
     identity = identity_of_run(run, cohort)
     models = models_of(run, fold)
     cases = _of_each(partial(_measured, cohort.root, own), models, "explain", jobs)

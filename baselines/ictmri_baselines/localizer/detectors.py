@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ictmri_baselines.localizer.boxes import SliceBoxes
     from ictmri_baselines.localizer.region import Region
 
-_NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "model"})
+_NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "masks", "model"})
 _WORDS: Final = {"missing": "is needed", "extra_forbidden": "is not an option of this detector"}
 
 
@@ -41,15 +41,12 @@ class DetectorSettings(CheckedSettings):
         version: changes whenever the same brain may give other boxes.
         parallel: whether each worker process may have one of its own. A model fills the memory once, and a
             server is asked for several slices at once anyway.
-        offline: whether it needs nothing but the brain: no weights to fetch, no server, no file. Such a one
-            can be taken because a model names it.
         unrecorded: settings that do not change the boxes, or that :meth:`facts` tells in another form.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     parallel: ClassVar[bool] = True
-    offline: ClassVar[bool] = False
     unrecorded: ClassVar[frozenset[str]] = frozenset()
 
     def facts(self) -> dict[str, Any]:

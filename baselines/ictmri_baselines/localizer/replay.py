@@ -1,17 +1,25 @@
-"""Boxes that were made before, here or elsewhere, taken from a published file."""
+"""What was found before, here or elsewhere: boxes of a published file, or masks that were drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ictmri.errors import InputError
-from ictmri.io.files import sha256_file
+import nibabel as nib
+import numpy as np
+
+from ictmri.atlas.geometry import Affine, canonical
+from ictmri.errors import InputError, ScanError, collected
+from ictmri.io.files import canonical_json, sha256_bytes, sha256_file
+from ictmri.scans.nifti import read_nifti
+from ictmri_baselines.cases import mask_digests
 from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.detectors import DetectorSettings
 from ictmri_baselines.localizer.grid import Grid
+from ictmri_baselines.localizer.region import Region
+from ictmri_baselines.processor.mapping import Mapping
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
@@ -78,3 +86,89 @@ def _missing(path: Path, case_ids: Collection[str]) -> InputError:
 @lru_cache(maxsize=1)
 def _cases(path: Path, _sha256: str, spacing_mm: int) -> dict[str, list[SliceBoxes]]:
     return read_boxes(path, spacing_mm=spacing_mm)
+
+
+class MaskReplay(DetectorSettings):
+    """Masks that were drawn or made before, one CASE_ID.nii.gz for each case."""
+
+    name = "masks"
+    version = "1"
+    unrecorded = frozenset({"masks"})
+
+    masks: Path
+
+    def facts(self) -> dict[str, Any]:
+        """Return the digest of all files: a changed mask is another detector."""
+        return {"masks_sha256": sha256_bytes(canonical_json(mask_digests(self.masks)).encode())}
+
+    def prepare(self, case_ids: Collection[str]) -> None:
+        """Read every mask before the work; all that are missing or are none are named."""
+        problems: list[str] = []
+        for case_id in sorted(case_ids):
+            with collected(problems, f"{case_id}.nii.gz"):
+                read_mask(self.masks / f"{case_id}.nii.gz")
+        if problems:
+            raise InputError(str(self.masks), problems, _MASKS)
+
+    def detector(self, *, case_id: str = "", journal: Path | None = None) -> MaskDetector:  # noqa: ARG002
+        """Return the replay of a case."""
+        return MaskDetector(self.masks / f"{case_id}.nii.gz")
+
+
+class MaskDetector:
+    """The mask of one case, wherever its brain lies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def detect(self, brain: Brain) -> Region:
+        """Return the mask as a map, brought to the brain's grid by the nearest voxel.
+
+        Raises:
+            InputError: it is none, nothing of it lies in the brain, or the way from its scan is not known.
+        """
+        voxels, affine = read_mask(self._path)
+        way = Mapping(np.eye(4)) if _on_template(voxels, affine) else brain.mapping
+        if way is None:
+            problem = "lies on no MNI152 grid, and the way from its scan is not known"
+            raise InputError(str(self._path), [problem], _MASKS)
+        there = way.pull(voxels, affine, Grid.of(brain.image).spacing_mm, order=0)
+        if voxels.any() and not (there[np.asarray(brain.mask.dataobj) > 0]).any():
+            raise InputError(str(self._path), ["nothing of it lies in the brain"], _MASKS)
+        return Region(there, MaskReplay.name)
+
+
+_MASKS: Final = (
+    "--masks FOLDER: for each case CASE_ID.nii.gz, 1 in the tumour and 0 elsewhere, in the space of its "
+    "scan or on an MNI152 grid of 1 or 2 mm; all 0 where there is no tumour"
+)
+_SHOWN: Final = 5
+
+
+def read_mask(path: Path) -> tuple[Any, Affine]:
+    """Return a mask's voxels in RAS order, 0 and 1, and its affine.
+
+    Raises:
+        InputError: there is none, it cannot be read, or it holds other values.
+    """
+    if not path.is_file():
+        raise InputError(str(path), ["there is no such file"], _MASKS)
+    try:
+        voxels, affine = canonical(read_nifti(path).image)
+    except (ScanError, OSError, EOFError, ValueError) as error:
+        reason = error.reason if isinstance(error, ScanError) else f"cannot be read ({error})"
+        raise InputError(str(path), [reason], _MASKS) from None
+    values = np.unique(voxels)
+    if not np.isin(values, (0, 1)).all():
+        more = ", ..." if len(values) > _SHOWN else ""
+        shown = ", ".join(f"{value:g}" for value in values[:_SHOWN]) + more
+        raise InputError(str(path), [f"holds the values {shown}, not 0 and 1 alone"], _MASKS)
+    return voxels, affine
+
+
+def _on_template(voxels: Any, affine: Affine) -> bool:
+    try:
+        Grid.of(nib.Nifti1Image(voxels, affine))
+    except ValueError:
+        return False
+    return True

@@ -2,10 +2,10 @@
 
 from ictmri_baselines.pipeline.localize import (
     boxes_tally,
-    ensure_priors,
     localize_cohort,
     unmeasured,
 )
+from ictmri_baselines.pipeline.priors import ensure_priors, localized_copy
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.resumable import Workers
 
@@ -14,6 +14,7 @@ __all__ = [
     "boxes_tally",
     "ensure_priors",
     "localize_cohort",
+    "localized_copy",
     "process_cohort",
     "unmeasured",
 ]

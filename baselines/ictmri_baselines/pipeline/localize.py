@@ -31,7 +31,6 @@ from ictmri_baselines.localizer.detectors import (
 )
 from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
 from ictmri_baselines.localizer.vlm.tally import Tally, tally
-from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
@@ -41,11 +40,12 @@ from ictmri_baselines.pipeline.resumable import (
     resumed,
     volume,
 )
-from ictmri_baselines.processor import Mapping, ProcessorSettings, preset
+from ictmri_baselines.processor import Mapping
 
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
 _OWNER: Final = 0o600
+_BRAIN: Final = ("case_id", "image", "brain_mask", "scan_from_mni", "warp")
 Mirror = Literal["off", "report", "drop"]
 UNMEASURED: Final = (
     "After one affine (--settings light) a patient’s brain lies up to centimetres off the template’s, and "
@@ -112,7 +112,7 @@ def _localized(
         model = cohort_model(cohort, _ids(cohort), detector, work=work, workers=workers)
     each_case(
         partial(_localize, work, detector, mirror, model),
-        cohort.rows("processed", ["case_id", "image", "brain_mask", "scan_from_mni", "warp"]),
+        cohort.rows("processed", _BRAIN),
         total=len(cases),
         work=work,
         title="localize",
@@ -163,38 +163,6 @@ def boxes_tally(cohort: Cohort) -> Tally:
     return tally(row for rows in cases.values() for row in rows)
 
 
-def ensure_priors(
-    cohort: Cohort,
-    workers: Workers = Workers(),  # noqa: B008
-    *,
-    settings: ProcessorSettings | None = None,
-) -> Cohort:
-    """Return the cohort with priors; what is there already is taken as it is.
-
-    Args:
-        cohort: processed or not.
-        workers: where cases are worked on.
-        settings: of the processor, where the cohort is not processed; ``light`` where None.
-    """
-    wanted = settings or preset("light", synthetic=cohort.synthetic)
-    if "process" not in cohort.manifest.steps:
-        sys.stderr.write(f"{cohort.name} is not processed yet: ictmri process, ictmri localize\n")
-        cohort = process_cohort(cohort, wanted, workers=workers)
-    there = cohort.manifest.steps["process"].get("settings", {})
-    other = [
-        f"{k} {there.get(k)}, not {v}"
-        for k, v in wanted.model_dump(mode="json").items()
-        if there.get(k) != v
-    ]
-    if other:
-        sys.stderr.write(
-            f"{cohort.name} is processed already, and taken as it is: {'; '.join(other)}\n"
-        )
-    if "localize" not in cohort.manifest.steps:
-        cohort = localize_cohort(cohort, workers=workers)
-    return cohort
-
-
 def _processed(cohort: Cohort) -> list[FoldRow]:
     left_out = cohort.manifest.left_out
     return [row for row in cohort.folds().rows if row.case_id not in left_out]
@@ -213,7 +181,7 @@ def _localize(
 ) -> None:
     """Localise one case; the row holds no label, so none can be looked at."""
     case_id = row["case_id"]
-    brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
+    brain = brain_of(row)
     made: Detector = detector.detector(case_id=case_id, journal=work / "answers.journal")
     checked = MirrorChecked(made, drop=mirror == "drop") if mirror != "off" else None
     found = localize(brain, checked or made, model=model)
@@ -237,6 +205,11 @@ def _localize(
         facts["mirror"] = [checked.confirmed, checked.boxes]
         numbers["mirrored"] = round(100 * checked.confirmed / max(checked.boxes, 1), 1)
     finish_case(work, case_id, facts)
+
+
+def brain_of(row: dict[str, Any]) -> Brain:
+    """Return the brain of a processed case."""
+    return Brain(unpack(row["image"]), unpack(row["brain_mask"]), mapping_of(row))
 
 
 def mapping_of(row: dict[str, Any]) -> Mapping:
@@ -309,7 +282,7 @@ def cohort_model(
     folder.mkdir(exist_ok=True)
     each_case(
         partial(_drawn, folder, work / "answers.journal", detector),
-        cohort.rows("processed", ["case_id", "image", "brain_mask"]),
+        cohort.rows("processed", _BRAIN),
         total=len(case_ids),
         work=folder,
         title="voxels",
@@ -325,7 +298,7 @@ def cohort_model(
 
 def _drawn(folder: Path, journal: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
     case_id = row["case_id"]
-    brain = Brain(unpack(row["image"]), unpack(row["brain_mask"]))
+    brain = brain_of(row)
     found = voxels_of(brain, detector.detector(case_id=case_id, journal=journal))
     if found is not None:
         with replacing(folder / f"{case_id}.npz") as part, part.open("wb") as file:

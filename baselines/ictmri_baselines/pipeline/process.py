@@ -15,12 +15,13 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
-from ictmri.io.files import sha256_file, write_bytes
+from ictmri.io.files import write_bytes
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.findings import Finding, has_error
 from ictmri.scans.read import read_scan
 from ictmri.version import __version__
+from ictmri_baselines.cases import mask_digests
 from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
@@ -68,7 +69,7 @@ def process_cohort(
     masks = None if masks is None else at_home(masks)
     recorded = settings.model_dump(mode="json") | {
         "steps": used_steps(settings),
-        "own_masks": _digests(masks),
+        "own_masks": {} if masks is None else mask_digests(masks),
         "ictmri": __version__,
     }
     case = partial(_process, settings, masks and masks.resolve())
@@ -96,19 +97,6 @@ def _processed(
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
     processing_page(page, cases, title=cohort.name, synthetic=cohort.synthetic)
     return _added(cohort, work, recorded)
-
-
-def _digests(masks: Path | None) -> dict[str, str]:
-    if masks is None:
-        return {}
-    found = {path.name: sha256_file(path) for path in sorted(masks.glob("*.nii.gz"))}
-    if not found:
-        raise InputError(
-            str(masks),
-            ["holds no <case_id>.nii.gz"],
-            "name each mask after its case, see folds.csv",
-        )
-    return found
 
 
 def _process(

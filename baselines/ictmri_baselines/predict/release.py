@@ -235,7 +235,9 @@ def _released(
     origin |= {"synthetic": synthetic, "cohort": models.cohort, "recipe": _recipe(given)}
     origin["processing"] = models.processing.model_dump(mode="json")
     # A digest of who was in which fold tells whether a guess of it is right.
-    digests = ("recipe_sha256", *(("folds_sha256", "data_sha256") if public else ()))
+    digests = ["recipe_sha256", *(("folds_sha256", "data_sha256") if public else ())]
+    if given.get("detector") in DETECTORS:
+        digests.append("detector_weights_sha256")
     origin |= {key: given[key] for key in digests if _DIGEST.fullmatch(given.get(key, ""))}
     if _VERSION.fullmatch(given.get("ictmri", "")):
         origin["ictmri"] = given["ictmri"]
@@ -341,6 +343,7 @@ def _card(
         smallest=K,
         processing=models.processing.model_dump(mode="json"),
         detector=_detector(models),
+        localizer=models.localizer.name,
         calibration=_calibration(models),
         unusual=_unusual(synthetic=synthetic),
         files=[(p.relative_to(root).as_posix(), p.stat().st_size, sha256_file(p)) for p in known],
@@ -409,7 +412,9 @@ def _detector(models: Models) -> str:
     named, version = origin.get("detector"), origin.get("detector_version") or ""
     if named not in DETECTORS:
         return "not stated"
-    return f"{named} {version}" if _SHORT_VERSION.fullmatch(version) else named
+    told = f"{named} {version}" if _SHORT_VERSION.fullmatch(version) else named
+    learned = models.localizer.facts().get("trained_on") if models.localizer.name == named else None
+    return f"{told}, trained on {learned}" if learned else told
 
 
 def _calibration(models: Models) -> str:

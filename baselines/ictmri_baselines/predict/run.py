@@ -22,7 +22,7 @@ from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import DetectorSettings
 from ictmri_baselines.methods import RUN
 from ictmri_baselines.processor import PRESETS, ProcessorSettings
-from ictmri_baselines.registry import DETECTORS, METHODS, imported, recipe_ids
+from ictmri_baselines.registry import DETECTORS, METHODS, OFFLINE, imported, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
@@ -103,8 +103,8 @@ class Models:
     def localizer(self) -> DetectorSettings:
         """The detector of the priors that they learned from, if it needs nothing; else the default."""
         named = self._stated_detector[0]
-        kind = imported(DETECTORS[named]) if named in DETECTORS else None
-        return kind() if kind is not None and kind.offline else Saliency()
+        made: DetectorSettings = imported(DETECTORS[named])() if named in OFFLINE else Saliency()
+        return made
 
     @property
     def other_localizer(self) -> str:
@@ -113,9 +113,12 @@ class Models:
         used = self.localizer
         if not named or all(model.settings.network.localisation == "none" for model in self.each):
             return ""
-        if named == used.name and version in (None, used.version):
+        weights = self.each[0].description.origin.get("detector_weights_sha256")
+        same_weights = weights in (None, used.facts().get("weights_sha256"))
+        if named == used.name and version in (None, used.version) and same_weights:
             return ""
-        theirs = f"{named} {version or ''}".strip()
+        other = " with other weights" if named == used.name and not same_weights else ""
+        theirs = f"{named} {version or ''}".strip() + other
         return (
             f"the models learned from priors of {theirs}, these are of {used.name} {used.version}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from ictmri.errors import InputError, nearest, validation_problems
@@ -23,7 +24,7 @@ from ictmri.io.resources import at_home, shipped
 from ictmri.io.yamlfile import read_yaml
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri_baselines.methods import check_method_name
-from ictmri_baselines.registry import is_own, recipe_ids
+from ictmri_baselines.registry import DETECTORS, OFFLINE, is_own, recipe_ids
 from ictmri_benchmark.board.entry import MAX_SLUG, SLUG
 
 Profile = Literal["smoke", "cpu", "paper"]
@@ -33,6 +34,17 @@ Processing = Literal["light", "paper"]
 _CARRIERS: Final = ("run.json", "entry.yaml", "model.safetensors", MANIFEST)
 """Files of runs, entries, models and cohorts: what is given from hand to hand."""
 _NEAR: Final = 3
+
+
+def _needs_nothing(name: str) -> str:
+    """Return the name of a detector that a recipe may name, or none."""
+    if name and name not in OFFLINE:
+        problem = f"no detector {name!r}{nearest(name, DETECTORS)}"
+        if name in DETECTORS:
+            problem = f"{name} needs a server, weights or a file, and a recipe names none"
+        others = f"{', '.join(OFFLINE)}; without it a run takes the priors that the cohort has"
+        raise ValueError(f"{problem}; take one of {others}")
+    return name
 
 
 class RecipeInputs(BaseModel):
@@ -56,6 +68,8 @@ class Recipe(BaseModel):
         needs: ``table`` (labels, sex, age) or ``priors`` (the processed and localized cohort).
         processing: settings of the processor for a cohort that is not processed yet; where the recipe and
             all that it extends are silent, ``light``, and ``paper`` under the profile of that name.
+        detector: of the priors, one of :data:`~ictmri_baselines.registry.OFFLINE`. Where it is empty, the
+            priors that the cohort has, or the default detector's where it has none.
         inputs: what the method looks at.
         external: pretrained weights and other data that it uses.
         yours: settings without which it cannot be run, by dotted name; a recipe that extends it gives them.
@@ -76,6 +90,7 @@ class Recipe(BaseModel):
     method: Annotated[str, AfterValidator(check_method_name)]
     needs: Needs
     processing: Processing | None = None
+    detector: Annotated[str, AfterValidator(_needs_nothing)] = ""
     inputs: RecipeInputs
     external: tuple[str, ...] = ()
     yours: tuple[str, ...] = ()
@@ -105,6 +120,12 @@ class Recipe(BaseModel):
             raise ValueError("a seed stands there twice")
         return seeds
 
+    @model_validator(mode="after")
+    def _detects_for_something(self) -> Self:
+        if self.detector and not (self.needs == "priors" and self.inputs.prior):
+            raise ValueError(f"detector is {self.detector}, and the method looks at no prior")
+        return self
+
     @property
     def slug(self) -> str:
         """The folder name of the entry."""
@@ -124,7 +145,9 @@ class Recipe(BaseModel):
 
     def digest(self, profile: Profile) -> str:
         """Return a digest of everything in the recipe that can change predictions."""
-        changing = [self.method, self.shuffle_labels, self.settings_for(profile)]
+        changing: list[Any] = [self.method, self.shuffle_labels, self.settings_for(profile)]
+        if self.detector:
+            changing.append(self.detector)
         return sha256_bytes(canonical_json(changing).encode())
 
 

@@ -34,6 +34,8 @@ from ictmri.io.resources import AnyPath, at_home, user_cache
 from ictmri.io.states import facts_in, kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
+from ictmri_baselines.localizer.detectors import detector_settings, recorded
+from ictmri_baselines.localizer.replay import MaskReplay
 from ictmri_baselines.machine import is_pinned, machine, pins
 from ictmri_baselines.methods import (
     RUN,
@@ -62,8 +64,15 @@ from ictmri_benchmark.board.entry import (
     MethodInfo,
     write_entry,
 )
+from ictmri_benchmark.score.protocol import Overlap
 
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
+_DETECTOR: Final = {
+    "detector": "detector",
+    "detector_version": "detector_version",
+    "detector_weights_sha256": "weights_sha256",
+}
+"""What a run says of the detector of its priors, by what the cohort's manifest calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +198,8 @@ def _with_volumes(recipe: Recipe, profile: Profile, cohort: Cohort, workers: Wor
     """Return the cohort with priors, its volumes decoded: workers only map them."""
     user_cache()  # asked for before the long work
     settings = preset(recipe.processing_for(profile), synthetic=cohort.synthetic)
-    cohort = ensure_priors(cohort, workers, settings=settings)
+    detector = detector_settings(recipe.detector) if recipe.detector else None
+    cohort = ensure_priors(cohort, workers, settings=settings, detector=detector)
     open_volumes(cohort, checked=True)
     return cohort
 
@@ -230,6 +240,7 @@ def chosen_folds(folds: Sequence[int] | None, n_folds: int) -> list[int]:
 
 def _identity(recipe: Recipe, profile: Profile, cohort: Cohort, data: str = "") -> dict[str, str]:
     """Return what must be equal for finished folds to be of use; ``data`` is empty before it is made."""
+    detector = recorded(detector_settings(recipe.detector)) if recipe.detector else {}
     return {
         "recipe": recipe.id,
         "recipe_sha256": recipe.digest(profile),
@@ -238,7 +249,13 @@ def _identity(recipe: Recipe, profile: Profile, cohort: Cohort, data: str = "") 
         "folds_sha256": cohort.manifest.folds_sha256,
         "data_sha256": data,
         "ictmri": __version__,
+        **_detector_of(detector),
     }
+
+
+def _detector_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells the priors of one detector from those of another, of what is recorded of it."""
+    return {name: settings[key] for name, key in _DETECTOR.items() if key in settings}
 
 
 def data_digest(cohort: Cohort, *, processed: bool) -> str:
@@ -257,7 +274,8 @@ def _made_by(cohort: Cohort) -> dict[str, Any]:
         "processing": {
             key: processing[key] for key in ProcessorSettings.model_fields if key in processing
         },
-        **{name: localized.get(name) for name in ("detector", "detector_version")},
+        **dict.fromkeys(("detector", "detector_version")),
+        **_detector_of(localized),
     }
 
 
@@ -290,13 +308,13 @@ def _refuse_other(out: Path, identity: dict[str, str], recipe: Recipe, profile: 
         # Its digests hold the place of the method's module instead of its name: none can be equal.
         problem = "holds a run of an older ictmri: what it made can be used, but not gone on with"
         raise InputError(str(out), [problem], "choose another --out, or remove that folder first")
-    changed = [key for key, value in identity.items() if value and known[key] != value]
+    changed = [key for key, value in identity.items() if value and known.get(key) != value]
     if changed:
         there, here = (leaves(one) for one in (known.get("settings", {}), settings))
         names = [name for name in {**here, **there} if here.get(name) != there.get(name)]
         # What changed in the settings says more than their digest.
         changed = [key for key in changed if key != "recipe_sha256" or not names]
-        problems = [f"{key} is {known[key]}, not {identity[key]}" for key in changed]
+        problems = [f"{key} is {_said(known, key)}, not {identity[key]}" for key in changed]
         problems += [f"{name} is {_said(there, name)}, not {_said(here, name)}" for name in names]
         raise InputError(
             str(out),
@@ -391,6 +409,11 @@ def _finish(tasks: list[_Task], table: FoldTable, cohort: Cohort) -> Report:
 
 def _entry(task: _Task, seeds: list[int], cohort: Cohort, machines: list[str]) -> Entry:
     recipe, settings = task.recipe, task.recipe.settings_for(task.profile)
+    localized = cohort.manifest.steps.get("localize", {}).get("settings", {})
+    told = localized.get("trained_on", "") if recipe.inputs.prior else ""
+    learned = [f"localizer trained on {told}"] if told else []
+    # Nothing that ships learned from a case of a cohort.
+    overlap: Overlap | None = "no" if learned and recipe.detector and not recipe.external else None
     return Entry(
         slug=recipe.slug,
         benchmark=BenchmarkRef(
@@ -411,12 +434,18 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort, machines: list[str]) -
         ensemble=_ensemble(settings.get("prediction", {})),
         inputs=InputsUsed(
             image=recipe.inputs.image,
-            prior="own" if recipe.inputs.prior else "none",
+            prior=_prior(localized) if recipe.inputs.prior else "none",
             demographics=recipe.inputs.demographics,
         ),
-        external=recipe.external,
+        external=(*recipe.external, *learned),
+        overlap=overlap,
         compute=_compute(task, cohort, machines),
     )
+
+
+def _prior(localized: Mapping[str, Any]) -> Literal["own", "manual-test"]:
+    """Return what an entry says of priors: masks that are given may be drawn on tested cases."""
+    return "manual-test" if localized.get("detector") == MaskReplay.name else "own"
 
 
 def _ensemble(prediction: Mapping[str, Any]) -> Literal["none", "models", "test-time augmentation"]:
@@ -435,6 +464,8 @@ def _compute(task: _Task, cohort: Cohort, machines: list[str]) -> dict[str, str 
         **_versions(task.recipe),
     }
     settings = task.recipe.settings_for(task.profile)
+    if task.recipe.detector:
+        compute["localizer"] = f"{task.origin['detector']} {task.origin['detector_version']}"
     if (count := parameters_of(task.recipe.method, settings)) is not None:
         compute["parameters"] = count
     if task.recipe.needs == "priors" and cohort.manifest.left_out:

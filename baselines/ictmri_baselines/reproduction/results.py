@@ -44,6 +44,12 @@ VIEWS: Final = (
     ("ablation/prior-shown-2mm", "ablation/prior-2mm"),
 )
 """Resolution, field of view, place, prior: what rows 1 and 2 to 5 differ in at once, one at a time."""
+LOCALIZERS: Final = (
+    ("localizer/synthetic-radiomics", "controls/radiomics"),
+    ("localizer/synthetic-radiomics-ensemble", "beyond/radiomics-ensemble"),
+    ("localizer/synthetic-virtual-biopsy", "light/virtual-biopsy"),
+)
+"""The same method in the priors of another detector, and in those of the default one."""
 _MINUTES: Final = "minutes of one core"
 _OF_THE_RUN: Final = (_MINUTES, "machine", "date")
 """What the entry of a run says of how it was made; two runs that differ in nothing else are the same."""
@@ -128,6 +134,7 @@ def collect(runs: AnyPath, cohort: FoldTable, *, synthetic: bool) -> dict[str, A
         "runs": sorted(rows, key=lambda row: order.index(row["recipe"])),
         "planned": _planned(board["comparison"]["pairs"], PLANNED),
         "views": _planned(board["comparison"]["pairs"], VIEWS),
+        "localizers": _planned(board["comparison"]["pairs"], LOCALIZERS),
     }
 
 
@@ -151,10 +158,14 @@ def render(results: dict[str, Any]) -> str:
         ],
         "Table 3: backbones": [r for r in recipes if r.id.startswith(("table3/", "convnext3d"))],
     }
-    others = [r for r in recipes if all(r not in group for group in groups.values())]
+    localizers = [load_recipe(name) for name, _ in LOCALIZERS]
+    grouped = [localizers, *groups.values()]
+    others = [r for r in recipes if all(r not in group for group in grouped)]
     return document(_TEMPLATE).render(
         results=results,
         views=results.get("views", []),
+        localizers=localizers,
+        between_localizers=results.get("localizers", []),
         runs=runs,
         earlier=earlier,
         reported=reported,

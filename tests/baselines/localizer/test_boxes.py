@@ -315,14 +315,19 @@ def test_settings_are_checked_at_once() -> None:
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_settings_travel_to_workers(name: str, boxes_file: Path) -> None:
-    given = {"openai": {"base_url": "http://x/v1", "model": "m"}, "boxes": {"boxes": boxes_file}}
+    (boxes_file.parent / "case.nii.gz").touch()
+    given = {
+        "openai": {"base_url": "http://x/v1", "model": "m"},
+        "boxes": {"boxes": boxes_file},
+        "masks": {"masks": boxes_file.parent},
+    }
     settings = detector_settings(name, **given.get(name, {}))
     assert pickle.loads(pickle.dumps(settings)) == settings
     facts = recorded(settings)
     assert (facts["detector"], facts["detector_version"]) == (name, settings.version)
     assert settings.detector()
     assert json.loads(json.dumps(facts)) == facts
-    assert settings.parallel == (name in {"saliency", "synthetic", "boxes"})
+    assert settings.parallel == (name in {"saliency", "synthetic", "boxes", "masks"})
 
 
 def test_every_option_is_in_the_docs() -> None:

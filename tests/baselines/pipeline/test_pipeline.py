@@ -156,13 +156,6 @@ def few_localized(few: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Coho
     return ensure_priors(shared_copy(few, tmp_path_factory, "few-localized"), Workers(1))
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """A phantom of two cases as it was built."""
-    root = tmp_path_factory.mktemp("two") / "phantom"
-    return build_phantom(root, n_cases=2, n_folds=2, spacing=4.0, jobs=1)
-
-
 def test_mirrored_brains_are_asked_about_and_boxes_compared(
     two: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,8 @@ from ictmri_baselines import predict
 from ictmri_baselines.cli.predict import predict as command
 from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import Detector, DetectorSettings
+from ictmri_baselines.localizer.learned.detector import Synthetic
+from ictmri_baselines.localizer.learned.weights import SHIPPED, digest_of
 from ictmri_baselines.pipeline import Workers
 from ictmri_baselines.predict import run as models_of_runs
 from ictmri_baselines.predict import several
@@ -38,7 +40,7 @@ from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.predict.several import Predicted, predict_scans
 from ictmri_baselines.predict.sources import Scans, find_scans
 from ictmri_baselines.processor import PRESETS
-from ictmri_baselines.registry import DETECTORS, imported
+from ictmri_baselines.registry import DETECTORS, OFFLINE, imported
 from ictmri_benchmark.score.mistakes import HEADERS
 
 if TYPE_CHECKING:
@@ -207,7 +209,7 @@ def test_each_series_gets_its_segmentation(
 class Mine(DetectorSettings):
     """A detector of one's own."""
 
-    name, version, offline = "mine", "7", True
+    name, version = "mine", "7"
 
     def detector(self, *, case_id: str = "", journal: Path | None = None) -> Detector:
         raise NotImplementedError
@@ -230,10 +232,12 @@ def test_the_models_own_detector_is_taken_where_it_needs_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(DETECTORS, "mine", "made_up:Mine")
+    monkeypatch.setattr(models_of_runs, "OFFLINE", (*OFFLINE, "mine"))
     monkeypatch.setattr(
         models_of_runs, "imported", lambda path: Mine if "made_up" in path else imported(path)
     )
     models, now = open_models(run), Saliency.version
+    learned = {"detector": "synthetic", "detector_version": Synthetic.version}
     for origin, used, told in (
         ({}, "saliency", ""),
         ({"detector": None}, "saliency", ""),
@@ -244,6 +248,13 @@ def test_the_models_own_detector_is_taken_where_it_needs_nothing(
         ({"detector": "os:system"}, "saliency", "of os:system, these are of saliency"),
         ({"detector": "mine", "detector_version": "7"}, "mine", ""),
         ({"detector": "mine", "detector_version": "6"}, "mine", "of mine 6, these are of mine 7"),
+        ({"detector": "synthetic", "detector_version": Synthetic.version}, "synthetic", ""),
+        ({**learned, "detector_weights_sha256": digest_of(SHIPPED)}, "synthetic", ""),
+        (
+            {**learned, "detector_weights_sha256": "0" * 64},
+            "synthetic",
+            "with other weights, these",
+        ),
     ):
         found = of_origin(models, **origin)
         assert found.localizer.name == used

@@ -7,15 +7,16 @@ import yaml
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.io.files import canonical_json
+from ictmri.io.files import canonical_json, sha256_bytes
 from ictmri.io.resources import shipped
 from ictmri.manifest import FILE_NAME
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.backbones.settings import DenseNet3D
 from ictmri_baselines.diagnoser.checkpoint import load_model
 from ictmri_baselines.diagnoser.fit import DiagnoserSettings, read_settings
+from ictmri_baselines.localizer.detectors import detector_settings
 from ictmri_baselines.methods import find_method
-from ictmri_baselines.registry import METHODS, RegisteredMethod, recipe_ids
+from ictmri_baselines.registry import METHODS, OFFLINE, RegisteredMethod, recipe_ids
 from ictmri_baselines.reproduction.recipe import (
     PROFILES,
     Profile,
@@ -25,7 +26,7 @@ from ictmri_baselines.reproduction.recipe import (
     merged,
 )
 from ictmri_baselines.reproduction.reproduce import reproduce
-from ictmri_baselines.reproduction.results import VIEWS
+from ictmri_baselines.reproduction.results import LOCALIZERS, VIEWS
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import load_entry
 
@@ -163,6 +164,28 @@ def write(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_recipe_without_a_detector_has_the_digest_that_it_had(profile: Profile) -> None:
+    """Runs of before there was a choice can be gone on with; a detector makes it another recipe."""
+    for name, base in LOCALIZERS:
+        recipe, other = load_recipe(base), load_recipe(name)
+        known = [recipe.method, recipe.shuffle_labels, recipe.settings_for(profile)]
+        assert recipe.digest(profile) == sha256_bytes(canonical_json(known).encode())
+        assert other.digest(profile) != recipe.digest(profile)
+        assert other.model_dump(exclude={"id", "name", "summary", "detector"}) == recipe.model_dump(
+            exclude={"id", "name", "summary", "detector"}
+        )
+
+
+def test_shipped_recipes_name_detectors_that_need_nothing() -> None:
+    named = {name: load_recipe(name).detector for name in recipe_ids()}
+    assert {name: found for name, found in named.items() if found} == {
+        name: "synthetic" for name, _ in LOCALIZERS
+    }
+    for name in OFFLINE:
+        assert detector_settings(name).detector()
+
+
 def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
     text = "extends: table2/5\nname: Mine\nsettings: {network: {tap: block3}}\n"
     mine: Recipe = load_recipe(write(tmp_path, text))
@@ -181,6 +204,17 @@ def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
         ("extends: table2/5\nseeds: []\n", "seeds: .*at least 1"),
         ("extends: table2/5\nseeds: [0, 0]\n", "seeds: .*twice"),
         ("extends: table2/5\nseeds: [-1]\n", "seeds.*greater than or equal to 0"),
+        (
+            "extends: table2/5\ndetector: salience\n",
+            "no detector 'salience'; did you mean 'saliency'",
+        ),
+        (
+            "extends: table2/5\ndetector: openai\n",
+            "openai needs a server, .*take one of saliency, syn",
+        ),
+        ("extends: table2/5\ndetector: masks\n", "masks needs a server, weights or a file"),
+        ("extends: controls/majority\ndetector: saliency\n", "the method looks at no prior"),
+        ("extends: table2/1\ndetector: synthetic\n", "synthetic, and the method looks at no prior"),
     ],
 )
 def test_a_recipe_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str) -> None:

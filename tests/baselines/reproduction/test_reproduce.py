@@ -7,18 +7,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from support.commandline import kill_after, run
 from support.damage import DAMAGES, damage
 from support.loopback_cluster import loopback_cluster
 
-from ictmri.cohort import Cohort
+from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
+from ictmri.io.volumes import unpack
 from ictmri_baselines.diagnoser.checkpoint import MODEL, read_description
+from ictmri_baselines.explanation.explain import explain
+from ictmri_baselines.localizer.learned.weights import SHIPPED, digest_of
+from ictmri_baselines.localizer.replay import MaskReplay
+from ictmri_baselines.pipeline import Workers, localized_copy
+from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_baselines.reproduction.reproduce import reproduce
 from ictmri_baselines.reproduction.results import collect, render, write_results
+from ictmri_benchmark.board.entry import load_entry
 
 RECIPE = """
 extends: table2/5
@@ -128,6 +137,67 @@ def test_a_fold_is_taken_under_the_settings_that_it_ran_with_alone(
     capsys.readouterr()
     assert ran(epochs=3, learning_rate=0.5)["epochs"] == 3
     assert "seed0-fold0.csv is not of this run: this fold is done again" in capsys.readouterr().err
+
+
+NAMED = """
+extends: table2/5
+detector: synthetic
+profiles: {smoke: {optimisation: {epochs: 1}}}
+"""
+
+
+def test_a_run_says_whose_priors_it_had_and_the_cohort_keeps_its_own(
+    few_processed: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "mine.yaml", tmp_path / "run"
+    recipe.write_text(NAMED)
+    before = few_processed.manifest
+
+    def ran() -> None:
+        reproduce(str(recipe), few_processed, out, seeds=[0], profile="smoke", jobs=1)
+
+    ran()
+    assert open_cohort(few_processed.root).manifest == before
+    assert (
+        "priors of synthetic 1, localizer trained on synthetic heads: " in capsys.readouterr().err
+    )
+    told, made = load_entry(out / "entry.yaml"), json.loads((out / "run.json").read_text())
+    assert (told.external, told.overlap) == (("localizer trained on synthetic heads",), "no")
+    assert (told.compute["localizer"], told.inputs.prior) == ("synthetic 1", "own")
+    assert told.benchmark.data_sha256 == few_processed.data_sha256
+    assert (made["detector"], made["detector_version"]) == ("synthetic", "1")
+    assert made["detector_weights_sha256"] == digest_of(SHIPPED)
+    models = open_models(out)
+    assert (models.localizer.name, models.other_localizer) == ("synthetic", "")
+    fold = out / "folds" / "seed0-fold1.csv"
+    kept = fold.stat().st_mtime_ns
+    ran()
+    assert fold.stat().st_mtime_ns == kept
+    explained = explain(out, few_processed, shown=0, jobs=1)
+    assert explained["data_sha256"] == made["data_sha256"]
+    unnamed = {key: value for key, value in made.items() if "detector" not in key}
+    (out / "run.json").write_text(json.dumps(unnamed))
+    with pytest.raises(InputError, match="detector is not given, not synthetic"):
+        ran()
+
+
+def test_priors_that_were_drawn_by_hand_are_said_to_be(
+    few_processed: Cohort, tmp_path: Path
+) -> None:
+    (tmp_path / "masks").mkdir()
+    for row in few_processed.rows("processed", ["case_id", "brain_mask"]):
+        mask = unpack(row["brain_mask"])
+        cube = np.zeros(mask.shape, np.uint8)
+        cube[45:52, 50:57, 45:52] = 1
+        nib.save(
+            nib.Nifti1Image(cube, mask.affine), tmp_path / "masks" / f"{row['case_id']}.nii.gz"
+        )
+    masks = MaskReplay(masks=tmp_path / "masks")
+    cohort = localized_copy(few_processed, masks, folder=tmp_path, workers=Workers(1))
+    reproduce("table2/5", cohort, tmp_path / "run", seeds=[0], profile="smoke", jobs=1)
+    told = load_entry(tmp_path / "run" / "entry.yaml")
+    assert told.inputs.prior == "manual-test"
+    assert "manual ROI at test" in told.tracks
 
 
 def test_a_run_of_before_the_registry_gets_a_clear_answer(

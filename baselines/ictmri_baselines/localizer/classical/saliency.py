@@ -144,7 +144,6 @@ class Saliency(DetectorSettings):
 
     name = "saliency"
     version = "4"
-    offline = True
 
     def detector(self, *, case_id: str = "", journal: Path | None = None) -> SaliencyDetector:  # noqa: ARG002
         """Return the detector."""
