@@ -1,5 +1,6 @@
-"""The table of priors and diagnoses: every way a row, the true core the best of them, nothing done twice."""
+"""The table of priors and diagnoses: each way a row, the true core the best, nothing done twice."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ def test_a_row_for_each_way_and_the_true_core_fits_best(
 
     def table() -> str:
         command = [sys.executable, SCRIPT, *words, "--jobs", "1"]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=here).stdout
 
     text = table()
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]

@@ -97,7 +97,8 @@ def localized_copy(
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
     folder = user_cache() / "localized" if folder is None else folder
     check_writable(folder)
-    place = folder / f"{cohort.name}-{detector.name}-{_digest(cohort, detector)[:16]}"
+    # Not the cohort's name: that came with it, and may be any text.
+    place = folder / f"{detector.name}-{_digest(cohort, detector)[:16]}"
     with cohort_lock(place):
         made = kept(place / FILE_NAME, lambda path: read_manifest(path.parent))
         if made is None or damaged_files(place, made, quick=True):
@@ -135,7 +136,8 @@ def _copy(cohort: Cohort, place: Path) -> None:
     try:
         for name in files:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(cohort.root / name, part / name)
+            # Where a cohort lies as the Hub's cache keeps it, its files are links.
+            link_or_copy((cohort.root / name).resolve(), part / name)
         write_manifest(part, replace(cohort.manifest, files=files, steps=steps))
         # Another process may have changed the cohort meanwhile.
         open_cohort(part).check()
