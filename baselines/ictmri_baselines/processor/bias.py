@@ -39,13 +39,14 @@ class N4:
             phantom the joint variation of grey and white matter was 1.46 with it, 0.99 without (at 50
             iterations a level), 1.03 with ANTs' defaults on the whole field of view, 1.01 before any
             correction.
-        tolerance: at which a level ends; ANTs' default.
+        tolerance: at which a level ends; ITK's default. ANTs' 1e-7 is never reached, and what the field
+            differs by after its iterations is 0.0005 to 0.005 of the logarithm (three real heads).
     """
 
     masked: bool = True
     grid_mm: float = 4.0
     iterations: tuple[int, ...] = (50, 30, 20)
-    tolerance: float = 1e-7
+    tolerance: float = 1e-3
 
     def describe(self) -> dict[str, Any]:
         """Return name, version and parameters."""

@@ -6,13 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from support.moved_heads import brain_mask_of, moved, reordered, scan_of
 
 from ictmri.atlas.alignment import align
 from ictmri.errors import InputError
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, preset, process
 from ictmri_baselines.processor.extraction.deepbet import DeepBet
-from ictmri_baselines.processor.extraction.hd_bet import HdBet
+from ictmri_baselines.processor.extraction.hd_bet import HdBet, flushed_network, hd_bet_network
 from ictmri_baselines.processor.extraction.network import (
     ExtractionError,
     cleaned,
@@ -41,6 +42,27 @@ def read(path: Path) -> nib.Nifti1Image:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction, image.GetOrigin()
     return nib.Nifti1Image(sitk.GetArrayFromImage(image).T, np.diag([-1.0, -1, 1, 1]) @ affine)
+
+
+def test_hd_bet_multiplies_no_denormal_weight_and_loads_once() -> None:
+    tiny = torch.finfo(torch.float32).tiny
+    before, after = (dict(n.named_parameters()) for n in (hd_bet_network(), flushed_network()))
+    assert flushed_network() is flushed_network()
+    denormal = {name: (w != 0) & (w.abs() < tiny) for name, w in before.items()}
+    assert sum(int(found.sum()) for found in denormal.values()) > 1_000_000
+    for name, found in denormal.items():
+        assert torch.equal(after[name], torch.where(found, 0, before[name])), name
+
+
+@pytest.mark.long
+def test_what_hd_bet_finds_keeps_its_bytes_without_denormal_weights() -> None:
+    head = volume_of(scan_of(moved(), (6.0, 6.0, 6.0))).voxels[:32, :32, :32]
+    block = torch.from_numpy((head - head.mean()) / head.std())[None, None]
+    assert block.shape[2:] == (32, 32, 32)
+    with torch.inference_mode():
+        found, wanted = flushed_network()(block), hd_bet_network()(block)
+    assert wanted.std() > 0
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,9 +87,24 @@ def _loaded(config: Any) -> Any:
     return network
 
 
+@cache
+def flushed_network() -> Any:
+    """Return the trained network with its denormal weights at 0, once a process.
+
+    Weight decay left up to three quarters of a layer's weights below 1e-38. No sum of float32 notices
+    them, the probability keeps its bytes, but a CPU takes thirty times as long with them.
+    """
+    import torch
+
+    network = hd_bet_network()
+    for weights in network.parameters():
+        weights.data[weights.abs() < torch.finfo(weights.dtype).tiny] = 0
+    return network
+
+
 def _probability(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    network = flushed_network()
     with one_torch_thread(), _imported() as (config, predict):
-        network = _loaded(config)
         data = (voxels - voxels.mean()) / voxels.std()
         found = predict(
             network,
