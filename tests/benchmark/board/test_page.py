@@ -240,7 +240,7 @@ def test_every_entry_shows_its_numbers(board: dict[str, Any], page: str) -> None
 def test_a_row_tells_when_how_large_on_what_and_where_to_read(board: dict[str, Any]) -> None:
     changed = copy.deepcopy(board)
     first, second = scored(changed)[:2]
-    first |= {"paper": "arXiv:2602.21613", "code": "javascript:x", "external": ["weights"]}
+    first |= {"paper": "arXiv:2602.21613", "code": "javascript:x", "external": ["weights of X"]}
     first |= {"compute": {"device": "cpu", "hours": 1.5, "parameters": 12_345_678}}
     first |= {"overlap": "yes", "level": "R2"}
     second |= {"compute": {"parameters": "about 7"}, "external": [], "overlap": "no"}
@@ -253,7 +253,13 @@ def test_a_row_tells_when_how_large_on_what_and_where_to_read(board: dict[str, A
         for row in (first, second)
     )
     shown = Page(f"<table><tr><th><a>{line}</tr></table>").text
-    for part in ("2026-02-03", "12.3 M", "cpu, 1.5 h", "external data hold tested cases"):
+    for part in (
+        "2026-02-03",
+        "12.3 M",
+        "cpu, 1.5 h",
+        "weights of X",
+        "external data hold tested cases",
+    ):
         assert part in shown
     assert 'data-v="12345678"' in line
     assert 'href="https://arxiv.org/abs/2602.21613"' in line
