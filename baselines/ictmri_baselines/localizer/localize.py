@@ -14,7 +14,7 @@ from ictmri_baselines.localizer.classical.evidence import evidence_of
 from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask, on_brain_grid, step_of
 from ictmri_baselines.localizer.classical.refine import INSIDE, Samples, VoxelModel, refine, samples
 from ictmri_baselines.localizer.prior import DILATION_MM, SIGMA_MM, coarse_prior, region_prior
-from ictmri_baselines.localizer.region import Region
+from ictmri_baselines.localizer.region import MARKED, Region
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
@@ -97,8 +97,10 @@ def localize(
         InputError: the brain lies on neither of the template's grids.
     """
     step = step_of(brain)
-    coarse, sure, rows = _detected(brain, detector, sigma_mm, dilation_mm)
-    refined, flags = _refined(brain, sure, step, seed, model)
+    coarse, sure, rows, drawn = _detected(brain, detector, sigma_mm, dilation_mm)
+    refined, flags = (
+        _refined(brain, sure, step, seed, model) if drawn is None else _kept(brain, drawn)
+    )
     summary = _summary(refined, np.asarray(brain.mask.dataobj) > 0, rows)
     if "empty" in flags and summary["boxes"]:
         flags = ["outside-brain"]
@@ -130,15 +132,15 @@ def voxels_of(brain: Brain, detector: Detector, *, seed: int = 0) -> Samples | N
         InputError: the brain lies on neither of the template's grids.
     """
     every = (slice(None, None, step_of(brain)),) * 3
-    _, sure, _ = _detected(brain, detector, SIGMA_MM, DILATION_MM)
+    _, sure, *_ = _detected(brain, detector, SIGMA_MM, DILATION_MM)
     seen = evidence_of(brain)
     return None if seen is None else samples(seen, np.ascontiguousarray(sure[every]), seed=seed)
 
 
 def _detected(
     brain: Brain, detector: Detector, sigma_mm: float, dilation_mm: float
-) -> tuple[Field, Field, list[SliceBoxes]]:
-    """Return the coarse prior, what of it is refined, and the boxes of the file.
+) -> tuple[Field, Field, list[SliceBoxes], Mask | None]:
+    """Return the coarse prior, what of it is refined, the boxes of the file, and an outline that was drawn.
 
     A map is refined as it is: its margin belongs to the coarse prior alone.
     """
@@ -149,10 +151,16 @@ def _detected(
             raise ValueError(f"a map of {found.map.shape} on a brain of {brain.image.shape}")
         sure = region_prior(replace(found, margin_mm=0.0), affine)
         coarse = region_prior(found, affine) if found.margin_mm else sure
-        return coarse, sure, found.boxes()
+        return coarse, sure, found.boxes(), found.map > MARKED if found.drawn else None
     rows, shape = list(found), brain.image.shape
     coarse = coarse_prior(rows, shape, affine, sigma_mm=sigma_mm, dilation_mm=dilation_mm)
-    return coarse, coarse, rows
+    return coarse, coarse, rows, None
+
+
+def _kept(brain: Brain, drawn: Mask) -> tuple[Mask, list[str]]:
+    """Return an outline that was drawn as it is, in the brain."""
+    inside = drawn & (np.asarray(brain.mask.dataobj) > 0)
+    return inside, [] if inside.any() else ["empty"]
 
 
 def _refined(

@@ -23,11 +23,13 @@ class Region:
         map: float32 in [0, 1] on the brain's grid of 1 or 2 mm, same shape; above :data:`MARKED` marked.
         detector: its name.
         margin_mm: how much the coarse prior is wider: what the detector is known to miss at a rim.
+        drawn: whether it is an outline that was drawn, which no refinement knows better.
     """
 
     map: npt.NDArray[np.float32]
     detector: str
     margin_mm: float = 0.0
+    drawn: bool = False
 
     def boxes(self) -> list[SliceBoxes]:
         """Return a box around each part of each axial slice, its score the part's highest value."""

@@ -135,7 +135,7 @@ class MaskDetector:
         there = way.pull(voxels, affine, Grid.of(brain.image).spacing_mm, order=0)
         if voxels.any() and not (there[np.asarray(brain.mask.dataobj) > 0]).any():
             raise InputError(str(self._path), ["nothing of it lies in the brain"], _MASKS)
-        return Region(there, MaskReplay.name)
+        return Region(there, MaskReplay.name, drawn=True)
 
 
 _MASKS: Final = (

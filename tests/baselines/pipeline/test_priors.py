@@ -183,7 +183,9 @@ def test_masks_in_the_space_of_scans_and_of_brains_are_the_same(
     for row in made.rows("processed"):
         core = np.asarray(nib.load(folders[0] / f"{row['case_id']}.nii.gz").dataobj) > 0
         marked = np.asarray(unpack(row["prior_coarse"]).dataobj) > 127
-        assert 2 * (marked & core).sum() / (marked.sum() + core.sum()) > 0.85
+        assert 2 * (marked & core).sum() / (marked.sum() + core.sum()) > 0.95
+        inside = core & (np.asarray(unpack(row["brain_mask"]).dataobj) > 0)
+        np.testing.assert_array_equal(np.asarray(unpack(row["prior_refined"]).dataobj), inside)
 
 
 def test_masks_that_are_none_are_named_before_the_work(

@@ -20,6 +20,7 @@ from ictmri.errors import InputError
 from ictmri.io.volumes import unpack
 from ictmri_baselines.diagnoser.checkpoint import MODEL, read_description
 from ictmri_baselines.explanation.explain import explain
+from ictmri_baselines.localizer.learned.detector import Synthetic
 from ictmri_baselines.localizer.learned.weights import SHIPPED, digest_of
 from ictmri_baselines.localizer.replay import MaskReplay
 from ictmri_baselines.pipeline import Workers, localized_copy
@@ -158,14 +159,13 @@ def test_a_run_says_whose_priors_it_had_and_the_cohort_keeps_its_own(
 
     ran()
     assert open_cohort(few_processed.root).manifest == before
-    assert (
-        "priors of synthetic 1, localizer trained on synthetic heads: " in capsys.readouterr().err
-    )
+    version, learned = Synthetic.version, "localizer trained on synthetic heads"
+    assert f"priors of synthetic {version}, {learned}: " in capsys.readouterr().err
     told, made = load_entry(out / "entry.yaml"), json.loads((out / "run.json").read_text())
-    assert (told.external, told.overlap) == (("localizer trained on synthetic heads",), "no")
-    assert (told.compute["localizer"], told.inputs.prior) == ("synthetic 1", "own")
+    assert (told.external, told.overlap) == ((learned,), "no")
+    assert (told.compute["localizer"], told.inputs.prior) == (f"synthetic {version}", "own")
     assert told.benchmark.data_sha256 == few_processed.data_sha256
-    assert (made["detector"], made["detector_version"]) == ("synthetic", "1")
+    assert (made["detector"], made["detector_version"]) == ("synthetic", version)
     assert made["detector_weights_sha256"] == digest_of(SHIPPED)
     models = open_models(out)
     assert (models.localizer.name, models.other_localizer) == ("synthetic", "")
