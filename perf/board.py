@@ -1,73 +1,113 @@
-"""Time a board of many entries: intervals, all pairwise tests, ranks and tiers; and how that grows.
+"""Time a whole board of many entries: read, scored, tested, written; and how time and memory grow.
 
-Example: python perf/board.py --entries 10,50,100
+Entries of growing skill are made up on the phantom's folds, each with probabilities, its report and
+entry.yaml. Each number of entries is measured in a process of its own; a board of more than 100 entries
+compares the best of each tier with those behind it.
+
+Example: python perf/board.py --entries 10,100,1000
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES
 from ictmri.cohort import PHANTOM
 from ictmri.folds import FoldTable
+from ictmri.io.files import write_text
 from ictmri.lookup import find_folds
-from ictmri_benchmark.board.ranking import Contender, compare_pairs, rank, resolution
+from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
+from ictmri_benchmark.board.leaderboard import build_leaderboard, write_leaderboard
 from ictmri_benchmark.score.intervals import bootstrap
-from ictmri_benchmark.score.metrics import RANK_KEY, confusion, headline
+from ictmri_benchmark.score.predictions import read_predictions
+from ictmri_benchmark.score.report import score
+
+SKILLS: Final = (0.05, 0.4)
 
 
-def made_up(folds: FoldTable, n: int) -> list[NDArray[np.int64]]:
-    """Return n entries (1, N) of growing skill."""
+def made_up(folder: Path, folds: FoldTable, n: int, n_seeds: int) -> None:
+    """Write n entries of some seeds each."""
     rng = np.random.default_rng(0)
-    truth = np.array(folds.labels)
-    skills = np.linspace(0.3, 0.9, n)
-    return [
-        np.where(rng.random(len(truth)) < skill, truth, rng.integers(0, len(CLASSES), len(truth)))[
-            None
-        ]
-        for skill in skills
-    ]
+    bound = BenchmarkRef(
+        cohort=folds.name, splits_sha256=folds.sha256, data_sha256=folds.data_sha256
+    )
+    inputs = InputsUsed(image=True, prior="none", demographics=False)
+    cases = np.arange(len(folds.rows))
+    for number, skill in enumerate(np.linspace(*SKILLS, n)):
+        name = f"Entry {number:04d}"
+        place = folder / name.lower().replace(" ", "-")
+        lines = [f"case_id,seed,{','.join(f'p_{label}' for label in CLASSES)}"]
+        for seed in range(n_seeds):
+            drawn = rng.dirichlet([1] * len(CLASSES), len(cases))
+            drawn[cases, folds.labels] += skill
+            drawn /= drawn.sum(axis=1, keepdims=True)
+            lines += [
+                ",".join([case, str(seed), *(f"{p:.6f}" for p in cells)])
+                for case, cells in zip(folds.case_ids, drawn, strict=True)
+            ]
+        write_text(place / "predictions.csv", "\n".join(lines) + "\n")
+        method = MethodInfo(name=name, summary="Made up.", authors=("A",), licence="MIT")
+        entry = Entry(
+            slug=place.name,
+            benchmark=bound,
+            synthetic=True,
+            method=method,
+            selection="fixed-epoch",
+            seeds=tuple(range(n_seeds)),
+            inputs=inputs,
+        )
+        write_entry(place / "entry.yaml", entry)
+        read = read_predictions(place / "predictions.csv", folds)
+        report = score(read, folds, bootstrap(folds, [read.labels]), synthetic=True)
+        write_text(place / "report.json", report.to_json())
 
 
-def board(folds: FoldTable, entries: list[NDArray[np.int64]]) -> dict[str, float]:
-    """Return the seconds of each part."""
-    truth = np.array(folds.labels)
-    values = [float(headline(confusion(truth, p[0]))[RANK_KEY]) for p in entries]
-    contenders = [
-        Contender(f"e{i:03d}", v, p) for i, (v, p) in enumerate(zip(values, entries, strict=True))
-    ]
-    seconds = {}
-    started = time.perf_counter()
-    draws = bootstrap(folds, entries).headline[RANK_KEY]
-    seconds["intervals"] = time.perf_counter() - started
-    started = time.perf_counter()
-    pairs = compare_pairs(folds, contenders, draws)
-    seconds["pairs"] = time.perf_counter() - started
-    started = time.perf_counter()
-    rank(contenders, pairs, draws)
-    resolution(len(truth), draws)
-    seconds["ranks"] = time.perf_counter() - started
-    return seconds
+def board(folder: Path) -> dict[str, float]:
+    """Return seconds, and megabytes of memory and of the files, of the board of a folder."""
+    folds, _ = find_folds(PHANTOM)
+    started, spent = time.perf_counter(), time.process_time()
+    made = build_leaderboard(folder, folds, synthetic=True)
+    built = time.perf_counter()
+    write_leaderboard(folder / "board", made)
+    return {
+        "built": built - started,
+        "written": time.perf_counter() - built,
+        "processor": time.process_time() - spent,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "html": (folder / "board/leaderboard.html").stat().st_size / 1e6,
+    }
 
 
 def main() -> None:
-    """Print the seconds of each part, by number of entries."""
+    """Print a table by number of entries."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entries", default="10,50,100")
+    parser.add_argument("--entries", default="10,100,1000")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="of entries: print the figures of its board")
     options = parser.parse_args()
+    if options.folder:
+        print(json.dumps(board(options.folder)))
+        return
     folds, _ = find_folds(PHANTOM)
-    print("entries   pairs   intervals   all pairwise tests   ranks   together")
+    print("| entries | built, s | written, s | processor, s | memory, MB | page, MB |")
+    print("|---|---|---|---|---|---|")
     for n in map(int, options.entries.split(",")):
-        runs = [board(folds, made_up(folds, n)) for _ in range(3)]
-        best = min(runs, key=lambda run: sum(run.values()))
-        print(
-            f"{n:7d} {n * (n - 1) // 2:7d} {best['intervals']:9.2f} s {best['pairs']:18.2f} s "
-            f"{best['ranks']:5.2f} s {sum(best.values()):8.2f} s"
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            made_up(Path(folder), folds, n, options.seeds)
+            command = [sys.executable, __file__, "--folder", folder]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        cells = (f"{found[name]:.1f}" for name in ("built", "written", "processor"))
+        print(f"| {n} | {' | '.join(cells)} | {found['memory']:.0f} | {found['html']:.1f} |")
 
 
 if __name__ == "__main__":

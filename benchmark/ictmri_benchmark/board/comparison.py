@@ -7,7 +7,7 @@ test is exact, both with the protocol's fixed seed, so that two readers get the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +26,7 @@ from ictmri_benchmark.score.protocol import ALPHA, N_PERMUTATIONS
 
 _K: Final = len(CLASSES)
 _THREADS: Final = 2
-_BLOCK_CELLS: Final = 2**26
+_BLOCK_CELLS: Final = 2**25
 """Counts in memory at a time, however many seeds the entries have."""
 _TOLERANCE: Final = 1e-6
 """Differences that float32 cannot tell apart count as equal."""
@@ -120,7 +120,9 @@ def _difference(one: _Halves, other: _Halves) -> NDArray[np.float32]:
 
 
 def _f1_sums(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    total: NDArray[np.float32] = (counts[:_K] / counts[_K:]).sum(axis=0)
+    """Return (1 + permutations,) sums of F1 / 2; the counts are used up."""
+    np.divide(counts[:_K], counts[_K:], out=counts[:_K])
+    total: NDArray[np.float32] = counts[:_K].sum(axis=0)
     return total
 
 
@@ -169,7 +171,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def tiers(values: Sequence[float], p_values: dict[tuple[int, int], float]) -> list[int]:
+def tiers(values: Sequence[float], p_values: Callable[[int, Ints], Sequence[float]]) -> list[int]:
     """Return the tier of each entry, 1 for the first.
 
     The best entry that has no tier yet opens one; every other one that cannot be told from it joins, after
@@ -178,14 +180,14 @@ def tiers(values: Sequence[float], p_values: dict[tuple[int, int], float]) -> li
 
     Args:
         values: rank key of each entry.
-        p_values: of each pair (i, j), i < j.
+        p_values: of the best entry against each that has no tier yet.
     """
-    left = sorted(range(len(values)), key=lambda i: (-values[i], i))
+    left = np.array(sorted(range(len(values)), key=lambda i: (-values[i], i)))
     found, tier = [0] * len(values), 0
-    while left:
+    while len(left):
         tier += 1
-        best, rest = left[0], left[1:]
-        adjusted = holm([p_values[min(best, i), max(best, i)] for i in rest])
+        best, rest = int(left[0]), left[1:]
+        adjusted = holm(p_values(best, rest))
         apart = [place for place, p in enumerate(adjusted) if p < ALPHA]
         size = apart[0] if apart else len(rest)
         for i in [best, *rest[:size]]:
@@ -202,8 +204,8 @@ def all_pairs(n: int) -> list[tuple[int, int]]:
 def first_shares(draws: Floats) -> list[float]:
     """Return the share of bootstrap draws (B, E) in which each entry is first; ties are shared."""
     best = draws == draws.max(axis=1, keepdims=True)
-    shares = best / best.sum(axis=1, keepdims=True)
-    return [fmean(column) for column in shares.T]
+    shares = (best / best.sum(axis=1, keepdims=True)).T
+    return [fmean(column) if column.any() else 0.0 for column in shares]
 
 
 def smallest_gap(n_cases: int, discordant_share: float) -> float | None:

@@ -6,6 +6,8 @@ Each flag has an innocent explanation, and none changes a score or a rank.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -25,36 +27,70 @@ UNLIKELY: Final = 0.001
 FEWEST_IN_FOLD: Final = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Entries as others are held against them.
+
+    Attributes:
+        slugs: in order.
+        digests: of their files.
+        labels: (all seeds, N x K) zeros and ones.
+        starts: the first seed of each.
+    """
+
+    slugs: list[str]
+    digests: list[str]
+    labels: NDArray[np.float32]
+    starts: list[int]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Predictions]) -> Others:
+        """Collect entries by slug."""
+        slugs = sorted(entries)
+        labels = [_one_hot_labels(entries[slug]) for slug in slugs]
+        starts = [0, *accumulate(map(len, labels))][:-1]
+        digests = [entries[slug].sha256 for slug in slugs]
+        return cls(slugs, digests, np.concatenate(labels or [np.empty((0, 0), np.float32)]), starts)
+
+
 def review_flags(
-    predictions: Predictions, cohort: FoldTable, others: Mapping[str, Predictions]
+    predictions: Predictions,
+    cohort: FoldTable,
+    others: Mapping[str, Predictions] | Others,
+    own: str = "",
 ) -> list[str]:
     """Return what to look at.
 
     Args:
         predictions: of the entry.
         cohort: labels and folds.
-        others: predictions of the other entries by slug.
+        others: the entries to hold it against; of many, collected once.
+        own: its slug, where it is among them.
     """
+    if not isinstance(others, Others):
+        others = Others.of(others)
     truth, folds = np.array(cohort.labels), np.array(cohort.folds)
     right = predictions.labels == truth
     return [
-        *_duplicates(predictions, others),
+        *(_duplicates(predictions, others, own) if others.slugs else []),
         *_one_hot(predictions),
         *_folds(right, folds),
         *_high(right),
     ]
 
 
-def _duplicates(predictions: Predictions, others: Mapping[str, Predictions]) -> list[str]:
+def _duplicates(predictions: Predictions, others: Others, own: str) -> list[str]:
+    same = (_one_hot_labels(predictions) @ others.labels.T).max(axis=0)
+    shares = np.maximum.reduceat(same, others.starts) / predictions.labels.shape[1]
     found = []
-    for slug, other in sorted(others.items()):
-        if other.sha256 == predictions.sha256:
-            found.append(f"the same predictions file as entry {slug}")
+    for place in np.flatnonzero(shares >= NEAR_AGREEMENT):
+        slug = others.slugs[place]
+        if slug == own:
             continue
-        same = _one_hot_labels(predictions) @ _one_hot_labels(other).T
-        share = float(same.max()) / predictions.labels.shape[1]
-        if share >= NEAR_AGREEMENT:
-            found.append(f"{share:.1%} of the predictions are those of entry {slug}")
+        if others.digests[place] == predictions.sha256:
+            found.append(f"the same predictions file as entry {slug}")
+        else:
+            found.append(f"{shares[place]:.1%} of the predictions are those of entry {slug}")
     return found
 
 

@@ -26,7 +26,7 @@ from ictmri.io.files import write_bytes
 from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.board import ledger
 from ictmri_benchmark.board.entry import SLUG
-from ictmri_benchmark.board.flags import review_flags
+from ictmri_benchmark.board.flags import Others, review_flags
 from ictmri_benchmark.board.folders import COHORT
 from ictmri_benchmark.board.submission import Checked, check, stored_report
 from ictmri_benchmark.score.metrics import COLUMNS
@@ -132,11 +132,9 @@ def gate(
     if problems:
         raise InputError(shown(head), problems, "correct these; nothing was taken")
     contributed = {item.entry.slug: item.predictions for item in done}
+    all_others = Others.of(others | contributed)
     flags = {
-        slug: review_flags(
-            read, cohort, {s: p for s, p in (others | contributed).items() if s != slug}
-        )
-        for slug, read in contributed.items()
+        slug: review_flags(read, cohort, all_others, slug) for slug, read in contributed.items()
     }
     corrected = [slug for slug in here if slug in known]
     return Verdict(done, {slug: found for slug, found in flags.items() if found}, corrected, gone)

@@ -18,7 +18,7 @@ from ictmri.io.files import canonical_json, sha256_bytes, write_text
 from ictmri.io.resources import AnyPath, at_home, shipped
 from ictmri.io.yamlfile import own_table
 from ictmri_benchmark.board.entry import Entry
-from ictmri_benchmark.board.flags import review_flags
+from ictmri_benchmark.board.flags import Others, review_flags
 from ictmri_benchmark.board.ranking import (
     PAIR_COLUMNS,
     Contender,
@@ -38,6 +38,8 @@ REPORTED_CASES: Final = 249
 """Patients of the cohort that the reported rows are about."""
 SHOWN_MISSED: Final = 20
 """Cases listed as the hardest."""
+_AT_ONCE: Final = 64
+"""Entries whose draws are in memory together: all metrics and classes of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,13 @@ def build_leaderboard(
     scored, drawn = _scored([*contestants, *together], cohort, synthetic=synthetic)
     ranked = [s for s in scored if s.ranked]
     contenders = [Contender(s.of.slug, s.value, s.of.predictions.labels) for s in ranked]
-    draws = drawn[:, [s.ranked for s in scored]]
+    draws = drawn[[s.ranked for s in scored]].T
     pairs = compare_pairs(cohort, contenders, draws)
     ranks = rank(contenders, pairs, draws)
+    known = {s.of.slug: s.of.predictions for s in scored if s.of.source in {"shipped", "local"}}
+    others = Others.of(known)
     shown = sorted(scored, key=lambda s: (not s.ranked, s.of.unranked, -s.value, s.of.slug))
-    rows = [_row(s, ranks, _flags(s, scored, cohort)) for s in shown]
+    rows = [_row(s, ranks, _flags(s, others, cohort)) for s in shown]
     return _empty_board(cohort.name, len(cohort.rows), synthetic=synthetic) | {
         "digests": cohort_digests(cohort) | {"data": cohort.data_sha256},
         "entries": [row for row in rows if _is_entry(row)] + reported_board_rows(),
@@ -248,26 +252,28 @@ def _average(values: Sequence[Floats]) -> Floats:
 def _scored(
     contestants: Sequence[_Contestant], cohort: FoldTable, *, synthetic: bool
 ) -> tuple[list[_Scored], Floats]:
-    """Return what is scored, and the bootstrap values (draws, contestants) of the rank key.
+    """Return what is scored, and the bootstrap values (contestants, draws) of the rank key.
 
     Raises:
         InputError: the stored report of an entry is not what its predictions give.
     """
-    if not contestants:
-        return [], np.empty((0, 0))
-    drawn = bootstrap(cohort, [one.predictions.labels for one in contestants])
-    scored = []
-    for column, one in enumerate(contestants):
-        report = score(
-            one.predictions,
-            cohort,
-            drawn,
-            synthetic=synthetic,
-            entry=column,
-            external=one.external,
-        )
-        stored = stored_report(report, one.place / "report.json") if one.place else "none"
-        scored.append(_Scored(one, report, stored))
+    scored: list[_Scored] = []
+    values: Floats = np.empty((len(contestants), protocol.N_DRAWS))
+    for start in range(0, len(contestants), _AT_ONCE):
+        some = contestants[start : start + _AT_ONCE]
+        drawn = bootstrap(cohort, [one.predictions.labels for one in some])
+        values[start : start + len(some)] = drawn.headline[RANK_KEY].T
+        for column, one in enumerate(some):
+            report = score(
+                one.predictions,
+                cohort,
+                drawn,
+                synthetic=synthetic,
+                entry=column,
+                external=one.external,
+            )
+            stored = stored_report(report, one.place / "report.json") if one.place else "none"
+            scored.append(_Scored(one, report, stored))
     wrong = [s.of.place for s in scored if s.stored == "other" and s.of.place]
     if wrong:
         problems = [
@@ -275,7 +281,7 @@ def _scored(
         ]
         step = "remove that report.json, or score the entry again"
         raise InputError(str(wrong[0].parent), problems, step)
-    return scored, drawn.headline[RANK_KEY]
+    return scored, values
 
 
 def _missed(cohort: FoldTable, scored: list[_Scored]) -> list[dict[str, Any]]:
@@ -299,20 +305,16 @@ def write_leaderboard(out: AnyPath, board: dict[str, Any]) -> None:
     from ictmri_benchmark.board.page import render_page
 
     out = at_home(out)
-    write_text(out / "leaderboard.json", canonical_json(board))
-    write_text(out / "leaderboard.html", render_page(board))
+    text = canonical_json(board)
+    write_text(out / "leaderboard.json", text)
+    write_text(out / "leaderboard.html", render_page(board, text))
 
 
-def _flags(item: _Scored, scored: list[_Scored], cohort: FoldTable) -> list[str]:
+def _flags(item: _Scored, others: Others, cohort: FoldTable) -> list[str]:
     """Return what to look at; the board's own ensemble is like its parts, by its nature."""
     if item.of.source == "ensemble":
         return []
-    others = {
-        o.of.slug: o.of.predictions
-        for o in scored
-        if o is not item and o.of.source in {"shipped", "local"}
-    }
-    return review_flags(item.of.predictions, cohort, others)
+    return review_flags(item.of.predictions, cohort, others, item.of.slug)
 
 
 def _row(item: _Scored, ranks: dict[str, dict[str, Any]], flags: list[str]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ EXTERNAL: Final = f"External validation: {UNRANKED['external']}"
 """Heading of the rows that stand apart from all others."""
 DISCORDANT_SHARES: Final = (0.1, 0.2, 0.3)
 """Shares of cases that exactly one of two entries has right, for which the smallest gap is told."""
+MOST_COMPARED: Final = 100
+"""Entries up to which each is compared with each."""
+_AT_ONCE: Final = 64
 
 
 class Contender(NamedTuple):
@@ -79,25 +82,48 @@ PAIR_COLUMNS: Final = Pair._fields
 
 
 def compare_pairs(cohort: FoldTable, contenders: Sequence[Contender], draws: Floats) -> list[Pair]:
-    """Return every pair of contenders compared.
+    """Return pairs of contenders compared: every pair, up to :data:`MOST_COMPARED` contenders.
+
+    Of more, those that the ranks are made of: the best of each tier with all that stand behind it.
 
     Args:
         cohort: gives the labels.
         contenders: the entries.
         draws: (B, E) bootstrap values of the rank key.
     """
-    pairs = all_pairs(len(contenders))
+    if len(contenders) <= MOST_COMPARED:
+        return _compared(cohort, contenders, draws, all_pairs(len(contenders)))
+    found: list[Pair] = []
+
+    def against(best: int, rest: Ints) -> list[float]:
+        pairs = [(min(best, place), max(best, place)) for place in rest.tolist()]
+        new = _compared(cohort, contenders, draws, pairs)
+        found.extend(new)
+        return [pair.p for pair in new]
+
+    tiers([contender.value for contender in contenders], against)
+    return found
+
+
+def _compared(
+    cohort: FoldTable,
+    contenders: Sequence[Contender],
+    draws: Floats,
+    pairs: Sequence[tuple[int, int]],
+) -> list[Pair]:
     if not pairs:
         return []
     p_values = permutation_tests(cohort, [c.labels for c in contenders], pairs)
     truth = np.array(cohort.labels)
     columns = np.ascontiguousarray(draws.T)
     found: list[Pair] = []
-    for first, one in enumerate(contenders[:-1]):
-        low, high = percentile_intervals(columns[first + 1 :] - columns[first], axis=-1)
-        for step, other in enumerate(contenders[first + 1 :]):
+    for start in range(0, len(pairs), _AT_ONCE):
+        firsts, seconds = np.array(pairs[start : start + _AT_ONCE]).T
+        ends = percentile_intervals(columns[seconds] - columns[firsts], axis=-1)
+        for first, second, low, high in zip(firsts, seconds, *ends, strict=True):
+            one, other = contenders[first], contenders[second]
             only = discordant(truth, one.labels, other.labels)
-            difference = (other.value - one.value, float(low[step]), float(high[step]))
+            difference = (other.value - one.value, float(low), float(high))
             p_both = (float(p_values[len(found)]), mcnemar(*only))
             found.append(Pair(one.slug, other.slug, *difference, *p_both, *only))
     return found
@@ -113,9 +139,11 @@ def rank(contenders: Sequence[Contender], pairs: Sequence[Pair], draws: Floats) 
     values = [contender.value for contender in contenders]
     low, high = rank_intervals(draws)
     shares = first_shares(draws)
-    places = {contender.slug: place for place, contender in enumerate(contenders)}
-    by_places = {(places[p.first], places[p.second]): p for p in pairs}
-    tier = tiers(values, {key: pair.p for key, pair in by_places.items()})
+    slugs = [contender.slug for contender in contenders]
+    p_values = {frozenset((pair.first, pair.second)): pair.p for pair in pairs}
+    tier = tiers(
+        values, lambda best, rest: [p_values[frozenset((slugs[best], slugs[i]))] for i in rest]
+    )
     first = max(contenders, key=lambda contender: contender.value)
     against = _against_first(first.slug, pairs)
     return {
@@ -135,11 +163,10 @@ def rank(contenders: Sequence[Contender], pairs: Sequence[Pair], draws: Floats) 
 
 def rank_intervals(draws: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the lowest and highest rank (E,) of the central draws (B, E); equal values share the best."""
-    ordered = np.sort(draws, axis=1)
-    n = draws.shape[1]
-    ranks = np.empty(draws.shape, dtype=np.int64)
-    for column in range(n):
-        ranks[:, column] = 1 + (ordered > draws[:, column : column + 1]).sum(axis=1)
+    ranks = np.empty(draws.shape, dtype=np.int32)
+    for row, values in zip(ranks, draws, strict=True):
+        ascending = np.sort(values)
+        row[:] = 1 + len(values) - np.searchsorted(ascending, values, side="right")
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(ranks, [tail, 1 - tail], axis=0, method="inverted_cdf")
     return low, high

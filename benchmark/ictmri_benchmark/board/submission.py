@@ -347,10 +347,10 @@ def stored_report(report: Report, path: Path) -> Stored:
     """
     if not path.is_file():
         return "other" if path.exists() else "none"
-    most = 2 * len(report.to_json().encode())
+    made = report.to_json().encode()
     with path.open("rb") as stream:
-        content = stream.read(most)
-    if is_report_of(content, report):
+        content = stream.read(2 * len(made))
+    if content == made or is_report_of(content, report):
         return "same"
     version = version_key(protocol_of(content))
     return "older" if version is not None and version < CURRENT else "other"

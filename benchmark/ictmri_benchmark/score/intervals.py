@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import NormalDist, fmean
 from typing import Final
 
@@ -35,7 +34,9 @@ from ictmri_benchmark.score.protocol import CONFIDENCE, MAX_PAIRED_CASES, N_DRAW
 _K: Final = len(CLASSES)
 _CHUNK: Final = 500
 _CHUNK_CELLS: Final = 4_000_000
-"""Weights or counts in memory at a time, so that memory grows neither with the draws nor with the cases."""
+"""Weights in memory at a time, so that memory grows neither with the draws nor with the cases."""
+_COUNTS: Final = 2**18
+"""Counts in memory at a time: as many as stay in a processor's cache."""
 _TIE: Final = 1e-12
 
 
@@ -65,24 +66,36 @@ def bootstrap(cohort: FoldTable, entries: Sequence[Ints], n_draws: int = N_DRAWS
         entries: for each of E entries (S, N) predicted labels, S being its number of seeds.
         n_draws: number of draws.
     """
-    ends = list(accumulate(len(seeds) for seeds in entries))
-    places = [slice(end - len(seeds), end) for end, seeds in zip(ends, entries, strict=True)]
+    n_seeds = np.array([len(seeds) for seeds in entries])
     large = len(cohort.rows) > MAX_PAIRED_CASES
     matrices = (_drawn_by_cell if large else _drawn_by_case)(cohort, entries, n_draws)
-    totals = {name: np.empty((n_draws, len(entries))) for name in METRICS}
-    classes = {name: np.empty((n_draws, len(entries), _K), dtype=np.float32) for name in BY_CLASS}
+    # The draws of an entry lie together: its quantiles are looked for among them.
+    totals = {name: np.empty((len(entries), n_draws)) for name in METRICS}
+    classes = {name: np.empty((_K, len(entries), n_draws), dtype=np.float32) for name in BY_CLASS}
     start = 0
     for chunk in matrices:
-        rows = slice(start, start + len(chunk))
+        drawn = slice(start, start + len(chunk))
         start += len(chunk)
         found = per_class(chunk)
         for name, values in headline(chunk, found).items():
-            for entry, seeds in enumerate(places):
-                totals[name][rows, entry] = mean_over(values[:, seeds], 1)
+            totals[name][:, drawn] = _over_seeds(values.T, n_seeds)
         for name in BY_CLASS:
-            for entry, seeds in enumerate(places):
-                classes[name][rows, entry] = mean_over(found[name][:, seeds], 1)
-    return Drawn(totals, classes)
+            classes[name][..., drawn] = _over_seeds(found[name].T, n_seeds)
+    return Drawn(
+        {name: values.T for name, values in totals.items()},
+        {name: values.T for name, values in classes.items()},
+    )
+
+
+def _over_seeds(values: Floats, n_seeds: Ints) -> Floats:
+    """Return the means (..., E, draws) of values (..., seeds of all entries, draws), added in turn."""
+    first = np.cumsum(n_seeds) - n_seeds
+    total: Floats = values[..., first, :]
+    for step in range(1, n_seeds.max()):
+        more = n_seeds > step
+        total[..., more, :] += values[..., first[more] + step, :]
+    total /= n_seeds[:, None]
+    return total
 
 
 def _drawn_by_case(
@@ -90,13 +103,11 @@ def _drawn_by_case(
 ) -> Iterator[NDArray[np.float32]]:
     """Yield confusion matrices (chunk, all seeds of all entries, K, K)."""
     cells = np.array(cohort.labels) * _K + np.concatenate(entries)
-    one_hot = (cells.T[..., None] == np.arange(_K * _K)).astype(np.float32)
-    columns = one_hot.reshape(len(one_hot), -1)
+    one_hot = (cells == np.arange(_K * _K)[:, None, None]).astype(np.float32)
+    rows = one_hot.reshape(-1, cells.shape[1])
     for weights in draws(cohort, n_draws):
-        for part in np.array_split(
-            weights, -(-weights.shape[0] * columns.shape[1] // _CHUNK_CELLS)
-        ):
-            yield (part @ columns).reshape(len(part), -1, _K, _K)
+        for part in np.array_split(weights, -(-len(weights) * len(rows) // _COUNTS)):
+            yield (rows @ part.T).reshape(_K, _K, len(cells), -1).transpose(3, 2, 0, 1)
 
 
 def draws(cohort: FoldTable, n_draws: int = N_DRAWS) -> Iterator[NDArray[np.float32]]:

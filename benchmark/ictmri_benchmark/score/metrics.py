@@ -145,9 +145,7 @@ def mean_over(values: Floats, axis: int) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    ratio: Floats = np.divide(
-        above, below, out=np.full(below.shape, ZERO_DIVISION), where=below > 0
-    )
+    ratio: Floats = np.divide(above, below, out=np.full_like(below, ZERO_DIVISION), where=below > 0)
     return ratio
 
 

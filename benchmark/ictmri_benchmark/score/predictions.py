@@ -45,6 +45,8 @@ _MAX_COLUMNS: Final = 20
 _MAX_NUMBER: Final = 100
 _MAX_NAME: Final = 200
 _DIGITS: Final = frozenset("0123456789.+-eE")
+_UNSIGNED: Final = frozenset("0123456789.")
+_SURELY: Final = float(SUM_TOLERANCE) - 1e-9
 _EXACT: Final = Context(prec=1000)
 
 
@@ -229,6 +231,10 @@ def _add_class(rows: _Rows, text: str, line: int, told: Told) -> None:
 
 
 def _add_probabilities(rows: _Rows, cells: Sequence[str], line: int, told: Told) -> None:
+    if (plain := _plain_probabilities(cells)) is not None:
+        rows.values.extend(plain)
+        rows.wrong.append(False)
+        return
     numbers = [_number(cell) for cell in cells]
     if None in numbers:
         place = numbers.index(None)
@@ -241,6 +247,19 @@ def _add_probabilities(rows: _Rows, cells: Sequence[str], line: int, told: Told)
     total = reduce(_EXACT.add, known) if inside else Decimal(0)
     rows.values.extend(map(_near, known))
     rows.wrong.append(abs(_EXACT.subtract(total, Decimal(1))) > SUM_TOLERANCE)
+
+
+def _plain_probabilities(cells: Sequence[str]) -> list[float] | None:
+    """Return what nearly all rows hold, numbers that surely sum to 1; None where it takes exact ones."""
+    text = "".join(cells)
+    if len(text) > _MAX_NUMBER or not _UNSIGNED.issuperset(text):
+        return None
+    try:
+        found = list(map(float, cells))
+    except ValueError:
+        return None
+    surely = max(found) < 1 and abs(sum(found) - 1) < _SURELY
+    return found if surely else None
 
 
 def _near(number: Decimal) -> float:

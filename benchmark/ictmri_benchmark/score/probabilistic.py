@@ -133,24 +133,21 @@ def within_folds(truth: Ints, probabilities: Floats, folds: Ints) -> dict[str, d
         absent where no fold tells.
     """
     measures = {"auroc": auroc, "average_precision": average_precision}
+    members = [folds == k for k in np.unique(folds)]
+    parts = [(truth[inside], probabilities[inside]) for inside in members]
     found: dict[str, dict[str, float]] = {}
     for name, measure in measures.items():
         by_class = {
-            title: _mean(
-                [
-                    measure(truth[folds == k] == label, probabilities[folds == k, label])
-                    for k in np.unique(folds)
-                ]
-            )
+            title: _mean([measure(labels == label, given[:, label]) for labels, given in parts])
             for label, title in enumerate(CLASSES)
         }
-        known = {title: value for title, value in by_class.items() if np.isfinite(value)}
+        known = {title: value for title, value in by_class.items() if math.isfinite(value)}
         found[name] = known | ({"macro": fmean(known.values())} if known else {})
     return found
 
 
 def _mean(values: list[float]) -> float:
-    finite = [value for value in values if np.isfinite(value)]
+    finite = [value for value in values if math.isfinite(value)]
     return fmean(finite) if finite else math.nan
 
 

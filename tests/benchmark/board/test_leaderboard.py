@@ -20,7 +20,7 @@ from ictmri.errors import InputError
 from ictmri.folds import FoldTable
 from ictmri.lookup import find_folds
 from ictmri_benchmark import evaluate
-from ictmri_benchmark.board import folders
+from ictmri_benchmark.board import folders, leaderboard, ranking
 from ictmri_benchmark.board.entry import (
     BenchmarkRef,
     Entry,
@@ -80,6 +80,27 @@ def test_near_entries_have_overlapping_rank_intervals(cohort: FoldTable, tmp_pat
         add_entry(tmp_path, cohort, entry(cohort, f"s{place}"), near)
     rows = rescored(build_leaderboard(tmp_path, cohort, synthetic=False))
     assert all(row["rank"]["low"] < 3 and row["rank"]["high"] > 1 for row in rows)
+
+
+def test_a_large_board_tests_the_pairs_that_its_ranks_are_made_of(
+    cohort: FoldTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same board as where each is compared with each, of fewer tests, scored a few at a time."""
+    skills = (0.6, 0.58, 0.3, 0.28, 0.05, 0.04, 0.02)
+    for place, skill in enumerate(skills):
+        slug = f"s{(3 * place) % len(skills)}"
+        add_entry(tmp_path, cohort, entry(cohort, slug), probabilities(cohort, skill, place))
+    whole = build_leaderboard(tmp_path, cohort, synthetic=False)
+    monkeypatch.setattr(ranking, "MOST_COMPARED", len(skills) - 1)
+    monkeypatch.setattr(leaderboard, "_AT_ONCE", 2)
+    large = build_leaderboard(tmp_path, cohort, synthetic=False)
+    every, tested = (board["comparison"].pop("pairs") for board in (whole, large))
+    assert large == whole
+    tiers = [row["tier"] for row in rescored(whole)]
+    assert 1 < max(tiers) < len(tiers)
+    behind = [sum(tier >= first for tier in tiers) - 1 for first in range(1, max(tiers) + 1)]
+    assert sum(behind) == len(tested) < len(every)
+    assert all(pair in every for pair in tested)
 
 
 def test_test_fold_selection_is_shown_and_not_ranked(entries: Path, cohort: FoldTable) -> None:

@@ -218,6 +218,17 @@ def test_a_hundred_entries_are_small_and_quick(board: dict[str, Any]) -> None:
     assert len(page.encode()) < 2_000_000
 
 
+def test_beyond_the_first_hundred_an_entry_shows_its_numbers_without_drawings(
+    board: dict[str, Any],
+) -> None:
+    first, *_, last = section(render_page(repeated(board, 101)), "entries").split("<details")[1:102]
+    assert "small-multiples" in first
+    assert "small-multiples" not in last
+    for shown in (first, last):
+        assert 'class="confusion"' in shown
+        assert "Macro F1" in shown
+
+
 def test_every_entry_shows_its_numbers(board: dict[str, Any], page: str) -> None:
     table = section(page, "board")
     for row in scored(board):

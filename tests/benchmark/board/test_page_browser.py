@@ -249,6 +249,18 @@ def test_links_open_entries_and_the_way_back_works(visit: Callable[..., Any]) ->
     assert visit("#entry-table2-5").locator("#entry-table2-5 .scores").first.is_visible()
 
 
+def test_two_entries_that_the_page_does_not_compare_name_the_command_that_does(
+    visit: Callable[..., Any], board: dict[str, Any], tmp_path: Path
+) -> None:
+    pairs = list(board["comparison"]["pairs"])
+    first, second = pairs.pop(3)[:2]
+    file = tmp_path / "large.html"
+    file.write_text(render_page(board | {"comparison": board["comparison"] | {"pairs": pairs}}))
+    page = visit(f"#compare?a={first}&b={second}", at=file)
+    named = f"ictmri compare {first}/predictions.csv {second}/predictions.csv"
+    assert named in page.locator("#verdict").inner_text()
+
+
 def test_two_entries_are_compared_in_both_directions(
     visit: Callable[..., Any], board: dict[str, Any]
 ) -> None:

@@ -21,7 +21,7 @@ from ictmri.io.yamlfile import own_table
 from ictmri.pages.templating import pages
 from ictmri_benchmark.board.page import numbers, sections
 from ictmri_benchmark.board.page.tables import board_table
-from ictmri_benchmark.board.ranking import EXTERNAL, UNRANKED
+from ictmri_benchmark.board.ranking import EXTERNAL, MOST_COMPARED, UNRANKED
 from ictmri_benchmark.score import metrics, protocol
 from ictmri_benchmark.score.proportions import wilson
 
@@ -32,13 +32,15 @@ _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 _SCRIPTS: Final = ("address", "board", "compare", "reading", "start")
 
 
-def render_page(board: dict[str, Any]) -> str:
+def render_page(board: dict[str, Any], stored: str = "") -> str:
     """Return the page of a leaderboard; the same board gives the same text.
 
     Args:
         board: content of leaderboard.json, see :func:`.leaderboard.build_leaderboard`.
+        stored: its text, where that is made already.
     """
-    return environment().get_template("board.html.j2").render(_context(board))
+    context = _context(board, stored or canonical_json(board))
+    return environment().get_template("board.html.j2").render(context)
 
 
 def environment() -> jinja2.Environment:
@@ -62,7 +64,7 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def _context(board: dict[str, Any]) -> dict[str, Any]:
+def _context(board: dict[str, Any], stored: str) -> dict[str, Any]:
     # Without its indentation, which a page has no use for.
     lines = (line.strip() for line in _text("page.css").splitlines())
     style = "\n".join(line for line in lines if line) + "\n"
@@ -91,10 +93,11 @@ def _context(board: dict[str, Any]) -> dict[str, Any]:
         "titles": CLASS_TITLES,
         **words,
         "levels": protocol.LEVELS,
+        "most_whole": MOST_COMPARED,
         "unranked": UNRANKED,
         "external_title": EXTERNAL,
         "protocol": protocol,
-        "board_sha256": sha256_bytes(canonical_json(board).encode()),
+        "board_sha256": sha256_bytes(stored.encode()),
         "csv": base64.b64encode(board_table(board).csv().encode()).decode(),
         "data": sections.payload(board, entries),
         "style": style,

@@ -80,7 +80,9 @@ function showPair() {
   const [first, second] = [one, other].map(place => isolated(DATA.entries[place][1]));
   const found = between(one, other);
   if (!found) {
-    verdict.replaceChildren(element("p", "Choose two different entries."));
+    const command = `ictmri compare ${a.value}/predictions.csv ${b.value}/predictions.csv`;
+    verdict.replaceChildren(element("p", one === other ? "Choose two different entries."
+      : `These two are not among the pairs of this page. In the folder of the entries: ${command}`));
     return;
   }
   const [text, kind] = sentence(first, second, found);
