@@ -7,7 +7,7 @@ import inspect
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,7 +31,7 @@ from ictmri.io.files import (
 )
 from ictmri.io.parallel import run_all
 from ictmri.io.resources import AnyPath, at_home, user_cache
-from ictmri.io.states import facts_in, kept, read_record, write_record
+from ictmri.io.states import facts_in, json_mapping, kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.localizer.detectors import detector_settings, recorded
@@ -66,6 +66,8 @@ from ictmri_benchmark.board.entry import (
 )
 from ictmri_benchmark.score.protocol import Overlap
 
+FINISHED: Final = "finished.json"
+_MADE: Final = ("predictions.csv", "report.json", "entry.yaml")
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 _DETECTOR: Final = {
     "detector": "detector",
@@ -176,22 +178,48 @@ def reproduce(
     if missing := recipe.missing(profile):
         step = f"give them in a recipe file that says extends: {recipe.id}; see docs/training.md"
         raise InputError(f"recipe {recipe.id}", [f"needs your {name}" for name in missing], step)
-    device = device_of(recipe.method, recipe.settings_for(profile))
     table = cohort.scored_folds()
     chosen = chosen_folds(folds, table.n_folds)
     seeds = recipe.seeds if seeds is None else seeds
     check_writable(out)
     _refuse_other(out, _identity(recipe, profile, cohort), recipe, profile)
+
+    def planned(device: str) -> list[_Task]:
+        # A cluster's workers start in an environment of their own; an entry says which it was.
+        pinned = pins() if (device, profile, scheduler) == ("cpu", "cpu", None) else {}
+        return _tasks(recipe, profile, cohort, out, pinned, seeds=seeds, folds=chosen)
+
+    if (report := _finished(out, planned)) is not None:
+        return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
+    device = device_of(recipe.method, recipe.settings_for(profile))
     if recipe.needs == "priors":
         cohort = _with_volumes(recipe, profile, cohort, Workers(jobs, scheduler))
-    # A cluster's workers start in an environment of their own; an entry says which it was.
-    pinned = pins() if (device, profile, scheduler) == ("cpu", "cpu", None) else {}
-    tasks = _tasks(recipe, profile, cohort, out, pinned, seeds=seeds, folds=chosen)
+    tasks = planned(device)
+    _claim(out, _identity(recipe, profile, cohort, tasks[0].origin["data_sha256"]), recipe, profile)
     _run_folds(tasks, jobs or (None if device == "cpu" else 1), scheduler)
     if len(chosen) < table.n_folds:
         return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
     report = _finish(tasks, table, cohort)
+    facts = {"device": device, "run": tasks[0].run, "tasks": [task.path.name for task in tasks]}
+    write_record(out / FINISHED, facts, [out / name for name in _MADE])
     return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
+
+
+def _finished(out: Path, planned: Callable[[str], list[_Task]]) -> Report | None:
+    """Return the report of a run that is all there, as it was written; no method is imported for it.
+
+    Args:
+        out: the run's folder.
+        planned: what is to be done on a device.
+    """
+    facts = kept(out / FINISHED, facts_in) if (out / RUN).is_file() else None
+    if facts is None:
+        return None
+    tasks = planned(facts["device"])
+    same = facts["run"] == tasks[0].run and facts["tasks"] == [task.path.name for task in tasks]
+    if not same or not all(task.done for task in tasks) or read_record(out / FINISHED) is None:
+        return None
+    return Report(json_mapping(out / "report.json"))
 
 
 def _with_volumes(recipe: Recipe, profile: Profile, cohort: Cohort, workers: Workers) -> Cohort:
@@ -214,10 +242,9 @@ def _tasks(
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> list[_Task]:
-    """Claim the run's folder, and return what is to be done in it."""
+    """Return what is to be done in the run's folder."""
     data = data_digest(cohort, processed=recipe.needs == "priors")
     identity = _identity(recipe, profile, cohort, data)
-    _claim(out, identity, recipe, profile)
     origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
     place = (cohort.root.resolve(), out.resolve(), origin, pinned)
     return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in folds]

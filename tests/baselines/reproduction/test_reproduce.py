@@ -17,6 +17,7 @@ from support.loopback_cluster import loopback_cluster
 
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
+from ictmri.io import states
 from ictmri.io.volumes import unpack
 from ictmri_baselines.diagnoser.checkpoint import MODEL, read_description
 from ictmri_baselines.explanation.explain import explain
@@ -111,6 +112,34 @@ def test_damaged_states_of_a_run_are_made_again(
         for state in states:
             assert f"{state} is damaged" in told
             assert state.with_name(f"{state.name}.damaged").is_file()
+
+
+def test_a_finished_run_is_taken_as_it_is(
+    raw_phantom: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No method is imported, no volume opened, nothing scored; each small file is looked at once."""
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the run is finished")
+
+    for name in ("device_of", "find_method", "open_volumes", "run_all", "evaluate", "write_entry"):
+        monkeypatch.setattr(f"ictmri_baselines.reproduction.reproduce.{name}", refuse)
+    digested: list[str] = []
+    digest = states.sha256_file
+
+    def counted(path: Path) -> str:
+        digested.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(states, "sha256_file", counted)
+    expected = entry(out)
+    again = reproduce("controls/majority", raw_phantom, out, jobs=1)
+    assert again.report is not None
+    assert again.report.to_json() == (out / "report.json").read_text()
+    assert entry(out) == expected
+    folds = [f"seed0-fold{k}.csv" for k in range(raw_phantom.folds().n_folds)]
+    assert sorted(digested) == sorted([*ENTRY, *folds])
 
 
 def test_a_fold_is_taken_under_the_settings_that_it_ran_with_alone(

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.affines import apply_affine
 from scipy import ndimage
-from scipy.stats import rankdata
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.atlas.box import Box, box_of, reached_box, wider
@@ -307,6 +306,8 @@ def likeness(image: nib.Nifti1Image, mask: nib.Nifti1Image) -> float:
     Ranks, so that neither a tumour nor the contrast of the sequence decides (Spearman 1904). Every second
     millimetre is enough.
     """
+    from scipy.stats import rankdata  # half of what this package takes to import
+
     spacing = round(float(np.linalg.norm(image.affine[:3, 0])))
     target = template(spacing)
     both = (np.asarray(mask.dataobj) > 0) & target.mask
