@@ -1,24 +1,36 @@
-"""The command line as a person runs it: a process of its own, its answer, and no traceback."""
+"""The command line as a person runs it: its answer, and no traceback."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from ictmri.cli.app import main
 
 COMMAND = [sys.executable, "-c", "from ictmri.cli.app import main; main()"]
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command that must end with ``code``."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+    """Run a command, in this process, that must end with ``code``; a traceback is an error of the test."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    status: object = 0
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
+        patched.setattr(sys, "argv", ["ictmri", *map(str, arguments)])
+        patched.setenv("PYTHONSAFEPATH", "1")
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    told = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    assert status == code, "".join(told)
+    return subprocess.CompletedProcess(list(arguments), code, *told)
 
 
 def kill_after(seconds: float, *arguments: object) -> bool:
