@@ -274,7 +274,11 @@ def largest_ml(mask: Mask, voxel_ml: float) -> float:
 
 def opened(mask: Mask, radius_mm: float) -> Mask:
     """Return a mask's morphological opening with a ball, by distances (2 mm grid)."""
-    result = np.zeros_like(mask)
+    whole = np.zeros_like(mask)
+    if not mask.any():
+        return whole
+    box = box_of(mask)
+    mask, result = mask[box], whole[box]
     reach = math.ceil(radius_mm / SPACING_MM)
     # Distances are dear: they are taken only around what a diamond leaves, which lies within the ball.
     middles = ndimage.binary_erosion(mask, iterations=reach - 1)
@@ -285,11 +289,11 @@ def opened(mask: Mask, radius_mm: float) -> Mask:
         if inner.any():
             near = ndimage.distance_transform_edt(~inner, sampling=SPACING_MM) < radius_mm
             result[where] |= near[1:-1, 1:-1, 1:-1] & part
-    return result
+    return whole
 
 
 def _sizes(mask: Mask) -> npt.NDArray[np.int64]:
-    labels, _ = ndimage.label(mask)
+    labels, _ = ndimage.label(mask[box_of(mask)])
     return np.bincount(labels.ravel())[1:]
 
 
