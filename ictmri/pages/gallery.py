@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ictmri.io.files import replacing
-from ictmri.pages.letters import LETTERS
 from ictmri.pages.templating import pages, policy, webp_uri
+from ictmri.pages.triplanar import LETTERS
 
 if TYPE_CHECKING:
     from markupsafe import Markup

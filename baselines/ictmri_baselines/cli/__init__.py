@@ -8,16 +8,16 @@ COMMANDS: Final = {
     "train-detector": "ictmri_baselines.cli.detector:train_detector",
     "localize": "ictmri_baselines.cli.volumes:localize",
     "reproduce": "ictmri_baselines.cli.methods:reproduce",
-    "explain": "ictmri_baselines.cli.explain:explain",
+    "explain": "ictmri_baselines.cli.predict:explain",
     "predict": "ictmri_baselines.cli.predict:predict",
-    "publish-model": "ictmri_baselines.cli.publish:publish_model",
+    "publish-model": "ictmri_baselines.cli.predict:publish_model",
 }
 """See :data:`ictmri.cli.COMMANDS`."""
 
 LISTS: Final = {
-    "recipes": "ictmri_baselines.cli.lists:list_recipes",
-    "methods": "ictmri_baselines.cli.lists:list_methods",
-    "backbones": "ictmri_baselines.cli.lists:list_backbones",
-    "detectors": "ictmri_baselines.cli.lists:list_detectors",
+    "recipes": "ictmri_baselines.cli.methods:list_recipes",
+    "methods": "ictmri_baselines.cli.methods:list_methods",
+    "backbones": "ictmri_baselines.cli.methods:list_backbones",
+    "detectors": "ictmri_baselines.cli.methods:list_detectors",
 }
 """See :data:`ictmri.cli.LISTS`."""

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo
 from ictmri.cli.parameters import Jobs
+from ictmri.extras import need_baselines
 
 _Heads = Annotated[int, typer.Option(min=1, help="Synthetic heads to learn from.")]
 _Steps = Annotated[int, typer.Option(min=1, help="Steps of the training, two heads each.")]

@@ -1,26 +1,27 @@
-"""Commands that run methods: demo, reproduce."""
+"""Commands that run methods, demo and reproduce, and what ``ictmri list`` shows of the baselines."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ictmri.cli.needs import need_baselines
+from ictmri.cli.first_lines import first_line
 from ictmri.cli.output import echo
 from ictmri.cli.parameters import CohortOption, Jobs, numbers
 from ictmri.errors import InputError
+from ictmri.extras import need_baselines
 from ictmri_baselines.cli.volumes import Scheduler
-from ictmri_baselines.registry import METHODS, recipe_ids
+from ictmri_baselines.registry import BACKBONES, DETECTORS, METHODS, recipe_ids
 
 if TYPE_CHECKING:
     from ictmri_baselines.reproduction.recipe import Profile, Recipe
     from ictmri_baselines.reproduction.reproduce import Run
-
 
 _Profile = Annotated[Literal["smoke", "cpu", "paper"], typer.Option(help="Size of the training.")]
 _DemoOut = Annotated[Path, typer.Option(help="Folder for everything the demo makes.")]
@@ -194,3 +195,29 @@ def _reported(slug: str, *, synthetic: bool) -> str:
     numbers = ", ".join(f"{name} {row[name]}" for name in named)
     about = " Not to be compared: this cohort is SYNTHETIC." if synthetic else ""
     return f"\nReported, in percent, on the clinical cohort ({row['source']}): {numbers}.{about}"
+
+
+def list_recipes() -> Iterator[tuple[str, str]]:
+    """Yield id and name of the recipes that ship."""
+    from ictmri_baselines.reproduction.recipe import load_recipe
+
+    for name in recipe_ids():
+        yield name, load_recipe(name).name
+
+
+def list_methods() -> Iterator[tuple[str, str]]:
+    """Yield name and line of the methods that a recipe may name."""
+    for name, method in METHODS.items():
+        yield name, first_line(method.function)
+
+
+def list_backbones() -> Iterator[tuple[str, str]]:
+    """Yield name and line of the backbones that ``--backbone`` may name."""
+    for name, backbone in BACKBONES.items():
+        yield name, first_line(backbone.settings)
+
+
+def list_detectors() -> Iterator[tuple[str, str]]:
+    """Yield name and line of the detectors that ``--detector`` may name."""
+    for name, settings in DETECTORS.items():
+        yield name, first_line(settings)

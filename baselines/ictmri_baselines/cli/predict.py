@@ -1,17 +1,17 @@
-"""The command for one's own scans: predict."""
+"""Commands for the models of a run: predict (one's own scans), explain, publish-model."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import STDOUT, echo, show
-from ictmri.cli.parameters import Jobs, JsonFile
+from ictmri.cli.parameters import Jobs, JsonFile, list_cohorts
 from ictmri.errors import InputError
+from ictmri.extras import need_baselines
 from ictmri_baselines.cli.volumes import BrainName, Preset, Scheduler
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ictmri_baselines.predict.result import Biopsy
     from ictmri_baselines.predict.several import Predicted
     from ictmri_baselines.predict.sources import Scans
-
 
 Backbone = Annotated[
     str | None,
@@ -200,3 +199,104 @@ def _tell(made: Biopsy, request: Request, json: Path | None = None) -> None:
     if segmentation is not None and segmentation.is_file():
         said(f"Segmentation: {segmentation}, under the names that the series' headers hold")
     said(f"Report: {wanted['--out']}\n{NOTICE}")
+
+
+def publish_model(
+    run: Annotated[
+        Path, typer.Argument(help="Whole run of ictmri reproduce that kept its models.")
+    ],
+    repo_id: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")] = "",
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make the release, show every file, send nothing.")
+    ] = False,
+    gate: Annotated[
+        Literal["manual", "auto", "none"] | None,
+        typer.Option(help="Who may read the files [default: manual; none for a phantom's]."),
+    ] = None,
+    visible: Annotated[
+        bool, typer.Option("--visible", help="List the repository for everyone at the end.")
+    ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Of the weights [default: apache-2.0 for a phantom's]."),
+    ] = None,
+) -> None:
+    """Publish the models of a run on the Hugging Face Hub: weights, settings, a card with its scores.
+
+    What is sent is made as RUN.model beside the run first: look at it. Predictions, ids of cases, folds and
+    logs stay here. A new repository is private until you make it visible.
+
+    Example: ictmri publish-model out/table2-5 --repo-id clinic/biopsy --dry-run
+    """
+    need_baselines()
+    from ictmri.release.make_release import Order
+    from ictmri_baselines.predict import release as releases
+
+    if not repo_id:
+        step = "give ORG/NAME, e.g. --repo-id clinic/biopsy"
+        raise InputError("--repo-id", ["is missing"], step)
+    made = releases.make_model_release(run, repo_id, licence)
+    order = Order(repo_id, gate or ("none" if made.synthetic else "manual"), visible)
+    for line in releases.plan_lines(made, order):
+        echo(line)
+    if dry_run:
+        echo("Dry run: nothing was sent.")
+        return
+    done = releases.publish_model(made, order)
+    echo(f"{'Published' if done.new else 'Published before'}: {done.url}")
+    if not visible:
+        echo("It is private. To list it for everyone, run again with --visible.")
+    echo(f"Use: ictmri predict scan.nii.gz --model {repo_id}@{done.commit}")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Folder of ictmri reproduce.", file_okay=False)],
+    *,
+    cohort: Annotated[
+        str | None,
+        typer.Option(
+            help="Dataset name or cohort folder [default: the one that the run was made with].",
+            autocompletion=list_cohorts,
+        ),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Only this fold.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="Cases on the page.")] = 8,
+    json_file: JsonFile = None,
+    backbone: Backbone = None,
+    jobs: Jobs = None,
+) -> None:
+    """Show where a run's networks look: 3D Grad-CAM, and its share in the true lesion.
+
+    Writes explanation.json and explanation.html into the run. Only phantoms have true lesions; for
+    other cohorts there are pictures alone.
+
+    Example: ictmri explain out/table2-5
+    """
+    need_baselines()
+    from ictmri.io.files import canonical_json
+    from ictmri.lookup import find_cohort
+    from ictmri_baselines.explanation.explain import PAGE
+    from ictmri_baselines.explanation.explain import explain as explained
+
+    given = None if cohort is None else find_cohort(cohort)
+    content = explained(run, given, fold=fold, shown=cases, jobs=jobs, own=backbone)
+    show(f"{_in_words(content)}\nPage: {run / PAGE}", canonical_json(content), json_file)
+
+
+def _in_words(content: dict[str, Any]) -> str:
+    head = f"{content['recipe']} on {content['cohort']}, {content['n_cases']} cases"
+    head += " (SYNTHETIC)" if content["synthetic"] else ""
+    if content["summary"] is None:
+        return f"{head}\nNobody drew the true lesions of this cohort: pictures, no number."
+    from ictmri_baselines.explanation.attention_share import MEASURES
+
+    lines = [_line(title, content["summary"][name]) for name, title in MEASURES.items()]
+    return "\n".join([head, *lines])
+
+
+def _line(title: str, row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return f"  {title}: not defined"
+    value, low, high = (f"{100 * row[name]:.1f}" for name in ("value", "low", "high"))
+    return f"  {title}: {value} % ({low} to {high})"

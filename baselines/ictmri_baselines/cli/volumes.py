@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.needs import need_baselines
 from ictmri.cli.output import echo, show
 from ictmri.cli.owner import owner_told
 from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.errors import InputError
+from ictmri.extras import need_baselines
 from ictmri_baselines.registry import DETECTORS
 
 if TYPE_CHECKING:

@@ -34,8 +34,7 @@ from ictmri_baselines.explanation.cam_inputs import (
     models_of,
     with_priors_of_run,
 )
-from ictmri_baselines.explanation.figure import figure
-from ictmri_baselines.explanation.page import explanation_page
+from ictmri_baselines.explanation.page import explanation_page, figure
 from ictmri_baselines.pipeline import Workers
 
 SCHEMA: Final = "ictmri/explanation/1"

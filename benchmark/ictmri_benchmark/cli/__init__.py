@@ -7,7 +7,7 @@ COMMANDS: Final = {
     "compare": "ictmri_benchmark.cli.scoring:compare",
     "submit": "ictmri_benchmark.cli.scoring:submit",
     "leaderboard": "ictmri_benchmark.cli.scoring:leaderboard",
-    "audit": "ictmri_benchmark.cli.audit:audit",
+    "audit": "ictmri_benchmark.cli.scoring:audit",
     "entry": "ictmri_benchmark.cli.entries:entry_app",
     "gate": "ictmri_benchmark.cli.entries:gate",
     "codabench": "ictmri_benchmark.cli.entries:codabench",

@@ -1,4 +1,4 @@
-"""Commands that score: evaluate, compare, submit, leaderboard."""
+"""Commands that score (evaluate, compare, submit, leaderboard), and the audit of reported numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ictmri.cli.cohorts import list_cohorts
 from ictmri.cli.output import STDOUT, echo, show
-from ictmri.cli.parameters import CohortOption, Form, JsonFile, numbers
+from ictmri.cli.parameters import CohortOption, Form, JsonFile, list_cohorts, numbers
 from ictmri.errors import InputError
 from ictmri.io.files import canonical_json
 from ictmri_benchmark.score.protocol import IntervalKind, Overlap
@@ -297,3 +296,31 @@ def _write_boards(
         return
     for board in boards:
         tell(f"\nLeaderboard: {board.write(place(out, board))}")
+
+
+def audit(
+    rows: Annotated[Path, typer.Argument(help="CSV file of reported rows.", metavar="ROWS.csv")],
+    *,
+    json_file: JsonFile = None,
+    form: Form = "text",
+    budget: Annotated[
+        int,
+        typer.Option(
+            help="Million steps for each search of confusion matrices; 1 is about half a second.",
+            min=1,
+            max=10_000,
+        ),
+    ] = 8,
+) -> None:
+    """Ask of reported numbers whether they can be what they say they are.
+
+    Columns: name, table, precision, recall, f1, accuracy, unit (percent | fraction), decimals, n, folds
+    (5, or sizes: 49+50x4), aggregation (pooled | fold-mean), averaging (macro | weighted | micro),
+    class_counts (120+60+40+29), classes. A name and one number are needed; leave empty what is unknown.
+
+    Example: ictmri audit benchmark/audit/paper.csv --json audit.json
+    """
+    from ictmri_benchmark.audit import audit as examine
+
+    found = examine(rows, budget * 1_000_000, quiet=False)
+    show(found.render(), found.to_json(), json_file, form, found.table)

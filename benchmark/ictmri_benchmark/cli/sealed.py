@@ -236,7 +236,7 @@ def check_reveal(
     cases, submissions = len(done.table.rows), len(done.submissions)
     echo(f"{folder}: as promised, {cases} labels and {submissions} submissions recomputed")
     if entries is not None:
-        from ictmri_benchmark.board.sealed_entries import write_entries
+        from ictmri_benchmark.sealed.verify import write_entries
 
         number = write_entries(entries, done)
         echo(f"{entries}: {number} entries of level R4, {entries / 'leaderboard.html'}")

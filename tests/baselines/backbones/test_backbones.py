@@ -10,7 +10,7 @@ from torch import nn
 from ictmri.errors import InputError
 from ictmri_baselines.backbones import BACKBONES, make_backbone
 from ictmri_baselines.backbones.base import Backbone, chosen_tap
-from ictmri_baselines.backbones.intensities import BINS, IntensityMaps
+from ictmri_baselines.backbones.densenet3d import BINS, IntensityMaps
 from ictmri_baselines.backbones.settings import BackboneSettings
 from ictmri_baselines.diagnoser.attention import masked_average, resample_prior
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser

@@ -44,8 +44,8 @@ from ictmri_baselines.explanation.attention_share import (
 )
 from ictmri_baselines.explanation.cam_inputs import cohort_of_run, masks_of, on_input
 from ictmri_baselines.explanation.explain import JSON, PAGE, explain
-from ictmri_baselines.explanation.figure import LESION_INK, figure
 from ictmri_baselines.explanation.gradcam import upsampled
+from ictmri_baselines.explanation.page import LESION_INK, figure
 from ictmri_baselines.methods import IDENTITY
 from ictmri_baselines.reproduction.reproduce import reproduce
 
@@ -637,7 +637,7 @@ def test_the_command_says_what_it_found(a_run: Path, phantom: Cohort, tmp_path: 
     import typer
     from typer.testing import CliRunner
 
-    from ictmri_baselines.cli.explain import explain as command_function
+    from ictmri_baselines.cli.predict import explain as command_function
 
     app = typer.Typer()
     app.command()(command_function)

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from ictmri.atlas.template import template
-from ictmri.pages.letters import PLANES, letter
-from ictmri.pages.triplanar import EDGE, GAP, SIZE, brain_grey
+from ictmri.pages.triplanar import EDGE, GAP, PLANES, SIZE, brain_grey, letter
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer.boxes import Box, SliceBoxes
 from ictmri_baselines.localizer.figure import COARSE_INK, REFINED_INK, figure

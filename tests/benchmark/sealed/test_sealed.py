@@ -30,7 +30,6 @@ from ictmri.folds import Candidate, FoldRow, FoldTable, assign_folds
 from ictmri.io.files import sha256_bytes, stored_zip
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
-from ictmri_benchmark.board.sealed_entries import write_entries
 from ictmri_benchmark.score.metrics import headline
 from ictmri_benchmark.sealed import keys, store
 from ictmri_benchmark.sealed.documents import (
@@ -47,7 +46,7 @@ from ictmri_benchmark.sealed.labels import commit, gather, make_rules
 from ictmri_benchmark.sealed.log import read_log
 from ictmri_benchmark.sealed.package import MEMBERS, pack, unpack
 from ictmri_benchmark.sealed.store import ChallengeStore
-from ictmri_benchmark.sealed.verify import check_reveal, verify
+from ictmri_benchmark.sealed.verify import check_reveal, verify, write_entries
 
 
 @pytest.fixture

@@ -10,11 +10,9 @@ import yaml
 
 from ictmri.build.folder import build_folder
 from ictmri.cohort import Cohort
-from ictmri.documents.checklists import checklists
-from ictmri.documents.datasheet import SECTIONS
 from ictmri.documents.facts import Facts, load_facts, questions
 from ictmri.documents.facts_from_data import facts_from_data
-from ictmri.documents.release_files import release_documents
+from ictmri.documents.release_files import SECTIONS, checklists, release_documents
 from ictmri.io.files import write_text
 from ictmri.verify.privacy import leaks
 from ictmri_benchmark.score.metrics import METRICS, RANK_KEY

@@ -15,7 +15,7 @@ from support.forks import Ended, Forks
 from support.made_cohort import build, build_phantom, left_by_build, write_table
 from support.made_volumes import write_volume
 
-from ictmri.cli.failures import system_failure
+from ictmri.cli.app import system_failure
 from ictmri.io.files import replacing, write_text
 from ictmri.scans.read import read_scan
 

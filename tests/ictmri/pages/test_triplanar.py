@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ictmri.pages.letters import PLANES
-from ictmri.pages.triplanar import EDGE, GAP, HEAT, Planes, deepest, draw, heat_scale
+from ictmri.pages.triplanar import EDGE, GAP, HEAT, PLANES, Planes, deepest, draw, heat_scale
 
 
 def grid(spacing: float) -> tuple[Planes, np.ndarray]:

@@ -25,9 +25,8 @@ from ictmri.documents.facts import load_facts
 from ictmri.errors import InputError
 from ictmri.io.files import write_text
 from ictmri.phantom import render, roster
-from ictmri.release.identifier_scan import found_identifiers, identifiers
 from ictmri.release.make_release import Order, make_release, release_path, released_age
-from ictmri.release.publish import plan_lines, prepare
+from ictmri.release.publish import found_identifiers, identifiers, plan_lines, prepare
 from ictmri.release.records import DETECTORS, released_boxes
 from ictmri.transaction import transaction
 from ictmri.verify.privacy import leaks

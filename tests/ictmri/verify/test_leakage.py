@@ -26,11 +26,12 @@ from ictmri.io.parallel import run_all
 from ictmri.io.volumes import unpack
 from ictmri.phantom import roster
 from ictmri.scans.placement import place
-from ictmri.verify.header_features import HeaderFeatures, header_features
 from ictmri.verify.leakage import (
     LEVEL,
     N_PERMUTATIONS,
+    HeaderFeatures,
     between_classes,
+    header_features,
     leakage_of,
     leakage_report,
     macro_f1,

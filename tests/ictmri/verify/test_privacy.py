@@ -17,7 +17,7 @@ from ictmri.build.folder import build_folder
 from ictmri.build.table import read_table
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.phantom.phenotypes import SUBTYPES
-from ictmri.scans.dicom_acquisition import ONE_VALUE
+from ictmri.scans.dicom_volume import ONE_VALUE
 from ictmri.tumours import tumour_name
 from ictmri.verify.privacy import acquisition_leaks, is_plain_subtype, leaks, volume_leaks
 
