@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,19 +156,9 @@ def _as_float(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.asarray(image.dataobj, dtype=np.float32), image.affine)
 
 
-def work(index: int, settings: ProcessorSettings) -> float:
-    """Process a phantom head; return the seconds of its steps."""
-    done = process(rendering.render(roster()[index], spacing=1.0).image, settings)
-    return float(sum(step["seconds"] for step in done.steps.values()))
-
-
-@dataclass(frozen=True)
-class _Work:
-    settings: ProcessorSettings
-
-    def __call__(self, index: int) -> float:
-        """Process a phantom head."""
-        return work(index, self.settings)
+def work(settings: ProcessorSettings, index: int) -> None:
+    """Process a phantom head."""
+    process(rendering.render(roster()[index], spacing=1.0).image, settings)
 
 
 def workers(settings: ProcessorSettings, cases: int) -> None:
@@ -175,7 +166,9 @@ def workers(settings: ProcessorSettings, cases: int) -> None:
     seconds = []
     for jobs in (1, 2):
         start = time.perf_counter()
-        run_all(_Work(settings), range(cases), total=cases, title=f"{jobs} worker(s)", jobs=jobs)
+        run_all(
+            partial(work, settings), range(cases), total=cases, title=f"{jobs} worker(s)", jobs=jobs
+        )
         seconds.append(time.perf_counter() - start)
     load = os.getloadavg()[0]
     print(
