@@ -192,10 +192,9 @@ def with_groups(
     """Return a fold table with the sex and age group of each row; kinds that nobody has are left out."""
     groups = {
         "sex": ["" if sex is None else SEXES[sex] for sex in sexes],
-        "age": [_age_group(age) for age in ages],
+        "age": [
+            "" if age is None else next(name for name, end in AGE_GROUPS if age < end)
+            for age in ages
+        ],
     }
     return replace(table, groups={kind: names for kind, names in groups.items() if any(names)})
-
-
-def _age_group(age: float | None) -> str:
-    return "" if age is None else next(name for name, end in AGE_GROUPS if age < end)

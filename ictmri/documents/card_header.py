@@ -46,7 +46,9 @@ def card_header(manifest: Manifest, facts: Facts) -> str:
         license=licence,
         annotations_creators=_annotations_creators(manifest),
         task_categories=["image-classification"],
-        size_categories=[_size(manifest.n_cases)],
+        size_categories=[
+            next((name for limit, name in _SIZES.items() if manifest.n_cases < limit), "1M<n<10M")
+        ],
         tags=_tags(manifest),
         **named,
         **({} if manifest.synthetic else _GATE),
@@ -76,10 +78,6 @@ def _tags(manifest: Manifest) -> list[str]:
     if manifest.synthetic:
         return [*tags, "synthetic", "phantom"]
     return [*tags, "biopsy"] if manifest.name == CLINICAL else tags
-
-
-def _size(n_cases: int) -> str:
-    return next((name for limit, name in _SIZES.items() if n_cases < limit), "1M<n<10M")
 
 
 def _data_files(manifest: Manifest, config: Config) -> dict[str, Any]:

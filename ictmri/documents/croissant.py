@@ -107,7 +107,7 @@ def _responsible_ai(manifest: Manifest, facts: Facts) -> Node:
     }
     period = facts.text("collection_period")
     if period:
-        days = [_first_day(day) for day in period.split("/")]
+        days = ["-".join([*day.split("-"), "01", "01"][:3]) for day in period.split("/")]
         # The vocabulary spells it in the first way, mlcroissant reads the second.
         found |= {"rai:dataCollectionTimeframe": days, "rai:dataCollectionTimeFrame": days}
     found |= {
@@ -116,10 +116,6 @@ def _responsible_ai(manifest: Manifest, facts: Facts) -> Node:
         "rai:personalSensitiveInformation": _sensitive(manifest),
     }
     return {key: value for key, value in sorted(found.items()) if value}
-
-
-def _first_day(date: str) -> str:
-    return "-".join([*date.split("-"), "01", "01"][:3])
 
 
 def _sensitive(manifest: Manifest) -> list[str] | str:

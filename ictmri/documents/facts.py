@@ -205,7 +205,8 @@ def template_text(manifest: Manifest | None = None) -> str:
     Args:
         manifest: of the cohort that it is about; what ships about that cohort is shown then.
     """
-    rows = load_facts(manifest).rows if manifest else map(_unanswered, questions())
+    open_facts = (Fact(asked, "unknown", (), "", asked.who) for asked in questions())
+    rows = load_facts(manifest).rows if manifest else open_facts
     blocks = [_TEMPLATE_HEAD]
     section = ""
     for row in rows:
@@ -220,10 +221,6 @@ def _template_block(row: Fact) -> str:
     hint = f" For example: {row.asked.example}" if row.asked.example else ""
     known = f"# {row.status}: {row.answer} [{row.source}]\n" if row.values else ""
     return f"# {row.asked.question} ({row.who}){hint}\n{known}{row.id}:\n"
-
-
-def _unanswered(question: Question) -> Fact:
-    return Fact(question, "unknown", (), "", question.who)
 
 
 def read_answers(path: Path) -> dict[str, _Answer]:

@@ -95,19 +95,13 @@ def random_deals(people: pd.DataFrame, seed: int, n_draws: int) -> Iterator[Ints
         yield deal
 
 
-def largest_differences(values: Floats, folds: Ints) -> tuple[float, float]:
-    """Return the largest difference between two folds and the largest SMD of a fold against the rest.
+def _measure(values: Floats) -> Callable[[Ints], tuple[Floats, Floats]]:
+    """Return a function that gives, for each level, the largest difference and the largest SMD.
 
     Args:
-        values: (cases, levels), NaN where unknown; a share is the mean of zeros and ones.
-        folds: (cases,) fold numbers.
+        values: (cases, levels), NaN where unknown; a share is the mean of zeros and ones. Folds are given
+            to the function as numbers, (cases,).
     """
-    differences, smds = _measure(values)(folds)
-    return float(differences.max()), float(smds.max())
-
-
-def _measure(values: Floats) -> Callable[[Ints], tuple[Floats, Floats]]:
-    """Return a function that gives, for each level, the largest difference and the largest SMD."""
     known = np.isfinite(values).astype(float)
     filled = np.where(known > 0, values, 0.0)
     spread = np.nanstd(values, axis=0)

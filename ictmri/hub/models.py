@@ -26,12 +26,11 @@ def is_model_name(name: str) -> bool:
     return bool(at) and is_repository(repo_id)
 
 
-def fetch_model(name: str, *, token: str | None = None) -> Path:
+def fetch_model(name: str) -> Path:
     """Return the folder of a model's files as a commit holds them; the Hub is asked the first time alone.
 
     Args:
         name: ``ORG/NAME@`` and the 40 digits of a commit.
-        token: Hugging Face token; the one of ``hf auth login`` or ``$HF_TOKEN`` where None.
 
     Raises:
         InputError: the revision is none that stays what it is, or no file of the commit is a model.
@@ -39,16 +38,14 @@ def fetch_model(name: str, *, token: str | None = None) -> Path:
     """
     repo_id, _, revision = name.partition("@")
     if not _COMMIT.fullmatch(revision):
-        raise _not_pinned(repo_id, revision, token)
+        raise _not_pinned(repo_id, revision)
     root = user_cache() / "models" / repo_id.replace("/", "--") / revision
     record = root.with_name(f"{revision}.json")
     with folder_lock(root.parent):
         if read_record(record) is None:
-            got = download(
-                repo_id, root, token=token, revision=revision, repo_type="model", only=FILES
-            )
+            got = download(repo_id, root, revision=revision, repo_type="model", only=FILES)
             if got.commit != revision:
-                raise _not_pinned(repo_id, revision, token)
+                raise _not_pinned(repo_id, revision)
             found = [path for path in root.rglob("*.safetensors") if path.is_file()]
             if not found:
                 problem = "it holds no .safetensors; pickles and code are never loaded"
@@ -57,9 +54,9 @@ def fetch_model(name: str, *, token: str | None = None) -> Path:
     return root
 
 
-def _not_pinned(repo_id: str, revision: str, token: str | None) -> InputError:
+def _not_pinned(repo_id: str, revision: str) -> InputError:
     """Return the refusal of a name whose meaning can change; it names the commit of today."""
-    commit = preflight(repo_id, token=token, revision=revision or None, repo_type="model")
+    commit = preflight(repo_id, revision=revision or None, repo_type="model")
     problem = f"{revision or 'no revision'} is not a commit: what it stands for can change"
     step = (
         f"pin it: {repo_id}@{commit} is where it stands now; look at what is there first, "

@@ -282,9 +282,9 @@ def heat_colours(shares: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.stack([np.interp(shares, stops, ramp[:, channel]) for channel in range(3)], axis=-1)
 
 
-def heat_scale(steps: int = 24) -> list[Ink]:
+def heat_scale() -> list[Ink]:
     """Return the colours from 0 to 1, for a legend."""
-    colours = heat_colours(np.linspace(0, 1, steps)).round().astype(int).tolist()
+    colours = heat_colours(np.linspace(0, 1, 24)).round().astype(int).tolist()
     return [(r, g, b) for r, g, b in colours]
 
 

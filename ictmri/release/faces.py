@@ -63,18 +63,14 @@ def remove_faces(cohort: Cohort, work: Path, jobs: int | None) -> list[FaceOutco
         title="faces",
         jobs=jobs,
     )
-    return [read_outcome(work, case_id) for case_id in cohort.folds().case_ids]
+    places = [_outcome_path(work, case_id) for case_id in cohort.folds().case_ids]
+    return [FaceOutcome(**needed(place, facts_in, AGAIN)) for place in places]
 
 
 def defaced(work: Path, case_id: str, stored: dict[str, Any]) -> dict[str, Any]:
     """Return the stored volume of a case without its face; the same bytes where it had none."""
     path = _volume_path(work, case_id)
     return {"bytes": path.read_bytes(), "path": stored["path"]} if path.is_file() else stored
-
-
-def read_outcome(work: Path, case_id: str) -> FaceOutcome:
-    """Return what was done to a case."""
-    return FaceOutcome(**needed(_outcome_path(work, case_id), facts_in, AGAIN))
 
 
 def refuse_unfound(outcomes: list[FaceOutcome]) -> None:

@@ -66,17 +66,13 @@ def found_identifiers(cohort: Cohort, words: list[str]) -> list[str]:
     File names, every text file, the columns and the metadata of the data files, and the headers of the
     volumes are searched, whatever the case of the letters, as UTF-8 and as UTF-16.
     """
-    needles = {word: _encoded(word) for word in words}
+    needles = {word: (word.lower().encode(), word.lower().encode("utf-16-le")) for word in words}
     return [
         f"{place}: holds {word!r} of the source"
         for place, content in _places(cohort)
         for word, forms in needles.items()
         if any(form in content for form in forms)
     ]
-
-
-def _encoded(word: str) -> tuple[bytes, bytes]:
-    return word.lower().encode(), word.lower().encode("utf-16-le")
 
 
 def _places(cohort: Cohort) -> Iterator[tuple[str, bytes]]:
@@ -146,7 +142,7 @@ def prepare(cohort: Cohort, order: Order, *, jobs: int | None = None) -> Prepare
     return Prepared(release, facts, to_confirm, len(words), faces_page_path(cohort.root))
 
 
-def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Uploaded:
+def publish(prepared: Prepared, order: Order) -> Uploaded:
     """Upload a release.
 
     Raises:
@@ -161,7 +157,7 @@ def publish(prepared: Prepared, order: Order, *, token: str | None = None) -> Up
             prepared.to_confirm,
             "look at these cases; if no face can be recognised, run again with --faces-checked",
         )
-    return upload(parcel_of(prepared.release.cohort), order, token=token)
+    return upload(parcel_of(prepared.release.cohort), order)
 
 
 def _check_order(cohort: Cohort, order: Order) -> None:

@@ -78,7 +78,7 @@ def require_login() -> None:
         )
 
 
-def upload(parcel: Parcel, order: Order, *, token: str | None = None) -> Uploaded:
+def upload(parcel: Parcel, order: Order) -> Uploaded:
     """Upload a folder as one commit, and tag it where it has a version.
 
     A new repository is private and gated before the first byte is sent; a gate that is there stays where
@@ -87,7 +87,6 @@ def upload(parcel: Parcel, order: Order, *, token: str | None = None) -> Uploade
     Args:
         parcel: the folder.
         order: where to, behind which gate, and whether everyone sees the repository at the end.
-        token: of an account that may write there.
 
     Raises:
         AccessError: the Hub cannot be reached, or the account may not write there.
@@ -95,7 +94,7 @@ def upload(parcel: Parcel, order: Order, *, token: str | None = None) -> Uploade
     """
     from huggingface_hub import HfApi
 
-    api, repo_id, kind, tag = HfApi(token=token), order.repo_id, parcel.repo_type, parcel.tag
+    api, repo_id, kind, tag = HfApi(), order.repo_id, parcel.repo_type, parcel.tag
     with reaching(repo_id, writing=True, repo_type=kind):
         url = api.create_repo(repo_id, repo_type=kind, private=True, exist_ok=True)
         if order.gate != "none":

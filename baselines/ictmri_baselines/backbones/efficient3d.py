@@ -36,7 +36,7 @@ class Efficient3DBackbone(Backbone):
         taps = [f"stage{i + 1}" for i in range(len(STAGES) - 1)]
         index = chosen_tap("efficient3d", taps, settings.tap)
         rows = STAGES[index + 1]
-        widths = _widths(settings.width)[: rows + 1]
+        widths = [max(1, int(c * settings.width)) for c in (STEM, *CHANNELS)][: rows + 1]
         last = index == len(taps) - 1
         channels = _head(settings.width) if last else widths[-1]
         super().__init__("efficient3d", taps, taps[index], channels, stride=2 ** (index + 1))
@@ -66,10 +66,6 @@ class InvertedResidual(nn.Module):
         """Return the block's output (B, C, D, H, W); with the input added where the shapes agree."""
         output: Tensor = self.layers(features)
         return features + output if self.shortcut else output
-
-
-def _widths(multiplier: float) -> list[int]:
-    return [max(1, int(channels * multiplier)) for channels in (STEM, *CHANNELS)]
 
 
 def _head(multiplier: float) -> int:

@@ -231,6 +231,7 @@ def publish_model(
     """
     need_baselines()
     from ictmri.release.make_release import Order
+    from ictmri.release.upload import Parcel, upload
     from ictmri_baselines.predict import release as releases
 
     if not repo_id:
@@ -243,7 +244,7 @@ def publish_model(
     if dry_run:
         echo("Dry run: nothing was sent.")
         return
-    done = releases.publish_model(made, order)
+    done = upload(Parcel(made.root, made.files, "model"), order)
     echo(f"{'Published' if done.new else 'Published before'}: {done.url}")
     if not visible:
         echo("It is private. To list it for everyone, run again with --visible.")

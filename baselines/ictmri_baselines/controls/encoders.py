@@ -200,7 +200,11 @@ def _load(network: nn.Module, settings: EncoderSettings) -> None:
             for name, tensor in wanted.items()
             if name in given and given[name].shape != tensor.shape
         ),
-        *(f"{name} holds no finite numbers" for name, t in given.items() if not _is_finite(t)),
+        *(
+            f"{name} holds no finite numbers"
+            for name, t in given.items()
+            if not torch.isfinite(t).all()
+        ),
     ]
     if problems:
         what = f"not weights of {settings.network}"
@@ -208,10 +212,6 @@ def _load(network: nn.Module, settings: EncoderSettings) -> None:
             path, what, shortened(problems), "give the network that they are of, its edge"
         )
     network.load_state_dict({name: given[name].float() for name in wanted}, strict=False)
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
 
 
 def _file(weights: str) -> Path:

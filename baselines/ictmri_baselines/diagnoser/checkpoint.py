@@ -267,7 +267,10 @@ def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser
     description = read_description(path)
     config = read_settings(description.settings).network
     network = _empty(path, config) if own is None else AdaptiveDiagnoser(config, own=own)
-    expected = {name: _kind_of(tensor) for name, tensor in network.state_dict().items()}
+    expected = {
+        name: Kind(tuple(tensor.shape), _DTYPES.get(tensor.dtype, str(tensor.dtype)))
+        for name, tensor in network.state_dict().items()
+    }
     try:
         with opened(path, "pt") as file:
             problems = differences(expected, kinds(file))
@@ -309,10 +312,6 @@ class _NumbersOnCpu(TorchFunctionMode):
         if func is torch.linspace:
             given.setdefault("device", "cpu")
         return func(*args, **given)
-
-
-def _kind_of(tensor: torch.Tensor) -> Kind:
-    return Kind(tuple(tensor.shape), _DTYPES.get(tensor.dtype, str(tensor.dtype)))
 
 
 def _no_model(path: Path, problems: Iterable[str]) -> InputError:

@@ -52,7 +52,6 @@ from ictmri_benchmark.score.mistakes import HEADERS
 
 if TYPE_CHECKING:
     from ictmri.release.make_release import Order
-    from ictmri.release.upload import Uploaded
     from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 
 CARD: Final = "README.md"
@@ -65,7 +64,6 @@ _SHORT_VERSION: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _LICENCE: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 _OPEN: Final = "apache-2.0"
 _OWN_RECIPE: Final = "a recipe of one's own"
-_PRIORS: Final = {"none": "none", "coarse": "coarse", "refined": "refined"}
 _SHORTEST: Final = 4
 """Shorter ids stand in any text by chance."""
 _HEADER: Final = 8
@@ -137,18 +135,6 @@ def make_model_release(run: Path, repo_id: str, licence: str | None = None) -> M
         write_text(part / CARD, card)
         _refuse_ids(part, ids)
     return ModelRelease(place, models, synthetic, len(ids), _left(scores, synthetic=synthetic))
-
-
-def publish_model(release: ModelRelease, order: Order, *, token: str | None = None) -> Uploaded:
-    """Upload a release.
-
-    Raises:
-        AccessError: the Hub cannot be reached, or this account may not write there.
-        InputError: what arrived is not what was sent.
-    """
-    from ictmri.release.upload import Parcel, upload
-
-    return upload(Parcel(release.root, release.files, "model"), order, token=token)
 
 
 def plan_lines(release: ModelRelease, order: Order) -> Iterator[str]:
@@ -339,7 +325,9 @@ def _card(
             )
             for m in COLUMNS
         ],
-        by_class=_by_class(report) if synthetic or not _small(report) else {},
+        by_class={CLASS_TITLES[name]: count for name, count in _supports(report).items()}
+        if synthetic or not _small(report)
+        else {},
         smallest=K,
         processing=models.processing.model_dump(mode="json"),
         detector=_detector(models),
@@ -384,7 +372,7 @@ def _facts(models: Models, report: Mapping[str, Any], *, synthetic: bool) -> dic
     attention = "masked channel attention" if network.attention else "no attention"
     return {
         "Models": f"{len(models.each)}, each of equal weight ({_places(models)})",
-        "Network": f"{network.backbone}, {attention}, prior: {_PRIORS[network.localisation]}",
+        "Network": f"{network.backbone}, {attention}, prior: {network.localisation}",
         "Input": f"{view.of}, {view.edge}^3 voxels of {view.spacing_mm} mm on the MNI152 grid",
         "Trained on": f"{models.cohort}, {kind}",
         "Cases": f"{int(report['n_cases'])} in all; each model learned from {_span(learned)} of them",
@@ -401,10 +389,6 @@ def _places(models: Models) -> str:
 
 def _span(numbers: Sequence[int]) -> str:
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-
-def _by_class(report: Mapping[str, Any]) -> dict[str, int]:
-    return {CLASS_TITLES[name]: count for name, count in _supports(report).items()}
 
 
 def _detector(models: Models) -> str:

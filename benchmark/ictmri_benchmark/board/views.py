@@ -105,10 +105,6 @@ class Leaderboard:
         """
         return self._table([*self.rows, *self.external])
 
-    def external_table(self) -> Table:
-        """Return the rows of models that were trained elsewhere alone."""
-        return self._table(self.external, title=EXTERNAL, notes=())
-
     def _table(self, shown: list[dict[str, Any]], **about: Any) -> Table:
         sources = {row["source"] for row in shown}
         given = "given" in sources
@@ -144,7 +140,7 @@ class Leaderboard:
             notes = self._notes([]) or ["No entry yet."]
             parts += [self._title(), "\n".join(notes)]
         if self.external:
-            parts.append(self.external_table().render("text"))
+            parts.append(self._table(self.external, title=EXTERNAL, notes=()).render("text"))
         if self.reported:
             parts.append(self.reported_table().render("text"))
         return "\n\n".join(parts)

@@ -239,10 +239,6 @@ def _sums_near(values: NDArray[np.float64], total: float) -> bool:
     return bool((np.abs(values.sum(axis=1) - total) <= ROUNDED_SUM * total * (1 + 1e-9)).all())
 
 
-def _in_unit(values: NDArray[np.float64]) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
 _NORMALIZE: Final = "--normalize (in Python normalize=True)"
 _ROUNDED: Final = (
     f" within {SUM_TOLERANCE}, as rounding or float16 leaves it; "
@@ -258,7 +254,7 @@ _TABLES: Final[dict[str, tuple[Callable[[NDArray[np.float64]], bool], str]]] = {
         "logarithms of probabilities, it seems: none is above 0; take the exponential (numpy.exp)",
     ),
     "sigmoids": (
-        _in_unit,
+        lambda v: bool(((v >= 0) & (v <= 1)).all()),
         "the numbers of a case lie in 0 to 1 but do not sum to 1, as sigmoids do: a probability for each "
         "class by itself; hand in the softmax, probabilities of which exactly one class is true",
     ),

@@ -1,4 +1,4 @@
-"""What anyone can check: before the end that nothing is cut or forged, after it everything, and its entries."""
+"""What anyone can check: before the end that nothing is cut or forged, after it all; and its entries."""
 
 from __future__ import annotations
 

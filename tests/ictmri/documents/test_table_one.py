@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from ictmri.build.phantom import phantom_folds
 from ictmri.classes import CLASSES
 from ictmri.documents.facts_from_data import acquisition_facts
-from ictmri.documents.fold_balance import fold_balance, largest_differences, random_deals
+from ictmri.documents.fold_balance import fold_balance, random_deals
 from ictmri.documents.suppression import HIDDEN, SMALL, suppressed
 from ictmri.documents.table_one import fold_detail, fold_table, subtype_table, table_one
 from ictmri.io.tables import Table
@@ -172,8 +172,11 @@ def test_random_deals_keep_every_class_in_its_folds(people: pd.DataFrame) -> Non
 
 
 def test_unknown_values_do_not_count() -> None:
-    values = np.array([[10.0], [np.nan], [20.0], [30.0]])
-    assert largest_differences(values, np.array([0, 0, 1, 1]))[0] == 15.0
+    ages = enumerate((10.0, None, 20.0, 30.0))
+    (found,) = fold_balance(
+        frame([(f"c{i}", "glioma", None, None, a, i // 2) for i, a in ages]), 0, 2
+    )
+    assert found.difference == 15.0
 
 
 def test_acquisition_is_summed_up(tmp_path: Path) -> None:
