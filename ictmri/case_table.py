@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.classes import SEXES
@@ -11,8 +12,6 @@ from ictmri.io.resources import AnyPath
 from ictmri.lookup import find_folds, local_cohort
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
 COLUMNS: Final = ("case_id", "label", "fold", "age", "sex", "subtype")

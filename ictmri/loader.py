@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import datasets
 import pyarrow as pa
@@ -23,10 +23,7 @@ from ictmri.io.lock import folder_lock
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping
 from ictmri.lookup import find_cohort
-from ictmri.schema import features
-
-if TYPE_CHECKING:
-    from ictmri.schema import Config
+from ictmri.schema import Config, features
 
 Loaded: TypeAlias = (
     datasets.Dataset

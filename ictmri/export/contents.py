@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ictmri.classes import CLASSES, SEXES
-from ictmri.cohort import ACQUISITION, read_acquisition
+from ictmri.cohort import ACQUISITION, Cohort, read_acquisition
+from ictmri.folds import FoldTable
 from ictmri.schema import COLUMNS, Config
 from ictmri.verify.cohort import check_rows
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
-    from ictmri.folds import FoldTable
 
 LICENCE: Final = "LICENSE"
 CARD: Final = "README.md"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.export.contents import Contents
 from ictmri.export.convert import label_map
 from ictmri.export.layout import Layout, VolumeFile, licence_file, readme
 from ictmri.io.files import canonical_json
 from ictmri.schema import Config
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 DATASET_ID: Final = 500
 TRUTH: Final = {"background": 0, "solid_core": 1, "necrosis_or_cyst": 2, "oedema": 3}

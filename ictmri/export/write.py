@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from ictmri.cohort import ACQUISITION
+from ictmri.cohort import ACQUISITION, Cohort
 from ictmri.errors import InputError
 from ictmri.export.contents import CARD, LICENCE, Case, Contents, read_contents
 from ictmri.export.convert import portable
@@ -23,9 +23,6 @@ from ictmri.io.states import json_mapping, kept, needed
 from ictmri.manifest import fingerprints
 from ictmri.schema import Config
 from ictmri.version import __version__
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 Target = Literal["bids", "monai", "nnunet", "nifti"]
 SCHEMA: Final = "ictmri/export/1"

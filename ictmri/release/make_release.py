@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from ictmri.build.write import publish_documents, write_config
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import changes_text
 from ictmri.cohort import Cohort, open_cohort
+from ictmri.documents.facts import Facts
 from ictmri.documents.public_table import PublicTable, public_rows, public_table
 from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.errors import InputError
@@ -25,9 +26,6 @@ from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_fa
 from ictmri.release.faces_page import faces_page_path, write_faces_page
 from ictmri.release.records import released_boxes, released_steps
 from ictmri.transaction import cohort_lock, opened_work
-
-if TYPE_CHECKING:
-    from ictmri.documents.facts import Facts
 
 OLDEST_EXACT: Final = 90.0
 """Ages from here on are merged even under the gate (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""

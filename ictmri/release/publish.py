@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 from ictmri.build.pseudonyms import link_path, read_link
 from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
+from ictmri.documents.facts import Facts
+from ictmri.documents.subtypes import Subtypes
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.io.resources import at_home, shipped
@@ -27,8 +29,6 @@ from ictmri.schema import COLUMNS
 from ictmri.verify.cohort import verify_cohort
 
 if TYPE_CHECKING:
-    from ictmri.documents.facts import Facts
-    from ictmri.documents.subtypes import Subtypes
     from ictmri.release.upload import Uploaded
 
 SHORTEST: Final = 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,8 +30,6 @@ from ictmri.scans.scan import Scan, check_size, from_lps
 from ictmri.verify.privacy import VENDORS, is_plausible
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import nibabel as nib
     from pydicom.dataset import Dataset
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,9 +14,6 @@ from ictmri.errors import ScanError
 from ictmri.io.volumes import plain
 from ictmri.scans.codes import Note
 from ictmri.scans.scan import Scan, check_size, from_lps, to_millimetres
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 META_ENDINGS: Final = (".mha", ".mhd")
 MAX_HEADER: Final = 2**20

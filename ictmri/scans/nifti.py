@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from itertools import product
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
 
 import numpy as np
@@ -17,8 +18,6 @@ from ictmri.scans.codes import Note
 from ictmri.scans.scan import Scan, check_size, to_millimetres
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import nibabel as nib
 
 MAX_OFFSET: Final = 2**20

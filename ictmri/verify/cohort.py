@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ictmri.classes import CLASSES
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 
 def verify_cohort(cohort: Cohort) -> None:

@@ -16,19 +16,16 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.classes import CLASSES, label_of
-from ictmri.cohort import read_acquisition
+from ictmri.cohort import Cohort, read_acquisition
 from ictmri.errors import InputError
 from ictmri.extras import need
 from ictmri.io.parallel import run_all
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 _HEADER_BYTES: Final = 348
 _GZIP_HEAD: Final = 10

@@ -14,17 +14,14 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ictmri.cohort import ACQUISITION
+from ictmri.cohort import ACQUISITION, Cohort
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.io.volumes import SYNTHETIC_MARK
 from ictmri.manifest import FILE_NAME, Manifest
 from ictmri.tumours import tumour_name
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 _HEADER: Final = 348
 _VOXELS: Final = 352

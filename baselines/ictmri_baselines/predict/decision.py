@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from ictmri.scans.codes import CODES, Note
 from ictmri.scans.findings import Finding, has_error
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
+from ictmri_baselines.localizer import Localization
 from ictmri_baselines.localizer.localize import FLAGS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from ictmri_baselines.localizer import Localization
-    from ictmri_baselines.predict.diagnosis import Diagnosis
+from ictmri_baselines.predict.diagnosis import Diagnosis
 
 State = Literal["not-processed", "refused", "no-lesion", "no-answer", "unlike", "doubtful", "ok"]
 

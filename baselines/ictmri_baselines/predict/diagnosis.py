@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,10 +25,8 @@ from ictmri_baselines.diagnoser.out_of_distribution import (
 )
 from ictmri_baselines.diagnoser.prediction import apply_temperature, predict
 from ictmri_baselines.explanation import attention_map
-
-if TYPE_CHECKING:
-    from ictmri_baselines.localizer import Localization
-    from ictmri_baselines.predict.run import Model, Models
+from ictmri_baselines.localizer import Localization
+from ictmri_baselines.predict.run import Model, Models
 
 _NAME: Final = "scan"
 

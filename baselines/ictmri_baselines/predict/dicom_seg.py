@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from ictmri.errors import InputError, ScanError
 from ictmri.extras import need
@@ -24,9 +25,6 @@ from ictmri.scans.dicom_slices import placements, quiet, read_file
 from ictmri.scans.read import DICOM_ENDINGS
 from ictmri.version import __version__
 from ictmri_baselines.predict.result import NOTICE
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 _NEEDED: Final = (
     *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),

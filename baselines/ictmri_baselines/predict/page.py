@@ -7,8 +7,9 @@ no other and sends no request.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
@@ -23,12 +24,8 @@ from ictmri.pages.triplanar import LETTERS, SIZE, SMALL_SIZE, heat_scale, montag
 from ictmri_baselines.localizer.figure import centre_of, figure, shown_brain
 from ictmri_baselines.localizer.page import shown_numbers
 from ictmri_baselines.predict import words
+from ictmri_baselines.predict.result import Biopsy
 from ictmri_baselines.processor.qc.apply_rules import MEASURES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ictmri_baselines.predict.result import Biopsy
 
 _HERE: Final = Path(__file__).parent
 _TEMPLATES: Final = _HERE / "templates"

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from ictmri.classes import CLASS_TITLES, CLASSES
 from ictmri.cohort import published_digest
@@ -28,6 +28,7 @@ from ictmri.io.files import (
     write_text,
 )
 from ictmri.pages.templating import document
+from ictmri.release.make_release import Order
 from ictmri.release.publish import access_words, repo_id_problems
 from ictmri.version import __version__
 from ictmri_baselines.diagnoser.checkpoint import CARD as MODEL_CARD
@@ -38,6 +39,7 @@ from ictmri_baselines.diagnoser.checkpoint import (
     load_model,
     save_model,
 )
+from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 from ictmri_baselines.diagnoser.out_of_distribution import (
     REFERENCE,
     load_reference,
@@ -49,10 +51,6 @@ from ictmri_baselines.registry import DETECTORS, recipe_ids
 from ictmri_benchmark.score import protocol
 from ictmri_benchmark.score.metrics import COLUMNS, METRICS, RANK_KEY
 from ictmri_benchmark.score.mistakes import HEADERS
-
-if TYPE_CHECKING:
-    from ictmri.release.make_release import Order
-    from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
 
 CARD: Final = "README.md"
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "model_card.md.j2"

@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ictmri.cohort import CLINICAL, PHANTOM
+from ictmri.cohort import CLINICAL, PHANTOM, Cohort
 from ictmri.errors import InputError, ScanError, nearest
 from ictmri.folds import CASE_ID
 from ictmri.io.csvfile import read_csv, shown
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.scans.read import DICOM_ENDINGS, ITK_ENDINGS, NIFTI_ENDINGS
 from ictmri.scans.walk import files_below
-
-if TYPE_CHECKING:
-    from ictmri.cohort import Cohort
 
 TABLE: Final = ".csv"
 EXAMPLE: Final = "case_id,image"
