@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -67,6 +67,17 @@ Form = Annotated[
     typer.Option(
         "--format", help="Of what is printed; csv, latex and markdown are the table alone."
     ),
+]
+Gate = Annotated[
+    Literal["manual", "auto", "none"] | None,
+    typer.Option(help="Who may read the files [default: manual; none for a phantom]."),
+]
+RepoId = Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Make the release, show everything, send nothing.")
+]
+Visible = Annotated[
+    bool, typer.Option("--visible", help="List the repository for everyone at the end.")
 ]
 
 

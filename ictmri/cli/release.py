@@ -9,7 +9,7 @@ import typer
 
 from ictmri.cli.output import echo
 from ictmri.cli.owner import owner_told
-from ictmri.cli.parameters import CohortArgument, Jobs
+from ictmri.cli.parameters import CohortArgument, DryRun, Gate, Jobs, RepoId, Visible
 from ictmri.errors import InputError
 
 
@@ -74,18 +74,11 @@ Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
 
 def publish(
     folder: Folder,
-    repo_id: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")] = "",
+    repo_id: RepoId = "",
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Make the release, show everything, send nothing.")
-    ] = False,
-    gate: Annotated[
-        Literal["manual", "auto", "none"] | None,
-        typer.Option(help="Who may read the files [default: manual; none for a phantom]."),
-    ] = None,
-    visible: Annotated[
-        bool, typer.Option("--visible", help="List the repository for everyone at the end.")
-    ] = False,
+    dry_run: DryRun = False,
+    gate: Gate = None,
+    visible: Visible = False,
     facts: Annotated[
         Path | None, typer.Option(help="Your answers: ictmri facts DIR prints the questions.")
     ] = None,

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ictmri.cohort import CLINICAL
 from ictmri.documents import licences
@@ -149,10 +149,8 @@ class Facts:
         return Facts(self.kind, tuple(rows), self.subtypes)
 
 
-class _Answer(BaseModel):
+class _Answer(BaseModel, extra="forbid"):
     """An answer as it stands in a YAML file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     answer: str | list[str]
     source: str = "the data owner"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ictmri.classes import N_CLASSES_WORD
 from ictmri.documents.card_header import pretty_name
@@ -37,10 +37,8 @@ _HEAD: Final = """\
 """
 
 
-class ChecklistItem(BaseModel):
+class ChecklistItem(BaseModel, extra="forbid"):
     """An item of a checklist and what fills it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     item: str
     section: str
@@ -50,10 +48,8 @@ class ChecklistItem(BaseModel):
     study: bool = False
 
 
-class _Checklist(BaseModel):
+class _Checklist(BaseModel, extra="forbid"):
     """A checklist as it ships."""
-
-    model_config = ConfigDict(extra="forbid")
 
     checklist: str
     doi: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ictmri.cli.output import STDOUT, echo, show
-from ictmri.cli.parameters import Jobs, JsonFile, list_cohorts
+from ictmri.cli.parameters import DryRun, Gate, Jobs, JsonFile, RepoId, Visible, list_cohorts
 from ictmri.errors import InputError
 from ictmri.extras import need_baselines
 from ictmri_baselines.cli.volumes import BrainName, Preset, Scheduler
@@ -205,18 +205,11 @@ def publish_model(
     run: Annotated[
         Path, typer.Argument(help="Whole run of ictmri reproduce that kept its models.")
     ],
-    repo_id: Annotated[str, typer.Option(help="ORG/NAME on the Hugging Face Hub.")] = "",
+    repo_id: RepoId = "",
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Make the release, show every file, send nothing.")
-    ] = False,
-    gate: Annotated[
-        Literal["manual", "auto", "none"] | None,
-        typer.Option(help="Who may read the files [default: manual; none for a phantom's]."),
-    ] = None,
-    visible: Annotated[
-        bool, typer.Option("--visible", help="List the repository for everyone at the end.")
-    ] = False,
+    dry_run: DryRun = False,
+    gate: Gate = None,
+    visible: Visible = False,
     licence: Annotated[
         str | None,
         typer.Option(metavar="ID", help="Of the weights [default: apache-2.0 for a phantom's]."),
