@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ictmri.classes import CLASSES
-from ictmri.export.contents import LICENCE, Case, Contents, volume_columns
+from ictmri.export.contents import LICENCE, Case, Contents
 from ictmri.pages.templating import document
 from ictmri.schema import CONFIG_TITLES, Config
 from ictmri.version import __version__
@@ -55,21 +55,6 @@ class Layout:
 
     volumes: Sequence[VolumeFile]
     documents: dict[str, str]
-
-
-def plain_volumes(contents: Contents) -> list[VolumeFile]:
-    """Return the volumes of the plain layouts: ``<folder>/<case_id>.nii.gz``, one folder a column."""
-    return [
-        VolumeFile(config, column, f"{folder_of(column)}/{{case_id}}.nii.gz")
-        for config in contents.configs
-        for column in volume_columns(config)
-        if contents.has(config, column)
-    ]
-
-
-def folder_of(column: str) -> str:
-    """Return the folder of a volume column in the plain layouts."""
-    return "images" if column == "image" else column
 
 
 def readme(contents: Contents, to: str, *, volumes: str = "", **words: Any) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ictmri.cohort import ACQUISITION, Cohort
 from ictmri.errors import InputError
+from ictmri.export import bids, nnunet, plain
 from ictmri.export.contents import CARD, LICENCE, Case, Contents, read_contents
 from ictmri.export.convert import portable
 from ictmri.export.layout import Layout, VolumeFile
@@ -25,6 +25,12 @@ from ictmri.schema import Config
 from ictmri.version import __version__
 
 Target = Literal["bids", "monai", "nnunet", "nifti"]
+_LAYOUTS: Final[dict[Target, Callable[[Contents], Layout]]] = {
+    "bids": bids.layout,
+    "monai": plain.monai,
+    "nnunet": nnunet.layout,
+    "nifti": plain.nifti,
+}
 SCHEMA: Final = "ictmri/export/1"
 FILE_NAME: Final = "export.json"
 
@@ -74,7 +80,7 @@ def export_cohort(
         if done is not None:
             return done
         contents = read_contents(cohort, configs)
-        layout: Layout = import_module(f"ictmri.export.{target}").layout(contents)
+        layout = _LAYOUTS[target](contents)
         part = _prepared(out, key)
         _write_volumes(part, contents, layout.volumes)
         for path, text in layout.documents.items():
@@ -87,9 +93,7 @@ def export_cohort(
 
 def _configs(cohort: Cohort, target: Target, config: Config | None) -> tuple[Config, ...]:
     if target == "nnunet":
-        from ictmri.export.nnunet import labelled_config
-
-        config = labelled_config(cohort, config)
+        config = nnunet.labelled_config(cohort, config)
     config = config or "default"
     # Lesion masks lie on the grid of the scans and mean nothing without them; BIDS derives from scans.
     with_scans = config == "truth" or (target == "bids" and config != "default")

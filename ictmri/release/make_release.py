@@ -22,8 +22,15 @@ from ictmri.io.lock import work_folder
 from ictmri.io.resources import AnyPath
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
-from ictmri.release.faces import FaceOutcome, defaced, refuse_unfound, remove_faces, summary
-from ictmri.release.faces_page import faces_page_path, write_faces_page
+from ictmri.release.faces import (
+    FaceOutcome,
+    defaced,
+    faces_page_path,
+    refuse_unfound,
+    remove_faces,
+    summary,
+    write_faces_page,
+)
 from ictmri.release.records import released_boxes, released_steps
 from ictmri.transaction import cohort_lock, opened_work
 

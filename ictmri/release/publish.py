@@ -22,8 +22,7 @@ from ictmri.documents.subtypes import Subtypes
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.io.resources import at_home, shipped
-from ictmri.release.faces import unsure
-from ictmri.release.faces_page import faces_page_path
+from ictmri.release.faces import faces_page_path, unsure
 from ictmri.release.make_release import Order, Release, make_release
 from ictmri.schema import COLUMNS
 from ictmri.verify.cohort import verify_cohort

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ictmri.errors import InputError
-from ictmri.hub.models import fetch_model, is_model_name
+from ictmri.hub.cache import fetch_model, is_model_name
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
 from ictmri_baselines.diagnoser.checkpoint import opened, refusal, shortened

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
-from ictmri.hub.models import PINNED, fetch_model, is_model_name
+from ictmri.hub.cache import PINNED, fetch_model, is_model_name
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
