@@ -102,7 +102,7 @@ class ScanError(Exception):
 
     Args:
         reason: why; free of names, paths and words of the source, so that it may be published.
-        code: name of the finding, a key of :data:`ictmri.scans.codes.CODES`.
+        code: name of the finding, a key of :data:`ictmri.scans.findings.CODES`.
         detail: what the reading library said; for the owner's eyes only.
     """
 

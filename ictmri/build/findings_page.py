@@ -26,8 +26,7 @@ from ictmri.pages.gallery import (
     write_gallery,
 )
 from ictmri.pages.triplanar import SMALL_SIZE
-from ictmri.scans.codes import CODES
-from ictmri.scans.findings import Finding, worst
+from ictmri.scans.findings import CODES, Finding, worst
 
 _RANK: Final = {code: place for place, code in enumerate(CODES)}
 _ALT: Final = "Axial, coronal and sagittal plane through the middle of the head"

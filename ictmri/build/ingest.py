@@ -25,8 +25,7 @@ from ictmri.io.files import write_bytes
 from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.io.volumes import pack, unpack
-from ictmri.scans.codes import CODES, Note
-from ictmri.scans.findings import Finding, finding
+from ictmri.scans.findings import CODES, Finding, Note, finding
 from ictmri.scans.read import read_scan
 from ictmri.scans.scan import Scan
 

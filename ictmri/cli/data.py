@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.output import echo, show
-from ictmri.cli.owner import owner_told
+from ictmri.cli.output import echo, owner_told, show
 from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.cli.places import Commands
 from ictmri.extras import need

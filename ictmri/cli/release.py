@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ictmri.cli.output import echo
-from ictmri.cli.owner import owner_told
+from ictmri.cli.output import echo, owner_told
 from ictmri.cli.parameters import CohortArgument, DryRun, Gate, Jobs, RepoId, Visible
 from ictmri.errors import InputError
 

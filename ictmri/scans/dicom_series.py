@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import ScanError
-from ictmri.scans.codes import Note
 from ictmri.scans.contrast import Said, is_other_sequence, is_t1, read_agent, read_contrast
 from ictmri.scans.dicom_slices import ATTRIBUTES, moment, read_file
+from ictmri.scans.findings import Note
 from ictmri.scans.walk import files_below, lost_links
 
 if TYPE_CHECKING:

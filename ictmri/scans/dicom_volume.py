@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
 from ictmri.io.volumes import plain
-from ictmri.scans.codes import Note
 from ictmri.scans.dicom_series import choose_t1ce, find_series
 from ictmri.scans.dicom_slices import (
     ATTRIBUTES,
@@ -26,6 +25,7 @@ from ictmri.scans.dicom_slices import (
     read_slices,
     value_of,
 )
+from ictmri.scans.findings import Note
 from ictmri.scans.scan import Scan, check_size, from_lps
 from ictmri.verify.privacy import VENDORS, is_plausible
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ictmri.scans.codes import Note
+from ictmri.scans.findings import Note
 
 if TYPE_CHECKING:
     import nibabel as nib

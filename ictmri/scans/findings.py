@@ -1,4 +1,4 @@
-"""What was found about a cohort's scans: one line each, published with the cohort."""
+"""What was found about a cohort's scans, one line each, and everything that can be: ``codes.yaml``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,53 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ictmri.io.files import canonical_json
 from ictmri.io.states import needed
-from ictmri.scans.codes import CODES, Severity
+from ictmri.io.yamlfile import own_table
+
+Severity = Literal["error", "warning"]
+
+
+class Note(NamedTuple):
+    """Something found about a scan, before it is known whose scan it is.
+
+    Attributes:
+        code: a key of :data:`CODES`.
+        text: what was found; holds no name, path or word of the source.
+    """
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a named finding is.
+
+    Attributes:
+        severity: an error keeps the case out of the cohort, a warning does not.
+        title: the finding in a few words.
+        meaning: what it means for the data.
+        next_step: what the owner can do.
+    """
+
+    severity: Severity
+    title: str
+    meaning: str
+    next_step: str
+
+
+def _codes() -> dict[str, Code]:
+    content = own_table(Path(__file__).with_name("codes.yaml"))
+    severities: tuple[Severity, ...] = ("error", "warning")
+    return {name: Code(word, **row) for word in severities for name, row in content[word].items()}
+
+
+CODES: Final = _codes()
+"""Code -> what it is; the worst first, which is the order in which the page tells them."""
+
 
 FILE_NAME: Final = "findings.json"
 
@@ -21,7 +63,7 @@ class Finding:
 
     Attributes:
         case_id: pseudonym of the case.
-        code: its name: a key of :data:`ictmri.scans.codes.CODES`, or of a table of rules of a later step.
+        code: its name: a key of :data:`CODES`, or of a table of rules of a later step.
         severity: an error keeps the case out, a warning does not.
         text: what was found; holds no name, path or word of the source.
         next_step: what the owner can do, where it is not read from the table by the code.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ictmri.errors import ScanError
 from ictmri.io.volumes import plain
-from ictmri.scans.codes import Note
+from ictmri.scans.findings import Note
 from ictmri.scans.scan import Scan, check_size, from_lps, to_millimetres
 
 META_ENDINGS: Final = (".mha", ".mhd")

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from ictmri.atlas.alignment import Aligned, AlignmentError, align, commonest
 from ictmri.atlas.template import SPACING_MM, template
-from ictmri.scans.codes import Note
 from ictmri.scans.examine import corners, examine
+from ictmri.scans.findings import Note
 from ictmri.scans.fingerprint import Fingerprint, fingerprint
 from ictmri.scans.orientation import LIKE_A_HEAD, SIDES, orientation
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
-from ictmri.scans.codes import Note
+from ictmri.scans.findings import Note
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ictmri.cli.output import echo, show
-from ictmri.cli.owner import owner_told
+from ictmri.cli.output import echo, owner_told, show
 from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.errors import InputError
 from ictmri.extras import need_baselines

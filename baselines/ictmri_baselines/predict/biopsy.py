@@ -19,8 +19,7 @@ from ictmri.errors import InputError, ScanError
 from ictmri.io.files import write_bytes, write_json
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack
-from ictmri.scans.codes import CODES
-from ictmri.scans.findings import Finding
+from ictmri.scans.findings import CODES, Finding
 from ictmri.scans.placement import examine_scan
 from ictmri.scans.read import NIFTI_ENDINGS, read_scan
 from ictmri.scans.scan import Scan

@@ -8,8 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from ictmri.scans.codes import CODES, Note
-from ictmri.scans.findings import Finding, has_error
+from ictmri.scans.findings import CODES, Finding, Note, has_error
 from ictmri_baselines.diagnoser.out_of_distribution import VERDICTS
 from ictmri_baselines.localizer import Localization
 from ictmri_baselines.localizer.localize import FLAGS

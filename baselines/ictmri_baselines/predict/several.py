@@ -30,7 +30,7 @@ from ictmri.io.files import (
 from ictmri.io.lock import folder_lock
 from ictmri.io.states import AGAIN, facts_in, json_mapping, kept, needed, write_record
 from ictmri.io.volumes import unpack
-from ictmri.scans.codes import CODES
+from ictmri.scans.findings import CODES
 from ictmri.scans.read import read_scan
 from ictmri.scans.scan import Scan
 from ictmri.scans.walk import digest_of

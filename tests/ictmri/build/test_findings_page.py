@@ -15,8 +15,7 @@ from ictmri.errors import InputError
 from ictmri.pages.triplanar import GAP, montage
 from ictmri.pages.triplanar import SMALL_EDGE as EDGE
 from ictmri.pages.triplanar import SMALL_SIZE as SIZE
-from ictmri.scans.codes import CODES
-from ictmri.scans.findings import Finding, finding, read_findings
+from ictmri.scans.findings import CODES, Finding, finding, read_findings
 
 NASTY = '<img src=x onerror="alert(1)">&"x.nii.gz'
 

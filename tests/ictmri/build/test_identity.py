@@ -12,7 +12,7 @@ import pytest
 from ictmri.build.identity import alike, identity_key
 from ictmri.build.pseudonyms import owner_names, pseudonyms, read_link, write_link
 from ictmri.build.table import TableRow, read_table
-from ictmri.cli.owner import owner_told
+from ictmri.cli.output import owner_told
 from ictmri.errors import InputError
 
 ONE = "p1"

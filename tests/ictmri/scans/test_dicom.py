@@ -21,9 +21,9 @@ from support.dicom_faults import CASES, OBLIQUE, SAGITTAL, apart, base, enhanced
 from support.made_dicom import N_SLICES, file_of, save, slices, write_series
 
 from ictmri.errors import ScanError
-from ictmri.scans.codes import Note
 from ictmri.scans.dicom_slices import quiet, read_slices
 from ictmri.scans.dicom_volume import ACQUISITION_COLUMNS, read_dicom
+from ictmri.scans.findings import Note
 
 TWICE = "1 slices were there twice; the copies were dropped"
 

@@ -14,9 +14,8 @@ from ictmri.atlas.alignment import align
 from ictmri.atlas.template import template
 from ictmri.errors import ScanError
 from ictmri.phantom import render, roster
-from ictmri.scans.codes import CODES
 from ictmri.scans.examine import examine
-from ictmri.scans.findings import finding, findings_text, read_findings
+from ictmri.scans.findings import CODES, finding, findings_text, read_findings
 from ictmri.scans.placement import examine_scan
 from ictmri.scans.read import read_scan
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ictmri.io.yamlfile import own_table
-from ictmri.scans.codes import Severity
-from ictmri.scans.findings import Finding
+from ictmri.scans.findings import Finding, Severity
 
 BORROWED: Final = "template-mask"
 """Code of a scan with its skull whose brain was not looked for: one affine, no extraction."""
