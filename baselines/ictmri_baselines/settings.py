@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from ictmri.errors import validated
 
 
-class CheckedSettings(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
+class CheckedSettings(BaseModel):
     """Settings of something: no others than these, finite numbers alone, and unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def read(cls, given: Mapping[str, Any], subject: str = "settings") -> Self:

@@ -42,6 +42,19 @@ _NEXT: Final = {
     errno.ELOOP: "choose another path: this one is a link that leads to itself",
     errno.ESTALE: f"connect the network drive anew, then {_AGAIN}",
 }
+T = TypeVar("T")
+_INTERRUPTED: Final = 130
+_HELP = "ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI."
+_START: Final = """\
+**Start here:** `ictmri info ictmri-phantom` says what the synthetic cohort holds,
+`ictmri evaluate predictions.csv --cohort ictmri-phantom` scores your predictions on it, and `ictmri demo`
+runs the whole benchmark. `-h` after any command shows an example; `--install-completion` lets the shell
+complete commands, cohorts and recipes.
+"""
+_GROUP: Final = "ictmri.commands"
+"""Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
+_ORDER: Final = ("cohort", "benchmark", "baselines")
+"""Our own headings as they are shown: installers write the entry points in an order of their own."""
 
 
 def system_failure(error: OSError | MemoryError) -> InputError:
@@ -65,22 +78,6 @@ def check_working_directory() -> None:
     except FileNotFoundError:
         next_step = "change to a folder that is there: cd"
         raise InputError("the working directory", ["was removed"], next_step) from None
-
-
-T = TypeVar("T")
-
-_INTERRUPTED: Final = 130
-_HELP = "ICT-MRI: the cohort, the benchmark and the baselines for deep intracranial tumours on T1-CE MRI."
-_START: Final = """\
-**Start here:** `ictmri info ictmri-phantom` says what the synthetic cohort holds,
-`ictmri evaluate predictions.csv --cohort ictmri-phantom` scores your predictions on it, and `ictmri demo`
-runs the whole benchmark. `-h` after any command shows an example; `--install-completion` lets the shell
-complete commands, cohorts and recipes.
-"""
-_GROUP: Final = "ictmri.commands"
-"""Entry points, each a table like :data:`ictmri.cli.COMMANDS`; its name is the heading in the help."""
-_ORDER: Final = ("cohort", "benchmark", "baselines")
-"""Our own headings as they are shown: installers write the entry points in an order of their own."""
 
 
 class _Group(TyperGroup):

@@ -11,6 +11,8 @@ from ictmri.cli.output import echo, owner_told
 from ictmri.cli.parameters import CohortArgument, DryRun, Gate, Jobs, RepoId, Visible
 from ictmri.errors import InputError
 
+Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
+
 
 def export(
     cohort: CohortArgument,
@@ -66,9 +68,6 @@ def _export_folds(cohort: str, out: Path) -> None:
     write_text(path, text)
     kind = "SYNTHETIC phantom, " if synthetic else ""
     echo(f"{path}: folds of {table.name} ({kind}{len(table.rows)} cases), no label")
-
-
-Folder = Annotated[Path, typer.Argument(help="A cohort folder.")]
 
 
 def publish(

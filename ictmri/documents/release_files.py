@@ -35,6 +35,12 @@ _HEAD: Final = """\
 # The items are numbered as published and paraphrased; the published checklist is the authority.
 # It asks about a study; what asks about a model and its results is answered by the report of each entry.
 """
+SECTIONS: Final[dict[str, list[str]]] = own_table(Path(__file__).with_name("datasheet.yaml"))
+"""Titles of the sections, and the questions of each."""
+FRAMEWORK: Final = "ictmri"
+"""Not yet on the Hub's list; until it is, the Hub keeps the file and shows no board."""
+TASKS: Final = ("macro_f1", "macro_recall", "macro_precision", "accuracy")
+"""Headline metrics of the benchmark, its rank key first; each is one board with one number."""
 
 
 class ChecklistItem(BaseModel, extra="forbid"):
@@ -118,10 +124,6 @@ def _who(item: ChecklistItem, needed: list[Fact]) -> str:
     return "; ".join(dict.fromkeys(names)) or "this project"
 
 
-SECTIONS: Final[dict[str, list[str]]] = own_table(Path(__file__).with_name("datasheet.yaml"))
-"""Titles of the sections, and the questions of each."""
-
-
 def render_datasheet(root: Path, manifest: Manifest, facts: Facts) -> str:
     """Return the datasheet's Markdown.
 
@@ -153,12 +155,6 @@ def _answer(facts: Facts, name: str) -> str:
         return f"**Unknown**; {fact.who} can answer."
     assumed = "**Assumed:** " if fact.status == "assumed" else ""
     return f"{assumed}{cell(fact.answer)} [{cell(fact.source)}]"
-
-
-FRAMEWORK: Final = "ictmri"
-"""Not yet on the Hub's list; until it is, the Hub keeps the file and shows no board."""
-TASKS: Final = ("macro_f1", "macro_recall", "macro_precision", "accuracy")
-"""Headline metrics of the benchmark, its rank key first; each is one board with one number."""
 
 
 def release_documents(root: Path, manifest: Manifest, facts: Facts) -> dict[str, str]:

@@ -19,6 +19,9 @@ from ictmri.manifest import FILE_NAME, damaged_files, read_manifest
 _NEWEST: Final = "main"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+FILES: Final = ("*.safetensors", "report.json", "scores.json", "README.md")
+"""Paths that are fetched. Pickles and code may lie beside them: they stay where they are."""
+PINNED: Final = "ORG/NAME@COMMIT"
 
 
 def is_repository(name: AnyPath) -> bool:
@@ -110,11 +113,6 @@ def _is_whole(root: Path) -> bool:
         return not damaged_files(root, read_manifest(root), quick=True)
     except InputError:
         return False
-
-
-FILES: Final = ("*.safetensors", "report.json", "scores.json", "README.md")
-"""Paths that are fetched. Pickles and code may lie beside them: they stay where they are."""
-PINNED: Final = "ORG/NAME@COMMIT"
 
 
 def is_model_name(name: str) -> bool:

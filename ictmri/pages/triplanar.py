@@ -29,26 +29,6 @@ LETTERS: Final = (
 """The legend of every picture."""
 _SIZE: Final = 14
 _INK: Final = (255, 214, 102)
-
-
-def letter(picture: Image.Image, letters: str, doubt: str = "") -> None:
-    """Write letters of :data:`PLANES` at the edges of a picture.
-
-    Args:
-        picture: RGB; changed in place.
-        letters: of the left, right, upper and lower edge.
-        doubt: follows R and L where left and right are a guess.
-    """
-    from PIL import ImageDraw, ImageFont
-
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_SIZE)
-    width, height = picture.size
-    places = [(4, height / 2), (width - 4, height / 2), (width / 2, 4), (width / 2, height - 4)]
-    for name, place, anchor in zip(letters, places, ("lm", "rm", "ma", "md"), strict=True):
-        text = name + (doubt if name in "RL" else "")
-        draw.text(place, text, _INK, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0))
-
-
 EDGE: Final = 280
 """Pixels of a plane's edge; the template's 229 mm from front to back fill it."""
 SMALL_EDGE: Final = 200
@@ -73,7 +53,6 @@ OPACITY: Final = 0.6
 """Of the colours where the map is at least :data:`_FAINT`; below, they fade out with it."""
 _FAINT: Final = 0.35
 _FRAME: Final = (64, 64, 64)
-
 Plane = npt.NDArray[np.float32]
 Point = tuple[float, float, float]
 Ink = tuple[int, int, int]
@@ -81,6 +60,24 @@ Cut = Callable[[int], Plane]
 """Returns what lies in the plane across an axis, (edge, edge), rows down and columns to the right."""
 Outline = tuple[Cut, Ink, int]
 """A volume in 0..1 whose half is outlined, the colour, and the length of a dash in pixels or 0."""
+
+
+def letter(picture: Image.Image, letters: str, doubt: str = "") -> None:
+    """Write letters of :data:`PLANES` at the edges of a picture.
+
+    Args:
+        picture: RGB; changed in place.
+        letters: of the left, right, upper and lower edge.
+        doubt: follows R and L where left and right are a guess.
+    """
+    from PIL import ImageDraw, ImageFont
+
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_SIZE)
+    width, height = picture.size
+    places = [(4, height / 2), (width - 4, height / 2), (width / 2, 4), (width / 2, height - 4)]
+    for name, place, anchor in zip(letters, places, ("lm", "rm", "ma", "md"), strict=True):
+        text = name + (doubt if name in "RL" else "")
+        draw.text(place, text, _INK, font, anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def sheet_size(edge: int) -> tuple[int, int]:

@@ -20,6 +20,16 @@ from ictmri.io.volumes import pack, unpack
 from ictmri.pages.gallery import Card, CardGroup, CardPicture, Gallery, write_gallery
 from ictmri.pages.triplanar import SMALL_SIZE
 
+_PRIVATE: Final = (
+    "The pictures on the left show faces. This page stays on this machine; what is published is in the "
+    "release folder."
+)
+_LOOK: Final = (
+    "The head was not found with confidence, so the face may still be there, or brain may be gone. "
+    "If no face can be recognised and no brain is missing, publish with `--faces-checked`; else "
+    "leave the case out with `ictmri withdraw`."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FaceOutcome:
@@ -150,17 +160,6 @@ def _volume_path(work: Path, case_id: str) -> Path:
 
 def _outcome_path(work: Path, case_id: str) -> Path:
     return work / f"{case_id}.json"
-
-
-_PRIVATE: Final = (
-    "The pictures on the left show faces. This page stays on this machine; what is published is in the "
-    "release folder."
-)
-_LOOK: Final = (
-    "The head was not found with confidence, so the face may still be there, or brain may be gone. "
-    "If no face can be recognised and no brain is missing, publish with `--faces-checked`; else "
-    "leave the case out with `ictmri withdraw`."
-)
 
 
 def faces_page_path(root: Path) -> Path:

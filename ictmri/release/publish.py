@@ -35,6 +35,7 @@ SHORTEST: Final = 4
 _OWN_TEXTS: Final = ("card.md.j2", "datasheet.md.j2", "facts", "checklists")
 _HEADER: Final = 352
 """Bytes of a NIfTI-1 header; among voxels, short words turn up by chance."""
+_SHOWN: Final = 12
 
 
 def identifiers(cohort: Cohort) -> list[str]:
@@ -98,9 +99,6 @@ def _places(cohort: Cohort) -> Iterator[tuple[str, bytes]]:
 def _head(content: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
         return content[:64].lower() + stream.read(_HEADER).lower()
-
-
-_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)

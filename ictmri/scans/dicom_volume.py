@@ -43,6 +43,18 @@ OVERLAP: Final = 1.25
 """Slices so many times as thick as they are apart overlap."""
 PAUSE_S: Final = 5.0
 """A pause from which a new acquisition begins, where slices have more than two times."""
+SAME_PLACE_MM: Final = 1e-3
+OFF_PLACE_MM: Final = 0.1
+"""How far a slice may lie from its place in a regular stack, besides :data:`OFF_PLACE`."""
+OFF_PLACE: Final = 0.02
+"""The same as a share of the distance between slices."""
+SHEAR_MM: Final = 0.25
+"""How far the last slice may lie beside the first; a volume with right angles holds no shear."""
+TOLD_MM: Final = 0.01
+"""Distance from its place from which a slice is told."""
+ACQUISITION_NUMBERS: Final[dict[str, list[str]]] = ATTRIBUTES["acquisition"]
+"""Column of ``acquisition.csv`` -> DICOM attributes: numbers only, nothing that could hold a name."""
+ACQUISITION_COLUMNS: Final = (*ACQUISITION_NUMBERS, "vendor", "acquisition")
 
 
 def check_one_acquisition(slices: list[DicomSlice], step: float) -> None:
@@ -153,20 +165,6 @@ def _parts_in_time(times: NDArray[np.float64]) -> NDArray[np.int64]:
 def _in_order(headers: list[Dataset]) -> bool:
     steps = np.diff([number(header, "InstanceNumber") for header in headers])
     return bool((steps >= 0).all() or (steps <= 0).all())
-
-
-SAME_PLACE_MM: Final = 1e-3
-OFF_PLACE_MM: Final = 0.1
-"""How far a slice may lie from its place in a regular stack, besides :data:`OFF_PLACE`."""
-OFF_PLACE: Final = 0.02
-"""The same as a share of the distance between slices."""
-SHEAR_MM: Final = 0.25
-"""How far the last slice may lie beside the first; a volume with right angles holds no shear."""
-TOLD_MM: Final = 0.01
-"""Distance from its place from which a slice is told."""
-ACQUISITION_NUMBERS: Final[dict[str, list[str]]] = ATTRIBUTES["acquisition"]
-"""Column of ``acquisition.csv`` -> DICOM attributes: numbers only, nothing that could hold a name."""
-ACQUISITION_COLUMNS: Final = (*ACQUISITION_NUMBERS, "vendor", "acquisition")
 
 
 def read_dicom(path: Path) -> Scan:

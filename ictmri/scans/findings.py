@@ -13,6 +13,7 @@ from ictmri.io.states import needed
 from ictmri.io.yamlfile import own_table
 
 Severity = Literal["error", "warning"]
+FILE_NAME: Final = "findings.json"
 
 
 class Note(NamedTuple):
@@ -52,9 +53,6 @@ def _codes() -> dict[str, Code]:
 
 CODES: Final = _codes()
 """Code -> what it is; the worst first, which is the order in which the page tells them."""
-
-
-FILE_NAME: Final = "findings.json"
 
 
 @dataclass(frozen=True, slots=True, order=True)

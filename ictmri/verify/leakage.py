@@ -31,6 +31,15 @@ _HEADER_BYTES: Final = 348
 _GZIP_HEAD: Final = 10
 _NUMBER: Final = re.compile(r"\d+")
 Value = float | str
+SCHEMA: Final = "ictmri/leakage/1"
+N_PERMUTATIONS: Final = 200
+LEVEL: Final = 0.01
+"""p-value from which a report calls a cohort suspicious."""
+N_TREES: Final = 15
+MODELS: Final = ("random forest", "logistic regression")
+_AT_ONCE: Final = 10
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +137,6 @@ def _column(cells: list[Value]) -> NDArray[np.float64]:
         return np.unique(np.array(cells, dtype=str), return_inverse=True)[1].astype(np.float64)
     known = numbers[np.isfinite(numbers)]
     return np.where(np.isfinite(numbers), numbers, known.min() - 1 if known.size else 0.0)
-
-
-SCHEMA: Final = "ictmri/leakage/1"
-N_PERMUTATIONS: Final = 200
-LEVEL: Final = 0.01
-"""p-value from which a report calls a cohort suspicious."""
-N_TREES: Final = 15
-MODELS: Final = ("random forest", "logistic regression")
-_AT_ONCE: Final = 10
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def leakage_report(

@@ -47,6 +47,9 @@ _SHARES: Final = {
     "uniform": "of a uniform map",
     "best_possible": "at most",
 }
+PRIOR_INK: Final = (90, 200, 255)
+LESION_INK: Final = (120, 240, 120)
+Volume = NDArray[np.float32]
 
 
 def explanation_page(
@@ -177,12 +180,6 @@ def view_in_words(view: Mapping[str, Any]) -> str:
 def percent(share: float | None) -> str:
     """Return a share as a reader sees it."""
     return "–" if share is None else f"{100 * share:.1f} %"
-
-
-PRIOR_INK: Final = (90, 200, 255)
-LESION_INK: Final = (120, 240, 120)
-
-Volume = NDArray[np.float32]
 
 
 def figure(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import InputError, validation_problems
 from ictmri.io.files import canonical_json, read_plain, sha256_bytes
@@ -42,8 +42,8 @@ Document = TypeVar("Document", bound="Signed")
 OfChallenge = TypeVar("OfChallenge", "Result", "Head", "Opening")
 
 
-class _Sealed(BaseModel, extra="forbid", frozen=True, strict=True):
-    pass
+class _Sealed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Signed(_Sealed):
