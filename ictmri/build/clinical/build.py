@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -33,32 +32,13 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the source comes from.
-
-    Attributes:
-        folder: an already downloaded copy; downloaded where None.
-        repo_id: the repository on the Hub.
-        revision: branch, tag or commit; the newest where None.
-        token: Hugging Face token.
-    """
-
-    folder: AnyPath | None = None
-    repo_id: str = SOURCE
-    revision: str | None = None
-    token: str | None = None
-
-    @property
-    def place(self) -> Path | None:
-        """The folder of the copy, None where it is to be downloaded."""
-        return None if self.folder is None else at_home(self.folder)
-
-
-def build_clinical(
+def build_clinical(  # noqa: PLR0913
     out: AnyPath,
-    origin: Origin,
+    source: AnyPath | None = None,
     *,
+    repo_id: str = SOURCE,
+    revision: str | None = None,
+    token: str | None = None,
     mapping: AnyPath | None = None,
     n_folds: int = DEFAULT_N_FOLDS,
     jobs: int | None = None,
@@ -73,7 +53,10 @@ def build_clinical(
 
     Args:
         out: the folder to write.
-        origin: where the source comes from.
+        source: folder of an already downloaded copy; downloaded where None.
+        repo_id: the repository on the Hub.
+        revision: branch, tag or commit; the newest where None.
+        token: Hugging Face token.
         mapping: what a person says of the source, see :mod:`ictmri.build.clinical.mapping`.
         n_folds: number of folds.
         jobs: worker processes; all usable cores where None.
@@ -89,29 +72,29 @@ def build_clinical(
     """
     out = at_home(out)
     mapping = None if mapping is None else at_home(mapping)
+    copy = None if source is None else at_home(source)
     given = ClinicalMapping() if mapping is None else read_mapping(mapping)
-    _check_source(out, origin.place)
+    _check_source(out, copy)
     check_place(out)
     with folder_lock(work_folder(out, "clinical")):
-        source = _provenance(origin)
+        found = _provenance(copy, repo_id, revision, token)
         said = given.model_dump_json(exclude_defaults=True).encode()
         settings: dict[str, Any] = {
             "command": COMMAND,
             "name": CLINICAL,
             "n_folds": n_folds,
             "mapping_sha256": sha256_bytes(said) if said != b"{}" else "",
-            "source": source,
+            "source": found,
         }
-        if origin.place is None and (done := _finished(out, settings)):
+        if copy is None and (done := _finished(out, settings)):
             return done
-        into, commit = work_folder(out, "source"), source["commit"]
-        root = origin.place
+        into, root = work_folder(out, "source"), copy
         if root is None:
             private_folder(into)
-            root = download(origin.repo_id, into, token=origin.token, revision=commit).root
+            root = download(repo_id, into, token=token, revision=found["commit"]).root
         if (ready := _cohort_in(root)) is not None:
             return _adopt(ready, out, dry_run=dry_run, tell=tell)
-        subject = origin.repo_id if origin.place is None else str(origin.place)
+        subject = repo_id if copy is None else str(copy)
         with _unpacked(out) as unpacked:
             proposal = propose(root, unpacked, given, n_folds, subject)
             told = proposal.summary_text().splitlines()
@@ -146,12 +129,13 @@ def _check_source(out: Path, folder: Path | None) -> None:
         raise InputError("--out", [f"{out} lies inside the source"], "choose another --out")
 
 
-def _provenance(origin: Origin) -> dict[str, str]:
+def _provenance(
+    folder: Path | None, repo_id: str, revision: str | None, token: str | None
+) -> dict[str, str]:
     """Return what the manifest tells of the source; asks the Hub where it is to be downloaded."""
-    known = {"repo_id": origin.repo_id, "licence": LICENCE}
-    folder = origin.place
+    known = {"repo_id": repo_id, "licence": LICENCE}
     if folder is None:
-        commit = preflight(origin.repo_id, token=origin.token, revision=origin.revision)
+        commit = preflight(repo_id, token=token, revision=revision)
         return known | {"commit": commit}
     if snapshot := read_snapshot(folder):
         return known | {"repo_id": snapshot.repo_id, "commit": snapshot.commit}
@@ -159,7 +143,7 @@ def _provenance(origin: Origin) -> dict[str, str]:
     notes = (folder / ".cache" / "huggingface" / "download").rglob("*.metadata")
     named = {note.read_text(encoding="utf-8").split("\n")[0].strip() for note in notes}
     named = {folder.resolve().name} if folder.resolve().parent.name == "snapshots" else named
-    able = (*(named if len(named) == 1 else ()), origin.revision or "")
+    able = (*(named if len(named) == 1 else ()), revision or "")
     return known | {"commit": next(filter(_COMMIT.fullmatch, able), "")}
 
 

@@ -20,7 +20,7 @@ import pytest
 from support.loopback_hub import LoopbackHub
 from support.made_volumes import write_volume
 
-from ictmri.build.clinical.build import Origin, build_clinical
+from ictmri.build.clinical.build import build_clinical
 from ictmri.build.clinical.mapping import read_mapping
 from ictmri.build.folder import build_folder
 from ictmri.build.pseudonyms import link_path
@@ -315,7 +315,7 @@ def test_folds_of_the_source_are_the_folds_of_the_cohort(tmp_path: Path) -> None
         write_volume(source / "images" / f"case{i}.nii.gz", i)
         lines.append(f"case{i},{LABELS[i]},{1 + (i % 3 == 0)}")
     (source / "labels.csv").write_text("\n".join(lines))
-    built = build_clinical(out, Origin(source), n_folds=2, jobs=1, tell=lambda _: None)
+    built = build_clinical(out, source, n_folds=2, jobs=1, tell=lambda _: None)
     assert built is not None
     assert built.cohort.manifest.generator["folds_by"] == "source"
     assert built.folds[0] == "11 cases in 2 folds of 7, 4, the source's own"
@@ -343,14 +343,14 @@ def test_a_cohort_of_another_name_or_a_damaged_one_is_refused(
 ) -> None:
     build_folder(mini_table, tmp_path / "mini", n_folds=3)
     with pytest.raises(InputError, match="the cohort 'mini', not 'ictmri'"):
-        build_clinical(tmp_path / "out", Origin(tmp_path / "mini"), tell=lambda _: None)
+        build_clinical(tmp_path / "out", tmp_path / "mini", tell=lambda _: None)
     shutil.copytree(built, tmp_path / "good" / "ictmri")
     victim = next((tmp_path / "good" / "ictmri" / "data" / "default").iterdir())
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
     with pytest.raises(InputError, match="SHA-256"):
-        build_clinical(tmp_path / "out", Origin(tmp_path / "good" / "ictmri"), tell=lambda _: None)
+        build_clinical(tmp_path / "out", tmp_path / "good" / "ictmri", tell=lambda _: None)
     assert not (tmp_path / "out").exists()
 
 
@@ -430,7 +430,7 @@ def test_a_mapping_that_speaks_of_what_is_not_there(
     path = tmp_path / "m.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        build_clinical(tmp_path / "out", Origin(source), mapping=path, tell=lambda _: None)
+        build_clinical(tmp_path / "out", source, mapping=path, tell=lambda _: None)
     assert message in str(caught.value)
 
 
