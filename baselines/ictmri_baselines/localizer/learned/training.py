@@ -39,12 +39,12 @@ from ictmri_baselines.localizer.learned.network import UNet, network
 from ictmri_baselines.localizer.learned.weights import write_weights
 from ictmri_baselines.processor import PRESETS, process
 
-PHANTOMS: Final = 4
+PHANTOMS: Final = 2
 """Every so many heads one is a phantom that went through the light settings."""
-MORE_PHANTOMS: Final = 0.25
-"""So often a phantom is shown in the place of a head that was drawn wide."""
 PHANTOM_SEED: Final = 9_100_000
-"""Plus the training's seed: the cohort seed of these phantoms; no shipped or published cohort has it."""
+"""Plus the training's seed: the cohort seed of the first phantoms; no shipped or published cohort has it."""
+NEXT_COHORT: Final = 1000
+"""Added to the cohort seed where the phantoms of one are used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def read_head(path: Path) -> Example:
 
 
 def make_head(seed: int, index: int) -> Example:
-    """Make a head; most are drawn wide, every fourth is a phantom after the light settings."""
+    """Make a head; half are drawn wide, the others are phantoms after the light settings."""
     if index % PHANTOMS == PHANTOMS - 1:
         return _phantom(seed, index)
     attempt = index
@@ -98,7 +98,8 @@ def make_head(seed: int, index: int) -> Example:
 
 
 def _phantom(seed: int, index: int) -> Example:
-    case = roster(PHANTOM_SEED + seed)[(index // PHANTOMS) % 249]
+    turn, place = divmod(index // PHANTOMS, len(roster(PHANTOM_SEED + seed)))
+    case = roster(PHANTOM_SEED + seed + NEXT_COHORT * turn)[place]
     drawn = render(case)
     processed = process(drawn.image, PRESETS["light"])
     seen = evidence_of(processed.brain)
@@ -308,11 +309,8 @@ def _batch(
     """Return two heads, varied; which ones and how depends on the seed and the step alone."""
     rng = np.random.default_rng([given.seed, 0, step])
     pool = min(given.heads, given.first + step // PACE)
-    indices = rng.integers(pool, size=2)
-    as_phantoms = indices - indices % PHANTOMS + PHANTOMS - 1
-    changed = (rng.random(2) < MORE_PHANTOMS) & (as_phantoms < pool)
     samples = []
-    for index in np.where(changed, as_phantoms, indices).tolist():
+    for index in rng.integers(pool, size=2).tolist():
         if index not in memory:
             example = read_head(head_file(given.folder, given.seed, index))
             truth = shares(np.stack([example.core, example.whole]))
