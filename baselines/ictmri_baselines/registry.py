@@ -125,7 +125,8 @@ DETECTORS: Final = {
 }
 """Paths of their settings."""
 
-OFFLINE: Final = ("saliency", "synthetic")
+DEFAULT_DETECTOR: Final = "synthetic"
+OFFLINE: Final = (DEFAULT_DETECTOR, "saliency")
 """Detectors that need nothing but the brain: no server, no file, no weights to fetch. Recipes and models
 may name them, whoever they came from."""
 

@@ -21,6 +21,7 @@ from ictmri.documents.suppression import K
 from ictmri.errors import InputError
 from ictmri.io.volumes import SYNTHETIC_MARK
 from ictmri.manifest import FILE_NAME, Manifest
+from ictmri.release.records import DETECTORS
 from ictmri.tumours import tumour_name
 
 _HEADER: Final = 348
@@ -33,7 +34,7 @@ _PATIENT: Final = re.compile(r"[A-Za-z0-9_.-]+-p\d{4,}")
 _FILES: Final = re.compile(
     r"README\.md|croissant\.json|folds\.csv|findings\.json|acquisition\.csv|CHANGES\.md"
     r"|datasheet\.md|eval\.yaml|participants\.csv|privacy\.json|LICENSE|\.gitattributes"
-    r"|checklists/[a-z0-9-]+\.yaml|boxes/(boxes|openai|qwen3-vl|saliency)\.jsonl|qc/process\.csv"
+    rf"|checklists/[a-z0-9-]+\.yaml|boxes/({'|'.join(DETECTORS)})\.jsonl|qc/process\.csv"
     r"|data/(default|processed|truth)/fold\d+-\d{5}-of-\d{5}\.parquet"
 )
 _PARQUET_KEYS: Final = {b"ARROW:schema", b"huggingface"}

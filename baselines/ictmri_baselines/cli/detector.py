@@ -20,8 +20,8 @@ _Threads = Annotated[int, typer.Option(min=1, help="Of a step; other bytes for o
 def train_detector(
     *,
     out: Annotated[Path, typer.Option(help="Folder of heads, checkpoint, curve and weights.")],
-    heads: _Heads = 800,
-    steps: _Steps = 3000,
+    heads: _Heads = 1100,
+    steps: _Steps = 6000,
     seed: _Seed = 1,
     threads: _Threads = 2,
     narrow: Annotated[

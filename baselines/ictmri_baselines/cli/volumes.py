@@ -11,7 +11,7 @@ from ictmri.cli.output import echo, owner_told, show
 from ictmri.cli.parameters import CohortArgument, Form, Jobs, JsonFile
 from ictmri.errors import InputError
 from ictmri.extras import need_baselines
-from ictmri_baselines.registry import DETECTORS
+from ictmri_baselines.registry import DEFAULT_DETECTOR, DETECTORS
 
 if TYPE_CHECKING:
     from ictmri.cohort import Cohort
@@ -133,7 +133,7 @@ def process(  # noqa: PLR0913
 def localize(  # noqa: PLR0913
     cohort: CohortArgument,
     *,
-    detector: _Detector = "saliency",
+    detector: _Detector = DEFAULT_DETECTOR,
     boxes: _Boxes = None,
     masks: _OwnMasks = None,
     model: _Model = None,

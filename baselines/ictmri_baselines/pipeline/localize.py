@@ -23,10 +23,10 @@ from ictmri_baselines.localizer import localize, voxels_of
 from ictmri_baselines.localizer.box_controls import MirrorChecked
 from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
-from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import (
     Detector,
     DetectorSettings,
+    detector_settings,
     recorded,
 )
 from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
@@ -41,6 +41,7 @@ from ictmri_baselines.pipeline.resumable import (
     volume,
 )
 from ictmri_baselines.processor import Mapping
+from ictmri_baselines.registry import DEFAULT_DETECTOR
 
 PAGE: Final = "localize"
 REPLIES: Final = "replies"
@@ -57,7 +58,7 @@ UNMEASURED: Final = (
 
 def localize_cohort(
     cohort: Cohort,
-    detector: DetectorSettings = Saliency(),  # noqa: B008
+    detector: DetectorSettings | None = None,
     *,
     voxel_model: Literal["case", "cohort"] = "case",
     mirror: Mirror = "off",
@@ -71,7 +72,7 @@ def localize_cohort(
 
     Args:
         cohort: processed.
-        detector: what proposes boxes.
+        detector: what looks for tumours; the default one where None.
         voxel_model: the MLP of the refined prior is trained on each case alone, or on all of them.
         mirror: ask about the mirrored brains, too, and report the share of boxes that mirror, or drop the
             others.
@@ -82,6 +83,7 @@ def localize_cohort(
     """
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
+    detector = detector or detector_settings(DEFAULT_DETECTOR)
     settings = recorded(detector) | {"refine_version": VERSION, "ictmri": __version__}
     if voxel_model == "cohort":
         settings["voxel_model"] = voxel_model

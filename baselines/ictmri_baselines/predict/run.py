@@ -18,11 +18,10 @@ from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
-from ictmri_baselines.localizer.classical.saliency import Saliency
-from ictmri_baselines.localizer.detectors import DetectorSettings
+from ictmri_baselines.localizer.detectors import DetectorSettings, detector_settings
 from ictmri_baselines.methods import RUN
 from ictmri_baselines.processor import PRESETS, ProcessorSettings
-from ictmri_baselines.registry import DETECTORS, METHODS, OFFLINE, imported, recipe_ids
+from ictmri_baselines.registry import DEFAULT_DETECTOR, METHODS, OFFLINE, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.score.protocol import REPORT_SCHEMA
 
@@ -103,8 +102,7 @@ class Models:
     def localizer(self) -> DetectorSettings:
         """The detector of the priors that they learned from, if it needs nothing; else the default."""
         named = self._stated_detector[0]
-        made: DetectorSettings = imported(DETECTORS[named])() if named in OFFLINE else Saliency()
-        return made
+        return detector_settings(named if named in OFFLINE else DEFAULT_DETECTOR)
 
     @property
     def other_localizer(self) -> str:

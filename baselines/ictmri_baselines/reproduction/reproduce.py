@@ -35,6 +35,7 @@ from ictmri.io.states import facts_in, json_mapping, kept, read_record, write_re
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
 from ictmri_baselines.localizer.detectors import detector_settings, recorded
+from ictmri_baselines.localizer.learned.weights import card
 from ictmri_baselines.localizer.replay import MaskReplay
 from ictmri_baselines.machine import is_pinned, machine, pins
 from ictmri_baselines.methods import (
@@ -440,7 +441,8 @@ def _entry(task: _Task, seeds: list[int], cohort: Cohort, machines: list[str]) -
     told = localized.get("trained_on", "") if recipe.inputs.prior else ""
     learned = [f"localizer trained on {told}"] if told else []
     # Nothing that ships learned from a case of a cohort.
-    overlap: Overlap | None = "no" if learned and recipe.detector and not recipe.external else None
+    ships = localized.get("weights_sha256") == card()["sha256"]
+    overlap: Overlap | None = "no" if learned and ships and not recipe.external else None
     return Entry(
         slug=recipe.slug,
         benchmark=BenchmarkRef(

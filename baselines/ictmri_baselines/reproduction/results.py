@@ -45,11 +45,11 @@ VIEWS: Final = (
 )
 """Resolution, field of view, place, prior: what rows 1 and 2 to 5 differ in at once, one at a time."""
 LOCALIZERS: Final = (
-    ("localizer/synthetic-radiomics", "controls/radiomics"),
-    ("localizer/synthetic-radiomics-ensemble", "beyond/radiomics-ensemble"),
-    ("localizer/synthetic-virtual-biopsy", "light/virtual-biopsy"),
+    ("controls/radiomics", "localizer/saliency-radiomics"),
+    ("beyond/radiomics-ensemble", "localizer/saliency-radiomics-ensemble"),
+    ("light/virtual-biopsy", "localizer/saliency-virtual-biopsy"),
 )
-"""The same method in the priors of another detector, and in those of the default one."""
+"""The same method in the priors of the default detector, and in those of one that learned from nothing."""
 _MINUTES: Final = "minutes of one core"
 _OF_THE_RUN: Final = (_MINUTES, "machine", "date")
 """What the entry of a run says of how it was made; two runs that differ in nothing else are the same."""
@@ -158,7 +158,7 @@ def render(results: dict[str, Any]) -> str:
         ],
         "Table 3: backbones": [r for r in recipes if r.id.startswith(("table3/", "convnext3d"))],
     }
-    localizers = [load_recipe(name) for name, _ in LOCALIZERS]
+    localizers = [load_recipe(name) for _, name in LOCALIZERS]
     grouped = [localizers, *groups.values()]
     others = [r for r in recipes if all(r not in group for group in grouped)]
     return document(_TEMPLATE).render(

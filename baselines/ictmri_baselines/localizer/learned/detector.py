@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 MARKED_FROM: Final = 0.4
 """Share of core from which a voxel is marked; ..."""
 CANDIDATE_FROM: Final = 0.05
-"""... inside the classical candidates from this on; what is less counts as none. Both chosen on phantoms of seed 501 and on the real scans of
-docs/localization.md, which are development cases."""
+"""... inside the classical candidates from this on; what is less counts as none. Both chosen on phantoms of
+seed 501 and on the real scans of docs/localization.md, which are development cases."""
 
 
 class SyntheticDetector:
@@ -82,7 +82,6 @@ class Synthetic(DetectorSettings):
 
     name = "synthetic"
     version = "2"
-    offline = True
     unrecorded = frozenset({"weights"})
 
     weights: Path = SHIPPED

@@ -20,7 +20,7 @@ from torch import nn
 from ictmri.errors import InputError
 from ictmri.io.files import write_bytes, write_text
 from ictmri.io.parallel import run_all
-from ictmri.phantom import render, roster
+from ictmri.phantom import N_CASES, render, roster
 from ictmri.phantom.fields import resample_axes
 from ictmri_baselines.localizer.classical.evidence import evidence, evidence_of
 from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask
@@ -42,7 +42,7 @@ from ictmri_baselines.processor import PRESETS, process
 PHANTOMS: Final = 2
 """Every so many heads one is a phantom that went through the light settings."""
 PHANTOM_SEED: Final = 9_100_000
-"""Plus the training's seed: the cohort seed of the first phantoms; no shipped or published cohort has it."""
+"""Plus the training's seed: the cohort seed of the first phantoms; no published cohort has it."""
 NEXT_COHORT: Final = 1000
 """Added to the cohort seed where the phantoms of one are used up."""
 
@@ -98,7 +98,7 @@ def make_head(seed: int, index: int) -> Example:
 
 
 def _phantom(seed: int, index: int) -> Example:
-    turn, place = divmod(index // PHANTOMS, len(roster(PHANTOM_SEED + seed)))
+    turn, place = divmod(index // PHANTOMS, N_CASES)
     case = roster(PHANTOM_SEED + seed + NEXT_COHORT * turn)[place]
     drawn = render(case)
     processed = process(drawn.image, PRESETS["light"])
@@ -145,9 +145,9 @@ class Training:
 
     folder: Path
     seed: int = 1
-    heads: int = 800
-    first: int = 60
-    steps: int = 3000
+    heads: int = 1100
+    first: int = 700
+    steps: int = 6000
     every: int = 250
     held: int = 32
     rate: float = 2e-3
@@ -184,7 +184,10 @@ def _facts(given: Training) -> dict[str, Any]:
     """Return what the header of the weights says of the training."""
     return {
         "seed": given.seed,
-        "phantom_cohort_seed": PHANTOM_SEED + given.seed,
+        "phantom_cohort_seeds": [
+            PHANTOM_SEED + given.seed + NEXT_COHORT * turn
+            for turn in range(1 + (given.heads - 1) // (PHANTOMS * N_CASES))
+        ],
         "heads": given.heads,
         "first_heads": given.first,
         "narrow": given.narrow,

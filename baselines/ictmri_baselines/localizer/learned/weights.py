@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.yamlfile import own_table
-from ictmri_baselines.diagnoser.checkpoint import opened
-from ictmri_baselines.localizer.learned.network import UNet, network
+
+if TYPE_CHECKING:
+    from ictmri_baselines.localizer.learned.network import UNet
 
 SHIPPED: Final = Path(__file__).with_name("detector.safetensors")
 """What ``detector.yaml`` beside it describes, its digest included."""
@@ -59,6 +60,9 @@ def load_network(path: Path, _digest: str) -> UNet:
     Raises:
         InputError: the file is no safetensors file, or holds another network.
     """
+    from ictmri_baselines.diagnoser.checkpoint import opened
+    from ictmri_baselines.localizer.learned.network import network
+
     try:
         with opened(path, "pt") as stream:
             facts = json.loads((stream.metadata() or {}).get("training", "{}"))
