@@ -39,6 +39,7 @@ from ictmri_baselines.pipeline.process import _own_mask, _process
 from ictmri_baselines.pipeline.resumable import facts_of
 from ictmri_baselines.processor import PRESETS
 from ictmri_baselines.processor.qc.apply_rules import BORROWED
+from ictmri_baselines.registry import DEFAULT_DETECTOR
 from ictmri_baselines.reproduction.reproduce import reproduce
 from ictmri_benchmark.board.entry import load_entry
 
@@ -79,7 +80,7 @@ def test_processed_cases_lie_on_one_grid(phantom: Cohort) -> None:
         assert row["warp"] is None
         assert np.reshape(row["scan_from_mni"], (4, 4))[3].tolist() == [0, 0, 0, 1]
         assert row["synthetic"] is True
-    boxes = read_boxes(phantom.root / "boxes" / "saliency.jsonl")
+    boxes = read_boxes(phantom.root / "boxes" / f"{DEFAULT_DETECTOR}.jsonl")
     assert set(boxes) <= {row["case_id"] for row in rows}
     phantom.check()
 
@@ -162,13 +163,13 @@ def test_mirrored_brains_are_asked_about_and_boxes_compared(
     cohort = process_cohort(copy_of(two, tmp_path), LIGHT, workers=Workers(1))
     cohort = localize_cohort(cohort, mirror="report", workers=Workers(1))
     assert cohort.manifest.steps["localize"]["settings"]["mirror"] == "report"
-    file = cohort.root / "boxes" / "saliency.jsonl"
+    file = cohort.root / "boxes" / f"{DEFAULT_DETECTOR}.jsonl"
     boxes = sum(len(row.boxes) for rows in read_boxes(file).values() for row in rows)
     assert boxes
     assert f"of {boxes} boxes " in capsys.readouterr().err
     page = cohort.root.with_name(f"{cohort.root.name}.localize.html").read_text()
     assert "boxes that mirror" in page
-    shown = run("localize", cohort.root, "--compare", "saliency", file, "--json", "-").stdout
+    shown = run("localize", cohort.root, "--compare", DEFAULT_DETECTOR, file, "--json", "-").stdout
     rows = json.loads(shown)["rows"]
     assert len(rows) == 6
     assert [rows[0][key] for key in ("cases", "IoU")] == [rows[3][key] for key in ("cases", "IoU")]

@@ -26,6 +26,7 @@ from ictmri.scans.findings import Finding
 from ictmri.scans.scan import Scan
 from ictmri_baselines import predict
 from ictmri_baselines.cli.predict import predict as command
+from ictmri_baselines.localizer import detectors
 from ictmri_baselines.localizer.classical.saliency import Saliency
 from ictmri_baselines.localizer.detectors import Detector, DetectorSettings
 from ictmri_baselines.localizer.learned.detector import Synthetic
@@ -40,7 +41,7 @@ from ictmri_baselines.predict.run import Models, open_models
 from ictmri_baselines.predict.several import Predicted, predict_scans
 from ictmri_baselines.predict.sources import Scans, find_scans
 from ictmri_baselines.processor import PRESETS
-from ictmri_baselines.registry import DETECTORS, OFFLINE, imported
+from ictmri_baselines.registry import DEFAULT_DETECTOR, DETECTORS, OFFLINE, imported
 from ictmri_benchmark.score.mistakes import HEADERS
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def test_each_series_gets_its_segmentation(
     data = pydicom.dcmread(to / "a.dcm")
     assert data.pixel_array.sum() == 6 * 2 * 4
     name = data.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
-    assert name == "ictmri Tumor-Localizer, saliency"
+    assert name == f"ictmri Tumor-Localizer, {DEFAULT_DETECTOR}"
     assert (to / "a.dcm").stat().st_mode & 0o077 == 0
     before = (to / "a.dcm").read_bytes()
     CliRunner().invoke(app, asked)
@@ -234,18 +235,22 @@ def test_the_models_own_detector_is_taken_where_it_needs_nothing(
     monkeypatch.setitem(DETECTORS, "mine", "made_up:Mine")
     monkeypatch.setattr(models_of_runs, "OFFLINE", (*OFFLINE, "mine"))
     monkeypatch.setattr(
-        models_of_runs, "imported", lambda path: Mine if "made_up" in path else imported(path)
+        detectors, "imported", lambda path: Mine if "made_up" in path else imported(path)
     )
     models, now = open_models(run), Saliency.version
     learned = {"detector": "synthetic", "detector_version": Synthetic.version}
     for origin, used, told in (
-        ({}, "saliency", ""),
-        ({"detector": None}, "saliency", ""),
+        ({}, DEFAULT_DETECTOR, ""),
+        ({"detector": None}, DEFAULT_DETECTOR, ""),
         ({"detector": "saliency"}, "saliency", ""),
         ({"detector": "saliency", "detector_version": now}, "saliency", ""),
         ({"detector": "saliency", "detector_version": "0"}, "saliency", "priors of saliency 0,"),
-        ({"detector": "qwen3-vl"}, "saliency", f"of qwen3-vl, these are of saliency {now}"),
-        ({"detector": "os:system"}, "saliency", "of os:system, these are of saliency"),
+        (
+            {"detector": "qwen3-vl"},
+            "synthetic",
+            f"qwen3-vl, these are of synthetic {Synthetic.version}",
+        ),
+        ({"detector": "os:system"}, "synthetic", "of os:system, these are of synthetic"),
         ({"detector": "mine", "detector_version": "7"}, "mine", ""),
         ({"detector": "mine", "detector_version": "6"}, "mine", "of mine 6, these are of mine 7"),
         ({"detector": "synthetic", "detector_version": Synthetic.version}, "synthetic", ""),

@@ -167,7 +167,7 @@ def write(tmp_path: Path, text: str) -> str:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_recipe_without_a_detector_has_the_digest_that_it_had(profile: Profile) -> None:
     """Runs of before there was a choice can be gone on with; a detector makes it another recipe."""
-    for name, base in LOCALIZERS:
+    for base, name in LOCALIZERS:
         recipe, other = load_recipe(base), load_recipe(name)
         known = [recipe.method, recipe.shuffle_labels, recipe.settings_for(profile)]
         assert recipe.digest(profile) == sha256_bytes(canonical_json(known).encode())
@@ -180,7 +180,7 @@ def test_a_recipe_without_a_detector_has_the_digest_that_it_had(profile: Profile
 def test_shipped_recipes_name_detectors_that_need_nothing() -> None:
     named = {name: load_recipe(name).detector for name in recipe_ids()}
     assert {name: found for name, found in named.items() if found} == {
-        name: "synthetic" for name, _ in LOCALIZERS
+        name: "saliency" for _, name in LOCALIZERS
     }
     for name in OFFLINE:
         assert detector_settings(name).detector()
@@ -210,7 +210,7 @@ def test_a_recipe_of_ones_own_says_what_is_different(tmp_path: Path) -> None:
         ),
         (
             "extends: table2/5\ndetector: openai\n",
-            "openai needs a server, .*take one of saliency, syn",
+            "openai needs a server, .*take one of synthetic, sal",
         ),
         ("extends: table2/5\ndetector: masks\n", "masks needs a server, weights or a file"),
         ("extends: controls/majority\ndetector: saliency\n", "the method looks at no prior"),
