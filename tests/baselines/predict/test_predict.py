@@ -38,7 +38,7 @@ from ictmri_baselines.diagnoser.out_of_distribution import (
 )
 from ictmri_baselines.diagnoser.prediction import apply_temperature, predict
 from ictmri_baselines.localizer import Localization, localize
-from ictmri_baselines.localizer.classical.saliency import SaliencyDetector
+from ictmri_baselines.localizer.detectors import detector_settings
 from ictmri_baselines.predict import words
 from ictmri_baselines.predict.biopsy import Request, prior_in_scan, read_request, write_prior
 from ictmri_baselines.predict.biopsy import _in_scan as in_scan
@@ -48,6 +48,7 @@ from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE, Biopsy, content_of
 from ictmri_baselines.predict.run import open_models
 from ictmri_baselines.processor import PRESETS, Mapping, Processed, process
+from ictmri_baselines.registry import DEFAULT_DETECTOR
 
 NAMES = ("Quillfeather", "19310203", "Sanatorium")
 """A name, a date and a place, as files from a hospital hold them."""
@@ -99,7 +100,7 @@ def processed(head: nib.Nifti1Image) -> Processed:
 
 @pytest.fixture(scope="module")
 def found(processed: Processed) -> Localization:
-    return localize(processed.brain, SaliencyDetector())
+    return localize(processed.brain, detector_settings(DEFAULT_DETECTOR).detector())
 
 
 @pytest.fixture(scope="module")
