@@ -41,12 +41,15 @@ class DetectorSettings(CheckedSettings):
         version: changes whenever the same brain may give other boxes.
         parallel: whether each worker process may have one of its own. A model fills the memory once, and a
             server is asked for several slices at once anyway.
+        pinned: whether its worker processes are held to one instruction set, so that every CPU marks the
+            same voxels: see :mod:`ictmri_baselines.machine`.
         unrecorded: settings that do not change the boxes, or that :meth:`facts` tells in another form.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     parallel: ClassVar[bool] = True
+    pinned: ClassVar[bool] = False
     unrecorded: ClassVar[frozenset[str]] = frozenset()
 
     def facts(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ictmri_baselines.localizer.detectors import (
 )
 from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
 from ictmri_baselines.localizer.vlm.tally import Tally, tally
+from ictmri_baselines.machine import is_pinned, pins
 from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
@@ -119,6 +120,7 @@ def _localized(
         work=work,
         title="localize",
         workers=workers,
+        environment=_environment(detector),
     )
     page = beside(cohort.root, PAGE)
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
@@ -139,6 +141,10 @@ def unmeasured(cohort: Cohort) -> str:
     """Return what localisation was not measured for on a processed cohort; empty where nothing is known."""
     registration = cohort.manifest.steps["process"].get("settings", {}).get("registration")
     return UNMEASURED if registration == "affine" and not cohort.synthetic else ""
+
+
+def _environment(detector: DetectorSettings) -> dict[str, str]:
+    return pins() if detector.pinned and not is_pinned() else {}
 
 
 def _tell_mirrored(cases: list[FoldRow], work: Path) -> None:
@@ -289,6 +295,7 @@ def cohort_model(
         work=folder,
         title="voxels",
         workers=workers,
+        environment=_environment(detector),
     )
     found = [part for case_id in case_ids if (part := _kept(folder / f"{case_id}.npz"))]
     if not found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,12 @@ def each_case(
     work: Path,
     title: str,
     workers: Workers,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run ``function`` over the rows whose case is not finished in ``work``."""
+    """Run ``function`` over the rows whose case is not finished in ``work``.
+
+    ``environment``: variables that its worker processes start with, see :func:`ictmri.io.parallel.run_all`.
+    """
     records = {path.name.removesuffix(DONE): path for path in work.glob(f"*{DONE}")}
     done = {case_id for case_id, path in records.items() if read_record(path) is not None}
     run_all(
@@ -79,6 +83,7 @@ def each_case(
         jobs=workers.jobs,
         scheduler=Cluster(workers.scheduler, work) if workers.scheduler else None,
         name=_case_id,
+        environment=environment,
     )
 
 

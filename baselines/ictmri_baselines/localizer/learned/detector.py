@@ -82,6 +82,7 @@ class Synthetic(DetectorSettings):
 
     name = "synthetic"
     version = "2"
+    pinned = True
     unrecorded = frozenset({"weights"})
 
     weights: Path = SHIPPED
