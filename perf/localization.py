@@ -38,6 +38,7 @@ from ictmri_baselines.localizer.classical.evidence import evidence_of
 from ictmri_baselines.localizer.detectors import Detector, detector_settings
 from ictmri_baselines.pipeline.localize import mapping_of
 from ictmri_baselines.processor import PRESETS, Mapping, process
+from ictmri_baselines.registry import DEFAULT_DETECTOR
 
 ENHANCING = 4
 """BraTS 2013's label of enhancing tumour."""
@@ -239,7 +240,7 @@ def main() -> None:
         "--masks", type=Path, help="folder of true masks; a SYNTHETIC cohort has its own"
     )
     parser.add_argument("--normal", default="", help="source ids of tumour-free scans, by commas")
-    parser.add_argument("--detectors", default="saliency", help="by commas; or: stored")
+    parser.add_argument("--detectors", default=DEFAULT_DETECTOR, help="by commas; or: stored")
     parser.add_argument("--jobs", type=int, help="processes, for phantoms")
     given = parser.parse_args()
     detectors = given.detectors.split(",")
