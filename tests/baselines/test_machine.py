@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +11,9 @@ import yaml
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.io.files import sha256_file
 from ictmri_baselines import machine
+from ictmri_baselines.localizer.detectors import detector_settings
+from ictmri_baselines.pipeline import Workers, localized_copy
+from ictmri_baselines.registry import DEFAULT_DETECTOR
 from ictmri_baselines.reproduction.reproduce import reproduce
 
 RECIPE = {
@@ -37,6 +41,22 @@ def digests(recipe: Path, cohort: Cohort, out: Path) -> dict[str, list[str]]:
     return found
 
 
+def priors_digest(cohort: Cohort, folder: Path) -> str:
+    """Localize a copy with the default detector."""
+    detector = detector_settings(DEFAULT_DETECTOR)
+    copy = localized_copy(cohort, detector, folder=folder, workers=Workers(1))
+    return copy.manifest.digest_of("processed")
+
+
+def on_an_older_cpu(*given: object) -> Any:
+    """Return what the same does where the libraries find a CPU of 2008."""
+    environment = {**os.environ, **OLDER_CPU, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__, *map(str, given)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not machine.pins(), reason="a CPU that cannot be held to AVX2")
 def test_other_instruction_sets_part_a_training_unless_it_is_pinned(
@@ -45,18 +65,23 @@ def test_other_instruction_sets_part_a_training_unless_it_is_pinned(
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     here = digests(recipe, phantom, tmp_path / "here")
-    command = [sys.executable, __file__, recipe, phantom.root, tmp_path / "there"]
-    places = os.pathsep.join(sys.path)
-    environment = {**os.environ, **OLDER_CPU, "PYTHONPATH": places}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    there = json.loads(done.stdout)
+    there = on_an_older_cpu(recipe, phantom.root, tmp_path / "there")
     for predictions_or_weights in (0, 1):
         assert there["smoke"][predictions_or_weights] != here["smoke"][predictions_or_weights]
     assert there["cpu"] == here["cpu"]
     assert there["cpu machine"] == here["cpu machine"]
     assert "AVX2 pinned, 1 thread, torch" in here["cpu machine"][0]
     assert "not pinned" in here["smoke machine"][0]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not machine.pins(), reason="a CPU that cannot be held to AVX2")
+def test_the_default_localizer_marks_the_same_voxels_whatever_the_instruction_set(
+    phantom: Cohort, tmp_path: Path
+) -> None:
+    assert detector_settings(DEFAULT_DETECTOR).pinned
+    here = priors_digest(phantom, tmp_path / "here")
+    assert on_an_older_cpu("", phantom.root, tmp_path / "there") == here
 
 
 def test_a_control_of_the_cpu_profile_says_its_machine(raw_phantom: Cohort, tmp_path: Path) -> None:
@@ -85,5 +110,7 @@ def test_a_cpu_without_the_instructions_is_not_held_to_them(
 
 
 if __name__ == "__main__":
-    recipe_path, root, where = map(Path, sys.argv[1:])
-    sys.stdout.write(json.dumps(digests(recipe_path, open_cohort(root), where)))
+    recipe_path, root, where = sys.argv[1:]
+    known = open_cohort(Path(root))
+    told = digests(Path(recipe_path), known, Path(where)) if recipe_path else None
+    sys.stdout.write(json.dumps(told or priors_digest(known, Path(where))))
