@@ -493,7 +493,7 @@ def _compute(task: _Task, cohort: Cohort, machines: list[str]) -> dict[str, str 
         **_versions(task.recipe),
     }
     settings = task.recipe.settings_for(task.profile)
-    if task.recipe.detector:
+    if task.recipe.inputs.prior:
         compute["localizer"] = f"{task.origin['detector']} {task.origin['detector_version']}"
     if (count := parameters_of(task.recipe.method, settings)) is not None:
         compute["parameters"] = count

@@ -18,7 +18,8 @@ from ictmri.io.files import canonical_json, sha256_file, write_text
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.states import facts_in, needed
 from ictmri.pages.templating import document
-from ictmri_baselines.registry import recipe_ids
+from ictmri_baselines.localizer.detectors import detector_settings
+from ictmri_baselines.registry import OFFLINE, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
 from ictmri_benchmark.board.comparison import holm
 from ictmri_benchmark.board.entry import Entry, load_entry, write_entry
@@ -175,8 +176,13 @@ def render(results: dict[str, Any]) -> str:
 
 
 def is_of_earlier_recipe(run: Mapping[str, Any]) -> bool:
-    """Whether a row of ``runs`` was made with another version of its recipe than the one that ships."""
-    return bool(run["recipe_sha256"] != load_recipe(run["recipe"]).digest(run["profile"]))
+    """Whether a row of ``runs`` was made with another version of its recipe or localizer than is here."""
+    recipe = load_recipe(run["recipe"])
+    if run["recipe_sha256"] != recipe.digest(run["profile"]):
+        return True
+    name, _, version = run.get("localizer", "").partition(" ")
+    known = detector_settings(name).version if name in OFFLINE else version
+    return recipe.inputs.prior and (not name or version != known)
 
 
 def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
@@ -187,6 +193,7 @@ def _row(folder: Path, row: dict[str, Any], recipe: str) -> dict[str, Any]:
         "profile": compute["profile"],
         "recipe_sha256": compute["recipe_sha256"],
         "data_sha256": compute["data_sha256"],
+        "localizer": compute.get("localizer", ""),
         "predictions_sha256": report["digests"]["predictions"],
         "command": row["command"],
         "selection": row["selection"],
