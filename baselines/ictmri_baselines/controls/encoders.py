@@ -22,7 +22,7 @@ from ictmri.hub.cache import fetch_model, is_model_name
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
 from ictmri_baselines.diagnoser.checkpoint import opened, refusal, shortened
-from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, hd_bet_network
+from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, flushed_network, hd_bet_network
 from ictmri_baselines.settings import CheckedSettings
 
 SHIPPED: Final = "shipped"
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         """
         super().__init__()
         if settings.weights == SHIPPED:
-            network = hd_bet_network()
+            network = flushed_network()
         else:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
