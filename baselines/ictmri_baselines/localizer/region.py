@@ -20,7 +20,8 @@ class Region:
     """Where a detector sees a tumour, voxel by voxel.
 
     Attributes:
-        map: float32 in [0, 1] on the brain's grid of 1 or 2 mm, same shape; above :data:`MARKED` marked.
+        map: float32 in [0, 1] on the brain's grid of 1 or 2 mm, same shape; above :data:`MARKED` marked. 0
+            where nothing is: from there the refinement takes its examples of normal brain.
         detector: its name.
         margin_mm: how much the coarse prior is wider: what the detector is known to miss at a rim.
         drawn: whether it is an outline that was drawn, which no refinement knows better.
