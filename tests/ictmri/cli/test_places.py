@@ -23,7 +23,6 @@ from support.made_cohort import write_table
 import ictmri.cli
 import ictmri_baselines.cli
 import ictmri_benchmark.cli
-from ictmri.build.clinical.build import Origin
 from ictmri.build.folder import build_folder
 from ictmri.cli.app import application, main
 from ictmri.cli.places import INPUTS, OUTPUTS, placed
@@ -119,7 +118,7 @@ HELPERS |= {"ledger_path", "chosen_cohorts", "entry_folder"}
 """What commands call beside the work itself, with paths of their own."""
 
 
-TAKEN_BY_THEM = (Request, Origin, Order)
+TAKEN_BY_THEM = (Request, Order)
 """What a caller makes and hands in."""
 
 
