@@ -77,7 +77,7 @@ def localization_page(
             others follow by volume, the largest first.
         title: name of the cohort.
         synthetic: the cohort holds no patient, which the page says first.
-        note: what these priors were not measured for.
+        note: which detector made these priors, and what it was not measured for.
     """
     ordered = sorted(cases, key=_rank)
     flagged = [case for case in ordered if case.flags]

@@ -129,12 +129,17 @@ def _localized(
         _page_cases(cases, work),
         title=cohort.name,
         synthetic=cohort.synthetic,
-        note=unmeasured(cohort),
+        note=f"{_looked_for(settings)} {unmeasured(cohort)}".strip(),
     )
     if mirror != "off":
         _tell_mirrored(cases, work)
     _keep_replies(replies_of(cohort.root, detector.name), cases, work)
     return _added(cohort, cases, work, settings)
+
+
+def _looked_for(settings: dict[str, Any]) -> str:
+    learned = f", trained on {settings['trained_on']}" if "trained_on" in settings else ""
+    return f"Looked for by {settings['detector']} {settings['detector_version']}{learned}."
 
 
 def unmeasured(cohort: Cohort) -> str:

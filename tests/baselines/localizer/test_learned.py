@@ -36,10 +36,10 @@ HELD_SEED = 9_700_001
 
 def made_heads(folder: Path, *, heads: int = 3, held: int = 2, steps: int = 4) -> Training:
     """Write heads whose tumour is a bright block in noise, as a training expects them."""
-    (folder / "heads").mkdir(parents=True)
     given = Training(
         folder, heads=heads, first=heads, held=held, steps=steps, every=steps // 2, narrow=True
     )
+    head_file(folder, given.seed, 0).parent.mkdir(parents=True)
     for seed, count in ((given.seed, heads), (given.seed + 1, held)):
         for index in range(count):
             rng = np.random.default_rng([seed, index])

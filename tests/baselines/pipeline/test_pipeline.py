@@ -169,6 +169,7 @@ def test_mirrored_brains_are_asked_about_and_boxes_compared(
     assert f"of {boxes} boxes " in capsys.readouterr().err
     page = cohort.root.with_name(f"{cohort.root.name}.localize.html").read_text()
     assert "boxes that mirror" in page
+    assert f"Looked for by {DEFAULT_DETECTOR} 2, trained on synthetic heads." in page
     shown = run("localize", cohort.root, "--compare", DEFAULT_DETECTOR, file, "--json", "-").stdout
     rows = json.loads(shown)["rows"]
     assert len(rows) == 6

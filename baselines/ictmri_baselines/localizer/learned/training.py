@@ -39,6 +39,8 @@ from ictmri_baselines.localizer.learned.network import UNet, network
 from ictmri_baselines.localizer.learned.weights import write_weights
 from ictmri_baselines.processor import PRESETS, process
 
+HEADS_VERSION: Final = 2
+"""To be raised with whatever changes a head: none that was made before is learnt from then."""
 PHANTOMS: Final = 2
 """Every so many heads one is a phantom that went through the light settings."""
 PHANTOM_SEED: Final = 9_100_000
@@ -74,7 +76,7 @@ def _make_head_file(folder: Path, place: tuple[int, int]) -> None:
 
 def head_file(folder: Path, seed: int, index: int) -> Path:
     """Return where a head is kept."""
-    return folder / "heads" / f"head-{seed}-{index:05d}.npz"
+    return folder / f"heads-{HEADS_VERSION}" / f"head-{seed}-{index:05d}.npz"
 
 
 def read_head(path: Path) -> Example:
@@ -168,7 +170,7 @@ def train_detector(given: Training, *, jobs: int | None = None) -> Iterator[dict
     Raises:
         InputError: the folder holds another training.
     """
-    (given.folder / "heads").mkdir(parents=True, exist_ok=True)
+    head_file(given.folder, given.seed, 0).parent.mkdir(parents=True, exist_ok=True)
     wanted = [(given.seed, index) for index in range(given.heads)]
     wanted += [(given.seed + 1, index) for index in range(given.held)]
     make = partial(_make_head_file, given.folder)
@@ -236,7 +238,8 @@ class _State:
             torch.manual_seed(given.seed)
             net, averaged = (network(narrow=given.narrow) for _ in range(2))
         averaged.load_state_dict(net.state_dict())
-        return cls(net, averaged, f"seed {given.seed}, narrow {given.narrow}")
+        identity = f"seed {given.seed}, narrow {given.narrow}, heads of version {HEADS_VERSION}"
+        return cls(net, averaged, identity)
 
     def learn(self, seen: torch.Tensor, truth: torch.Tensor, given: Training) -> float:
         for group in self.optimizer.param_groups:
