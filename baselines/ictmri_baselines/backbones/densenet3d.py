@@ -43,7 +43,9 @@ class IntensityMaps(nn.Module):
         bins = [torch.relu(1 - (image - middle).abs() / half) * brain for middle, half in BINS]
         level = image.clamp(LOWEST, HIGHEST) / SCALE
         mean, square = (functional.avg_pool3d(one, 3, 1, 1) for one in (image, image * image))
-        spread = (torch.relu(square - mean * mean) + _SMALLEST).sqrt()
+        variance = torch.relu(square - mean * mean) + _SMALLEST
+        # Not sqrt(): MKL's begins at an approximation (rsqrtps) in which AMD's and Intel's CPUs differ.
+        spread = variance * variance.rsqrt()
         above = [torch.relu(spread - least) for least in SPREADS]
         maps = torch.cat([*bins, level, level * level, (image - mean).abs(), *above], dim=1)
         found: Tensor = self.norm(functional.avg_pool3d(maps, 2, ceil_mode=True))
