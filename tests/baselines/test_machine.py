@@ -1,16 +1,21 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from support.made_cases import made_cases
 
 from ictmri.cohort import Cohort, open_cohort
-from ictmri.io.files import sha256_file
+from ictmri.io.files import sha256_bytes, sha256_file
 from ictmri_baselines import machine
+from ictmri_baselines.diagnoser.fit import adaptive_diagnoser
 from ictmri_baselines.localizer.detectors import detector_settings
 from ictmri_baselines.pipeline import Workers, localized_copy
 from ictmri_baselines.registry import DEFAULT_DETECTOR
@@ -26,6 +31,14 @@ RECIPE = {
 }
 OLDER_CPU = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
 """What makes the libraries take this CPU for one of 2008."""
+SMALL = {
+    "network": {"settings": {"width": 4, "depth": (1, 1)}, "tap": "all"},
+    "view": {"of": "region", "edge": 16},
+    "optimisation": {"epochs": 2, "learning_rate": 1e-2},
+    "compute": {"device": "cpu"},
+}
+EMULATOR = "qemu-x86_64"
+"""Computes as the CPU that it is told to be, to the last bit; ``apt-get install qemu-user``."""
 
 
 def digests(recipe: Path, cohort: Cohort, out: Path) -> dict[str, list[str]]:
@@ -48,11 +61,20 @@ def priors_digest(cohort: Cohort, folder: Path) -> str:
     return copy.manifest.digest_of("processed")
 
 
-def on_an_older_cpu(*given: object) -> Any:
-    """Return what the same does where the libraries find a CPU of 2008."""
-    environment = {**os.environ, **OLDER_CPU, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, __file__, *map(str, given)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+def trained() -> list[str]:
+    """Train in this process, and predict."""
+    (cases, labels), known = made_cases(12), np.arange(12) < 9
+    found = adaptive_diagnoser(
+        cases.subset(known), labels[known], cases.subset(~known), seed=1, **SMALL
+    )
+    return [sha256_bytes(found.tobytes())]
+
+
+def elsewhere(environment: Mapping[str, str], *given: object, under: Sequence[str] = ()) -> Any:
+    """Return what this file, as a program, prints in such an environment."""
+    known = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [*under, sys.executable, __file__, *map(str, given)]
+    done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -65,7 +87,7 @@ def test_other_instruction_sets_part_a_training_unless_it_is_pinned(
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     here = digests(recipe, phantom, tmp_path / "here")
-    there = on_an_older_cpu(recipe, phantom.root, tmp_path / "there")
+    there = elsewhere(OLDER_CPU, recipe, phantom.root, tmp_path / "there")
     for predictions_or_weights in (0, 1):
         assert there["smoke"][predictions_or_weights] != here["smoke"][predictions_or_weights]
     assert there["cpu"] == here["cpu"]
@@ -81,7 +103,16 @@ def test_the_default_localizer_marks_the_same_voxels_whatever_the_instruction_se
 ) -> None:
     assert detector_settings(DEFAULT_DETECTOR).pinned
     here = priors_digest(phantom, tmp_path / "here")
-    assert on_an_older_cpu("", phantom.root, tmp_path / "there") == here
+    assert elsewhere(OLDER_CPU, "", phantom.root, tmp_path / "there") == here
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not machine.pins(), reason="a CPU that cannot be held to AVX2")
+@pytest.mark.skipif(not shutil.which(EMULATOR), reason=f"needs {EMULATOR} (qemu-user)")
+@pytest.mark.parametrize("cpu", ["Haswell", "EPYC-Rome"])
+def test_a_pinned_training_is_the_same_on_cpus_of_both_makers(cpu: str) -> None:
+    here = elsewhere(machine.pins())
+    assert elsewhere(machine.pins(), under=[EMULATOR, "-cpu", cpu]) == here
 
 
 def test_a_control_of_the_cpu_profile_says_its_machine(raw_phantom: Cohort, tmp_path: Path) -> None:
@@ -109,8 +140,16 @@ def test_a_cpu_without_the_instructions_is_not_held_to_them(
         machine._told.cache_clear()
 
 
+def main(recipe: str = "", root: str = "", out: str = "") -> None:
+    """Print digests: of a recipe's runs on a cohort, of the cohort's priors, or of a training."""
+    if not root:
+        found: Any = trained()
+    elif recipe:
+        found = digests(Path(recipe), open_cohort(Path(root)), Path(out))
+    else:
+        found = priors_digest(open_cohort(Path(root)), Path(out))
+    sys.stdout.write(json.dumps(found))
+
+
 if __name__ == "__main__":
-    recipe_path, root, where = sys.argv[1:]
-    known = open_cohort(Path(root))
-    told = digests(Path(recipe_path), known, Path(where)) if recipe_path else None
-    sys.stdout.write(json.dumps(told or priors_digest(known, Path(where))))
+    main(*sys.argv[1:])
