@@ -2,7 +2,8 @@
 
 oneDNN, ATen, MKL, OpenBLAS and NumPy choose kernels by the CPU that they find, and kernels of different
 instruction sets add in different orders; from there trainings part. Held to one set, AVX2 with FMA, which
-nearly every x86-64 CPU since 2015 has, equal settings give equal bytes on all of these.
+nearly every x86-64 CPU since 2015 has, equal settings give equal bytes on all of these. Not so
+``torch.sqrt``: it is MKL's and begins at an approximation that AMD and Intel each choose; take ``rsqrt``.
 """
 
 from __future__ import annotations
