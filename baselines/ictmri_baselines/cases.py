@@ -126,12 +126,13 @@ def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def mask_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each ``<case_id>.nii.gz`` in a folder of masks, by name.
+    """Return the SHA-256 of each ``<case_id>.nii.gz`` in a folder of masks, by name; none of a dead link.
 
     Raises:
         InputError: there is none.
     """
-    found = {path.name: sha256_file(path) for path in sorted(folder.glob("*.nii.gz"))}
+    paths = sorted(folder.glob("*.nii.gz"))
+    found = {path.name: sha256_file(path) if path.is_file() else "" for path in paths}
     if not found:
         next_step = "name each mask after its case, see folds.csv"
         raise InputError(str(folder), ["holds no <case_id>.nii.gz"], next_step)

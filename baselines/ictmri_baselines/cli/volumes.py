@@ -161,13 +161,22 @@ def localize(  # noqa: PLR0913
     from ictmri_baselines.localizer.detectors import detector_settings
     from ictmri_baselines.pipeline import Workers, boxes_tally, localize_cohort, unmeasured
 
+    named = {"boxes": boxes, "masks": masks, "model": model, "base_url": base_url}
+    named |= {"api_key_env": api_key_env}
     if compare is not None:
+        _refuse_unused(
+            {**named, "option": option, "prices": prices, "mirror": mirror != "off" or None},
+            "--compare localizes nothing",
+            "leave it out, or --compare",
+        )
         _compare(cohort, compare, json_file, form)
         return
+    of_tables = {"json": json_file, "format": None if form == "text" else form}
+    _refuse_unused(
+        of_tables, "only --compare prints a table", "leave it out, or give --compare A B"
+    )
     price = _prices(prices)
-    given = {"boxes": boxes, "masks": masks, "model": model, "base_url": base_url}
-    given |= {"api_key_env": api_key_env, **_pairs(option or [])}
-    chosen = detector_settings(detector, **given)
+    chosen = detector_settings(detector, **{**named, **_pairs(option or [])})
     found = find_cohort(cohort)
     with owner_told(found.root):
         workers = Workers(jobs, scheduler)
@@ -180,6 +189,12 @@ def localize(  # noqa: PLR0913
     if note := unmeasured(done):
         echo(note, err=True)
     echo(f"Page: {_page(done, 'localize')}")
+
+
+def _refuse_unused(given: dict[str, Any], why: str, step: str) -> None:
+    unused = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if unused:
+        raise InputError("ictmri localize", [f"{name}: {why}" for name in unused], step)
 
 
 def _compare(cohort: str, names: tuple[str, str], json_file: Path | None, form: Format) -> None:
@@ -221,13 +236,27 @@ def _prices(text: str | None) -> tuple[float, float] | None:
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
-    wrong = [text for text in given if not text.partition("=")[1]]
-    if wrong:
-        raise InputError(
-            "--option", [f"{text!r} has no =" for text in wrong], "give e.g. concurrency=64"
-        )
-    pairs = (text.partition("=") for text in given)
-    return {key.strip().replace("-", "_"): value for key, _, value in pairs}
+    from ictmri_baselines.localizer.detectors import NAMED, option_of
+
+    split = [text.partition("=") for text in given]
+    pairs = [(key.strip().replace("-", "_"), value) for key, _, value in split]
+    names = [name for name, _ in pairs]
+    problems = [
+        *(
+            f"{text!r} is no KEY=VALUE"
+            for text, pair in zip(given, pairs, strict=True)
+            if not all(pair)
+        ),
+        *(
+            f"{name} is given {names.count(name)} times"
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ),
+        *(f"{name} is given as {option_of(name)}" for name in names if name in NAMED),
+    ]
+    if problems:
+        raise InputError("--option", problems, "give e.g. concurrency=64")
+    return dict(pairs)
 
 
 def _page(cohort: Cohort, name: str) -> Path:

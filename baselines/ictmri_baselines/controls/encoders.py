@@ -9,6 +9,7 @@ self-supervised training (doi:10.1109/CVPR52688.2022.02007); ViT-B with patches 
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
@@ -21,7 +22,7 @@ from ictmri.errors import InputError
 from ictmri.hub.cache import fetch_model, is_model_name
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
-from ictmri_baselines.diagnoser.checkpoint import opened, refusal, shortened
+from ictmri_baselines.diagnoser.checkpoint import not_finite, opened, refusal, shortened
 from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, flushed_network, hd_bet_network
 from ictmri_baselines.settings import CheckedSettings
 
@@ -32,6 +33,8 @@ _NESTED: Final = ("state_dict", "model_state_dict", "model")
 """Where training programs put the tensors in their checkpoints."""
 _RENAMED: Final = {".mlp.fc1.": ".mlp.linear1.", ".mlp.fc2.": ".mlp.linear2."}
 """Names of Swin's layers in the files of its self-supervised training, and in MONAI's class."""
+_STEP: Final = {"swinunetr": 32}
+"""What the edge of a cube must be a multiple of; 16 for the others."""
 Network = Literal["hd_bet", "resnet10", "resnet18", "resnet34", "resnet50", "swinunetr", "vit"]
 
 
@@ -76,8 +79,12 @@ def device_of(given: Mapping[str, Any]) -> str:
         InputError: with everything that is wrong.
     """
     settings = EncoderSettings.read(given.get("encoder", {}), "encoder of the probe")
+    edge, step = given.get("edge"), _STEP.get(settings.network, 16)
+    if type(edge) is not int or edge <= 0 or edge % step:
+        problem = f"edge is {edge!r}, not a multiple of {step}, as {settings.network} needs it"
+        raise InputError("settings of the probe", [problem], f"give e.g. edge: {2 * step}")
     if settings.of_a_file:
-        _load(_made(settings.network, int(given["edge"])), settings)
+        _load(_made(settings.network, edge), settings)
     return "cpu"
 
 
@@ -200,11 +207,7 @@ def _load(network: nn.Module, settings: EncoderSettings) -> None:
             for name, tensor in wanted.items()
             if name in given and given[name].shape != tensor.shape
         ),
-        *(
-            f"{name} holds no finite numbers"
-            for name, t in given.items()
-            if not torch.isfinite(t).all()
-        ),
+        *not_finite(given),
     ]
     if problems:
         what = f"not weights of {settings.network}"
@@ -239,15 +242,26 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             with opened(path, "pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise refusal(path, "not a file of tensors", [reason], step) from None
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises whatever its bytes lead to
+        raise refusal(path, "not a file of tensors", [_reason(error)], step) from None
     for key in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping):
         raise refusal(path, "not a file of tensors", [f"holds a {type(found).__name__}"], step)
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _reason(error: Exception) -> str:
+    """Say why a file was not read; torch's own words advise to run what it holds."""
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError) and "weights_only" in text:
+        named = re.search(r"GLOBAL (\S+)", text)
+        what = f" ({named[1]})" if named else ""
+        return f"it holds code or objects{what}, which are not loaded"
+    if isinstance(error, ValueError) and text.strip():
+        return text.strip().splitlines()[0]
+    return "it is cut off or damaged"
 
 
 def _of_network(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

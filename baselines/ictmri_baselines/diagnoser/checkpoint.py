@@ -94,6 +94,15 @@ def differences(expected: Mapping[str, Kind], found: Mapping[str, Kind]) -> list
     return shortened(lines)
 
 
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return one line for each tensor with numbers that are not finite; ten at most."""
+    return shortened(
+        f"{name} holds numbers that are not finite"
+        for name, tensor in tensors.items()
+        if not tensor.isfinite().all()
+    )
+
+
 def shortened(lines: Iterable[str]) -> list[str]:
     """Return the first ten lines, and how many more there are."""
     lines = list(lines)
@@ -277,11 +286,7 @@ def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser
             tensors = {} if problems else {name: file.get_tensor(name) for name in expected}
     except ValueError as error:
         problems = [str(error)]
-    problems = problems or shortened(
-        f"{name} holds numbers that are not finite"
-        for name, tensor in tensors.items()
-        if not tensor.isfinite().all()
-    )
+    problems = problems or not_finite(tensors)
     if problems:
         raise _no_model(path, problems)
     network.load_state_dict(tensors, assign=True)

@@ -83,11 +83,13 @@ def with_priors_of_run(run: Path, cohort: Cohort, workers: Workers) -> Cohort:
     """Return the cohort, or where the run's recipe named a detector the copy with that one's priors.
 
     Raises:
-        InputError: ``run`` is no run, or the cohort is not processed.
+        InputError: ``run`` is no run or one of another cohort, or the cohort is not processed.
     """
-    named = _identity(run).get("detector")
+    identity = _identity(run)
+    named = identity.get("detector")
     if named not in OFFLINE:
         return cohort
+    _check_same(run, identity, _of(cohort))  # before a cohort is localized for nothing
     return localized_copy(cohort, detector_settings(named), workers=workers)
 
 
@@ -98,11 +100,15 @@ def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
         InputError: it is no run, or one of another cohort, other folds or other data.
     """
     identity = _identity(run)
-    here = {
-        "cohort": cohort.name,
-        "folds_sha256": cohort.manifest.folds_sha256,
-        "data_sha256": _data_digest(cohort),
-    }
+    _check_same(run, identity, _of(cohort) | {"data_sha256": _data_digest(cohort)})
+    return identity
+
+
+def _of(cohort: Cohort) -> dict[str, str]:
+    return {"cohort": cohort.name, "folds_sha256": cohort.manifest.folds_sha256}
+
+
+def _check_same(run: Path, identity: dict[str, Any], here: dict[str, str]) -> None:
     problems = [
         f"made with another cohort: {key} is {identity.get(key)}, not {value}"
         for key, value in here.items()
@@ -110,7 +116,6 @@ def identity_of_run(run: Path, cohort: Cohort) -> dict[str, Any]:
     ]
     if problems:
         raise InputError(str(run), problems, "give the cohort that it was made with: --cohort")
-    return identity
 
 
 def _identity(run: Path) -> dict[str, Any]:

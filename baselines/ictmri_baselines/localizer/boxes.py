@@ -5,6 +5,7 @@ The classes hold what the file holds, and its bounds; the reader names every lin
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -275,6 +276,8 @@ def _parse_lines(path: Path, case_ids: Collection[str] | None) -> list[SliceLine
         if path.exists() and not path.is_file():
             raise InputError(str(path), ["not a regular file"], _NEXT_STEP)
         with path.open("rb") as stream:
+            if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise InputError(str(path), ["UTF-16, not UTF-8 text"], "save it as UTF-8")
             _read(stream, found)
     except OSError as error:
         raise InputError(str(path), [error.strerror or str(error)], _NEXT_STEP) from None

@@ -7,9 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from ictmri.errors import InputError, nearest, validation_problems
+from ictmri.io.resources import at_home
 from ictmri_baselines.registry import DETECTORS, imported
 from ictmri_baselines.settings import CheckedSettings
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from ictmri_baselines.localizer.boxes import SliceBoxes
     from ictmri_baselines.localizer.region import Region
 
-_NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "masks", "model"})
+NAMED: Final = frozenset({"api_key_env", "base_url", "boxes", "masks", "model"})
+"""Settings that have an option of their own on the command line."""
 _WORDS: Final = {"missing": "is needed", "extra_forbidden": "is not an option of this detector"}
 
 
@@ -43,6 +45,7 @@ class DetectorSettings(CheckedSettings):
             server is asked for several slices at once anyway.
         pinned: whether its worker processes are held to one instruction set, so that every CPU marks the
             same voxels: see :mod:`ictmri_baselines.machine`.
+        looks: whether it looks at the brain: what replays a file finds the same in the mirrored one.
         unrecorded: settings that do not change the boxes, or that :meth:`facts` tells in another form.
     """
 
@@ -50,7 +53,13 @@ class DetectorSettings(CheckedSettings):
     version: ClassVar[str]
     parallel: ClassVar[bool] = True
     pinned: ClassVar[bool] = False
+    looks: ClassVar[bool] = True
     unrecorded: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*")
+    @classmethod
+    def _at_home(cls, value: Any) -> Any:
+        return at_home(value) if isinstance(value, Path) else value
 
     def facts(self) -> dict[str, Any]:
         """Return what is recorded beside the settings.
@@ -121,4 +130,4 @@ def recorded(settings: DetectorSettings) -> dict[str, Any]:
 def option_of(field: str) -> str:
     """Return how ``ictmri localize`` takes a setting: few have a name of their own there."""
     name = field.split(".", maxsplit=1)[0]
-    return f"--{name.replace('_', '-')}" if name in _NAMED else f"--option {name}"
+    return f"--{name.replace('_', '-')}" if name in NAMED else f"--option {name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ class Replay(DetectorSettings):
 
     name = "boxes"
     version = "1"
+    looks = False
     unrecorded = frozenset({"boxes"})
 
     boxes: Path
@@ -48,7 +50,7 @@ class Replay(DetectorSettings):
         """Check the file before the work: every line, no case that is unknown, none that is missing."""
         absent = sorted(set(case_ids) - set(read_boxes(self.boxes, case_ids=case_ids)))
         if absent:
-            raise _missing(self.boxes, absent)
+            raise missing_cases(self.boxes, absent)
 
     def detector(self, *, case_id: str = "", journal: Path | None = None) -> ReplayDetector:  # noqa: ARG002
         """Return the replay of a case."""
@@ -70,11 +72,11 @@ class ReplayDetector:
         """
         cases = _cases(self._path, sha256_file(self._path), Grid.of(brain.image).spacing_mm)
         if self._case_id not in cases:
-            raise _missing(self._path, [self._case_id])
+            raise missing_cases(self._path, [self._case_id])
         return list(cases[self._case_id])
 
 
-def _missing(path: Path, case_ids: Collection[str]) -> InputError:
+def missing_cases(path: Path, case_ids: Collection[str]) -> InputError:
     """Return the error of cases that a file has no line of."""
     return InputError(
         str(path),
@@ -93,6 +95,7 @@ class MaskReplay(DetectorSettings):
 
     name = "masks"
     version = "1"
+    looks = False
     unrecorded = frozenset({"masks"})
 
     masks: Path
@@ -143,6 +146,8 @@ _MASKS: Final = (
     "scan or on an MNI152 grid of 1 or 2 mm; all 0 where there is no tumour"
 )
 _SHOWN: Final = 5
+_GUESSED: Final = {"orientation-missing", "orientation-conflict"}
+"""Findings of a header that leaves open where its voxels lie."""
 
 
 def read_mask(path: Path) -> tuple[Any, Affine]:
@@ -152,12 +157,17 @@ def read_mask(path: Path) -> tuple[Any, Affine]:
         InputError: there is none, it cannot be read, or it holds other values.
     """
     if not path.is_file():
-        raise InputError(str(path), ["there is no such file"], _MASKS)
+        like = sorted(path.parent.glob(f"{glob.escape(path.name.removesuffix('.nii.gz'))}[._-]*"))
+        there = f", but {like[0].name}" if like and like[0] != path else ""
+        raise InputError(str(path), [f"there is no such file{there}"], _MASKS)
     try:
-        voxels, affine = canonical(read_nifti(path).image)
+        scan = read_nifti(path)
+        voxels, affine = canonical(scan.image)
     except (ScanError, OSError, EOFError, ValueError) as error:
         reason = error.reason if isinstance(error, ScanError) else f"cannot be read ({error})"
         raise InputError(str(path), [reason], _MASKS) from None
+    if guessed := [note.text for note in scan.oddities if note.code in _GUESSED]:
+        raise InputError(str(path), guessed, "write its orientation, the scan's, into its header")
     values = np.unique(voxels)
     if not np.isin(values, (0, 1)).all():
         more = ", ..." if len(values) > _SHOWN else ""

@@ -5,13 +5,14 @@ from ictmri_baselines.pipeline.localize import (
     localize_cohort,
     unmeasured,
 )
-from ictmri_baselines.pipeline.priors import ensure_priors, localized_copy
+from ictmri_baselines.pipeline.priors import copy_digest, ensure_priors, localized_copy
 from ictmri_baselines.pipeline.process import process_cohort
 from ictmri_baselines.pipeline.resumable import Workers
 
 __all__ = [
     "Workers",
     "boxes_tally",
+    "copy_digest",
     "ensure_priors",
     "localize_cohort",
     "localized_copy",

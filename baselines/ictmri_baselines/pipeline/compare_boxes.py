@@ -20,6 +20,7 @@ from ictmri_baselines.localizer.box_controls import mirrored_boxes, moved_boxes
 from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.prior import stacked_boxes
 from ictmri_baselines.localizer.region import Region
+from ictmri_baselines.localizer.replay import missing_cases
 from ictmri_baselines.pipeline.localize import mapping_of
 
 Mask = npt.NDArray[np.bool_]
@@ -91,6 +92,7 @@ def _boxes_file(cohort: Cohort, name: str) -> Path:
 def _cases(cohort: Cohort, paths: Mapping[str, Path], *, known: bool) -> Iterator[_Case]:
     truths = {row["case_id"]: row["lesion_mask"] for row in cohort.rows("truth")} if known else {}
     ids = [row.case_id for row in cohort.folds().rows]
+    processed = set(ids) - set(cohort.manifest.left_out)
     found: dict[str, Any] = {}
     for row in cohort.rows("processed", ["case_id", "brain_mask", "scan_from_mni", "warp"]):
         mask = unpack(row["brain_mask"])
@@ -98,6 +100,8 @@ def _cases(cohort: Cohort, paths: Mapping[str, Path], *, known: bool) -> Iterato
         for title, path in paths.items():
             if title not in found:
                 found[title] = read_boxes(path, spacing_mm=spacing, case_ids=ids)
+                if absent := sorted(processed - set(found[title])):
+                    raise missing_cases(path, absent)
         boxes = {title: found[title].get(row["case_id"], []) for title in paths}
         brain = np.asarray(mask.dataobj) > 0
         if known:

@@ -85,6 +85,13 @@ def localize_cohort(
     if "process" not in cohort.manifest.steps:
         raise InputError(str(cohort.root), ["not processed yet"], f"ictmri process {cohort.root}")
     detector = detector or detector_settings(DEFAULT_DETECTOR)
+    if mirror != "off" and not detector.looks:
+        problem = (
+            f"{detector.name} are the same, whichever brain is looked at: there is nothing to ask"
+        )
+        raise InputError(
+            "--mirror", [problem], "leave it out, or take a detector that looks at brains"
+        )
     settings = recorded(detector) | {"refine_version": VERSION, "ictmri": __version__}
     if voxel_model == "cohort":
         settings["voxel_model"] = voxel_model

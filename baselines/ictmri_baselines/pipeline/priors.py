@@ -98,7 +98,7 @@ def localized_copy(
     folder = user_cache() / "localized" if folder is None else folder
     check_writable(folder)
     # Not the cohort's name: that came with it, and may be any text.
-    place = folder / f"{detector.name}-{_digest(cohort, detector)[:16]}"
+    place = folder / f"{detector.name}-{copy_digest(cohort, detector)[:16]}"
     with cohort_lock(place):
         made = kept(place / FILE_NAME, lambda path: read_manifest(path.parent))
         if made is None or damaged_files(place, made, quick=True):
@@ -109,7 +109,7 @@ def localized_copy(
     return localize_cohort(open_cohort(place), detector, workers=workers)
 
 
-def _digest(cohort: Cohort, detector: DetectorSettings) -> str:
+def copy_digest(cohort: Cohort, detector: DetectorSettings) -> str:
     """Return a digest of what a copy is made of: the priors that the cohort has are no part of it."""
     made = cohort.manifest
     volumes = [

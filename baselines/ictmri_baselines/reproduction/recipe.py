@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -90,7 +91,11 @@ class Recipe(BaseModel):
     method: Annotated[str, AfterValidator(check_method_name)]
     needs: Needs
     processing: Processing | None = None
-    detector: Annotated[str, AfterValidator(_needs_nothing)] = ""
+    detector: Annotated[
+        str,
+        BeforeValidator(lambda name: "" if name is None else name),
+        AfterValidator(_needs_nothing),
+    ] = ""
     inputs: RecipeInputs
     external: tuple[str, ...] = ()
     yours: tuple[str, ...] = ()
@@ -235,7 +240,10 @@ def _read(path: Path, *above: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     parent = own.pop("extends", None)
     if parent is None:
         return own, {}
-    inherited, further = _read(_shipped(str(parent)), *above, path)
+    if not isinstance(parent, str):
+        problem = f"extends is {parent!r}, not the id of one recipe"
+        raise InputError(str(path), [problem], "correct the file")
+    inherited, further = _read(_shipped(parent), *above, path)
     return own, _extended(further, inherited)
 
 

@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -47,7 +48,7 @@ from ictmri_baselines.methods import (
     parameters_of,
     read_run,
 )
-from ictmri_baselines.pipeline import Workers, ensure_priors
+from ictmri_baselines.pipeline import Workers, copy_digest, ensure_priors
 from ictmri_baselines.processor import ProcessorSettings, preset
 from ictmri_baselines.registry import METHODS, recipe_ids
 from ictmri_baselines.reproduction.recipe import (
@@ -185,12 +186,14 @@ def reproduce(
     check_writable(out)
     _refuse_other(out, _identity(recipe, profile, cohort), recipe, profile)
 
-    def planned(device: str) -> list[_Task]:
+    def planned(device: str, origin: Mapping[str, Any] | None = None) -> list[_Task]:
         # A cluster's workers start in an environment of their own; an entry says which it was.
         pinned = pins() if (device, profile, scheduler) == ("cpu", "cpu", None) else {}
-        return _tasks(recipe, profile, cohort, out, pinned, seeds=seeds, folds=chosen)
+        origin = origin or _origin(recipe, profile, cohort)
+        place = (cohort.root.resolve(), out.resolve(), origin, pinned)
+        return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in chosen]
 
-    if (report := _finished(out, planned)) is not None:
+    if (report := _finished(out, planned, partial(_source, recipe, cohort))) is not None:
         return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
     device = device_of(recipe.method, recipe.settings_for(profile))
     if recipe.needs == "priors":
@@ -201,22 +204,31 @@ def reproduce(
     if len(chosen) < table.n_folds:
         return Run(out, complete=False, report=None, synthetic=cohort.synthetic)
     report = _finish(tasks, table, cohort)
-    facts = {"device": device, "run": tasks[0].run, "tasks": [task.path.name for task in tasks]}
+    names = [task.path.name for task in tasks]
+    facts: dict[str, Any] = {"device": device, "run": tasks[0].run, "tasks": names}
+    if recipe.detector:
+        facts |= {"source": _source(recipe, cohort), "origin": dict(tasks[0].origin)}
     write_record(out / FINISHED, facts, [out / name for name in _MADE])
     return Run(out, complete=True, report=report, synthetic=cohort.synthetic)
 
 
-def _finished(out: Path, planned: Callable[[str], list[_Task]]) -> Report | None:
+def _finished(
+    out: Path,
+    planned: Callable[[str, Mapping[str, Any] | None], list[_Task]],
+    source: Callable[[], str],
+) -> Report | None:
     """Return the report of a run that is all there, as it was written; no method is imported for it.
 
     Args:
         out: the run's folder.
-        planned: what is to be done on a device.
+        planned: what is to be done on a device, with volumes of an origin.
+        source: digest of what the copy with a named detector's priors is made of: it may be gone by now.
     """
     facts = kept(out / FINISHED, facts_in) if (out / RUN).is_file() else None
     if facts is None:
         return None
-    tasks = planned(facts["device"])
+    of_copy = "source" in facts and facts["source"] == source()
+    tasks = planned(facts["device"], facts["origin"] if of_copy else None)
     same = facts["run"] == tasks[0].run and facts["tasks"] == [task.path.name for task in tasks]
     if not same or not all(task.done for task in tasks) or read_record(out / FINISHED) is None:
         return None
@@ -233,22 +245,18 @@ def _with_volumes(recipe: Recipe, profile: Profile, cohort: Cohort, workers: Wor
     return cohort
 
 
-def _tasks(
-    recipe: Recipe,
-    profile: Profile,
-    cohort: Cohort,
-    out: Path,
-    pinned: Mapping[str, str],
-    *,
-    seeds: Sequence[int],
-    folds: Sequence[int],
-) -> list[_Task]:
-    """Return what is to be done in the run's folder."""
+def _origin(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, Any]:
+    """Return what a run's predictions follow from but its folds and seeds."""
     data = data_digest(cohort, processed=recipe.needs == "priors")
     identity = _identity(recipe, profile, cohort, data)
-    origin = {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
-    place = (cohort.root.resolve(), out.resolve(), origin, pinned)
-    return [_Task(recipe, profile, *place, fold, seed) for seed in seeds for fold in folds]
+    return {**identity, "synthetic": cohort.synthetic, **_made_by(cohort)}
+
+
+def _source(recipe: Recipe, cohort: Cohort) -> str:
+    """Return a digest of what the recipe's detector looks at, and of the detector; empty without one."""
+    if not recipe.detector or "process" not in cohort.manifest.steps:
+        return ""
+    return copy_digest(cohort, detector_settings(recipe.detector))
 
 
 def chosen_folds(folds: Sequence[int] | None, n_folds: int) -> list[int]:
@@ -336,6 +344,8 @@ def _refuse_other(out: Path, identity: dict[str, str], recipe: Recipe, profile: 
         # Its digests hold the place of the method's module instead of its name: none can be equal.
         problem = "holds a run of an older ictmri: what it made can be used, but not gone on with"
         raise InputError(str(out), [problem], "choose another --out, or remove that folder first")
+    # Of a recipe that names no detector any more, what the run says of one is a change, too.
+    identity = {**{key: "none" for key in _DETECTOR if key in known}, **identity}
     changed = [key for key, value in identity.items() if value and known.get(key) != value]
     if changed:
         there, here = (leaves(one) for one in (known.get("settings", {}), settings))

@@ -209,7 +209,9 @@ def test_a_file_that_holds_no_weights_of_the_network_is_refused(
     path.write_bytes(pickle.dumps({"state_dict": Payload()}))
     assert "not a file of tensors" in refused(path)
     torch.save({"state_dict": Payload()}, path)
-    assert "not a file of tensors" in refused(path)
+    assert "code or objects (getattr), which are not loaded" in refused(path)
+    path.write_text("hello")
+    assert "not a file of tensors: it is cut off or damaged" in refused(path)
     assert not Path("ran").exists()
     tensors, _ = medicalnet()
     torch.save(tensors, path)
@@ -219,10 +221,16 @@ def test_a_file_that_holds_no_weights_of_the_network_is_refused(
     assert "no tensor layer1.0.conv3.weight" in refused(path, network="resnet50")
     first = next(iter(tensors))
     torch.save(tensors | {first: tensors[first] * float("nan")}, path)
-    assert "conv1.weight holds no finite numbers" in refused(path)
+    assert "conv1.weight holds numbers that are not finite" in refused(path)
     torch.save(tensors | {first: tensors[first][:3]}, path)
     assert "conv1.weight has the shape (3, 1, 7, 7, 7), not (64, 1, 7, 7, 7)" in refused(path)
     assert "no weights of resnet10 are shipped" in refused(path, weights="shipped", sha256="")
+
+
+@pytest.mark.parametrize("edge", ["big", None, 0, -32, 48.0, True, 24])
+def test_an_edge_that_the_encoder_cannot_halve_is_refused(edge: Any) -> None:
+    with pytest.raises(InputError, match=f"edge is {edge!r}, not a multiple of 16, as vit needs"):
+        device_of({"encoder": {"network": "vit", "weights": "random"}, "edge": edge})
 
 
 def test_the_recipe_of_ones_own_encoder_asks_for_it(raw_phantom: Cohort, tmp_path: Path) -> None:

@@ -329,9 +329,12 @@ def test_every_backbone_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
     state = torch.get_rng_state()
     found, _ = load_model(path)
     assert torch.equal(torch.get_rng_state(), state)
+    weights = network.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in found.state_dict().items())
     image = torch.randn(1, 1, 32, 32, 32)
     with torch.no_grad():
-        assert torch.equal(found(image, image.abs()), network(image, image.abs()))
+        # On AMD's CPUs MKL's last bits depend on where in memory the weights lie, unless it is pinned.
+        torch.testing.assert_close(found(image, image.abs()), network(image, image.abs()))
 
 
 def test_a_model_chooses_no_folder_of_weights(model: Path) -> None:

@@ -159,7 +159,10 @@ def test_every_bad_line_is_named_at_once(boxes_file: Path) -> None:
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_boxes(tmp_path / "no.jsonl")
-    (tmp_path / "odd.jsonl").write_bytes(b"\xff\xfe\n{}\n")
+    (tmp_path / "wide.jsonl").write_text("{}\n", encoding="utf-16")
+    with pytest.raises(InputError, match="UTF-16, not UTF-8"):
+        read_boxes(tmp_path / "wide.jsonl")
+    (tmp_path / "odd.jsonl").write_bytes(b"\xff\xff\n{}\n")
     with pytest.raises(InputError, match=r"line 1(.|\n)*line 2"):
         read_boxes(tmp_path / "odd.jsonl")
 

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_file
 from ictmri.phantom import render, roster
 from ictmri_baselines.localizer import localize
 from ictmri_baselines.localizer.detectors import detector_settings, recorded
-from ictmri_baselines.localizer.learned import weights
+from ictmri_baselines.localizer.learned import training, weights
 from ictmri_baselines.localizer.learned.channels import (
     CHANNELS,
     CROPPED,
@@ -109,6 +110,23 @@ def test_a_training_that_was_ended_goes_on_to_the_same_bytes(tmp_path: Path) -> 
     assert [line.split(",")[0] for line in curves[0]] == [line.split(",")[0] for line in curves[1]]
 
 
+def test_what_a_disk_damaged_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = made_heads(tmp_path)
+    whole = list(train(given))[-1]
+    lost = head_file(given.folder, given.seed + 1, 0)
+    content = lost.read_bytes()
+    for path in (given.folder / CHECKPOINT, lost):
+        path.write_bytes(content[:30])
+    (given.folder / "curve.csv").write_text("step\ntwo\n")
+    monkeypatch.setattr(training, "_make_head_file", lambda *_: lost.write_bytes(content))
+    again = list(train(given))
+    assert [row["step"] for row in again] == [2, 4]
+    assert again[-1]["loss"] == whole["loss"]
+    assert capsys.readouterr().err.count("is damaged") == 3
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     given = replace(made_heads(tmp_path), steps=1)
     list(train(given))
@@ -132,6 +150,24 @@ def test_weights_that_were_changed_are_refused(
     monkeypatch.setattr(weights, "SHIPPED", changed)
     with pytest.raises(InputError, match="not the weights that were shipped"):
         weights.digest_of(changed)
+
+
+def test_weights_of_another_network_are_named_by_tensor(tmp_path: Path) -> None:
+    good = load_file(weights.SHIPPED)
+    first = next(iter(good))
+    path = tmp_path / "mine.safetensors"
+
+    def told(tensors: dict[str, torch.Tensor]) -> str:
+        save_file(tensors, path)
+        with pytest.raises(InputError) as caught:
+            detector_settings("synthetic", weights=path).prepare(["case"])
+        return str(caught.value)
+
+    assert f"{first} holds numbers that are not finite" in told(
+        good | {first: good[first] * np.nan}
+    )
+    assert f"no tensor {first}" in told({k: v for k, v in good.items() if k != first})
+    assert "ictmri train-detector wrote" in told({"x": torch.zeros(3)})
 
 
 @pytest.mark.parametrize(

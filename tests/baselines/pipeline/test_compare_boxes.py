@@ -9,7 +9,7 @@ import pytest
 from ictmri.atlas.template import SHAPE, grid_affine
 from ictmri.errors import InputError
 from ictmri.io.volumes import pack
-from ictmri_baselines.localizer.boxes import write_boxes
+from ictmri_baselines.localizer.boxes import SliceBoxes, write_boxes
 from ictmri_baselines.localizer.region import Region
 from ictmri_baselines.pipeline.compare_boxes import compare_boxes
 
@@ -36,7 +36,7 @@ class MadeCohort:
     def __init__(self, root: Path, *, truth: bool = True) -> None:
         self.root = root
         configs = {"processed": 1} | ({"truth": 1} if truth else {})
-        self.manifest = SimpleNamespace(steps={"process": {}}, configs=configs)
+        self.manifest = SimpleNamespace(steps={"process": {}}, configs=configs, left_out={})
 
     def folds(self) -> Any:
         return SimpleNamespace(rows=[SimpleNamespace(case_id=name) for name in CORES])
@@ -59,7 +59,7 @@ class MadeCohort:
 def boxes_file(path: Path, volumes: dict[str, np.ndarray]) -> None:
     parts = []
     for name, volume in volumes.items():
-        rows = Region(volume.astype(np.float32), "boxes").boxes()
+        rows = Region(volume.astype(np.float32), "boxes").boxes() or [SliceBoxes(0, (), "boxes")]
         write_boxes(path, name, rows, spacing_mm=2.0, detector="boxes")
         parts.append(path.read_bytes())
     path.write_bytes(b"".join(parts))
@@ -98,6 +98,14 @@ def test_without_truth_the_second_file_is_the_reference(cohort: Any) -> None:
     assert list(rows) == ["saliency", "saliency, mirrored", "saliency, at random"]
     assert (rows["saliency"]["cores"], rows["saliency"]["cores found"]) == (2, 1)
     assert "no truth" in table.text()
+
+
+def test_a_file_without_some_cases_is_no_file_without_boxes(cohort: Any) -> None:
+    path = cohort.root / "other.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"c"' not in line))
+    with pytest.raises(InputError, match="no line of case c"):
+        compare_boxes(cohort, "saliency", str(path))
 
 
 def test_no_such_file_is_named(cohort: Any) -> None:

@@ -149,6 +149,15 @@ def test_what_cannot_be_copied_is_told(
         localized_copy(two_processed, Cube(), workers=ONE)
 
 
+def test_what_looks_at_no_brain_is_not_asked_about_its_mirror_image(
+    two_processed: Cohort, tmp_path: Path
+) -> None:
+    masks = MaskReplay(masks=cores(two_processed, tmp_path / "masks", on_scan=False))
+    with pytest.raises(InputError, match=r"--mirror(.|\n)*masks are the same"):
+        localize_cohort(two_processed, masks, mirror="drop", workers=ONE)
+    assert "localize" not in open_cohort(two_processed.root).manifest.steps
+
+
 # Masks
 
 
@@ -203,8 +212,18 @@ def test_masks_that_are_none_are_named_before_the_work(
         f"{first}.nii.gz: holds the values 0, 2, not 0 and 1 alone",
         f"{second}.nii.gz: there is no such file",
     ]
+    (folder / f"{second}_mask.nii.gz").write_bytes(good.to_bytes())
+    (folder / "other.nii.gz").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=f"no such file, but {second}_mask.nii.gz"):
+        localized_copy(two_processed, MaskReplay(masks=folder), workers=ONE)
     (folder / f"{second}.nii.gz").write_bytes(b"no gzip")
     with pytest.raises(InputError, match=f"{second}.nii.gz: cannot be read"):
+        MaskReplay(masks=folder).prepare([second])
+    lost = nib.Nifti1Image(core, affine)
+    lost.set_sform(None, 0)
+    lost.set_qform(None, 0)
+    nib.save(lost, folder / f"{second}.nii.gz")
+    with pytest.raises(InputError, match="left and right are a guess"):
         MaskReplay(masks=folder).prepare([second])
     # On the template's other grid it is resampled; somewhere else it is refused.
     (row,) = (row for row in two_processed.rows("processed") if row["case_id"] == first)

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -191,7 +192,9 @@ def test_a_run_says_whose_priors_it_had_and_the_cohort_keeps_its_own(
     ran()
     assert open_cohort(few_processed.root).manifest == before
     version, learned = Synthetic.version, "localizer trained on synthetic heads"
-    assert f"priors of synthetic {version}, {learned}: " in capsys.readouterr().err
+    said, copy = f"priors of synthetic {version}, {learned}: ", capsys.readouterr().err
+    assert said in copy
+    place = Path(copy.partition(said)[2].splitlines()[0])
     told, made = load_entry(out / "entry.yaml"), json.loads((out / "run.json").read_text())
     assert (told.external, told.overlap) == ((learned,), "no")
     assert (told.compute["localizer"], told.inputs.prior) == (f"synthetic {version}", "own")
@@ -206,6 +209,13 @@ def test_a_run_says_whose_priors_it_had_and_the_cohort_keeps_its_own(
     assert fold.stat().st_mtime_ns == kept
     explained = explain(out, few_processed, shown=0, jobs=1)
     assert explained["data_sha256"] == made["data_sha256"]
+    shutil.rmtree(place)
+    ran()
+    assert not place.exists(), "a finished run needs no copy"
+    recipe.write_text(NAMED.replace("synthetic", ""))
+    with pytest.raises(InputError, match="detector is synthetic, not none"):
+        ran()
+    recipe.write_text(NAMED)
     unnamed = {key: value for key, value in made.items() if "detector" not in key}
     (out / "run.json").write_text(json.dumps(unnamed))
     with pytest.raises(InputError, match="detector is not given, not synthetic"):

@@ -13,15 +13,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
 from ictmri.errors import InputError
 from ictmri.io.files import write_bytes, write_text
 from ictmri.io.parallel import run_all
+from ictmri.io.states import kept
 from ictmri.phantom import N_CASES, render, roster
 from ictmri.phantom.fields import resample_axes
+from ictmri_baselines.diagnoser.checkpoint import opened
 from ictmri_baselines.localizer.classical.evidence import evidence, evidence_of
 from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask
 from ictmri_baselines.localizer.learned.channels import (
@@ -77,6 +78,15 @@ def _make_head_file(folder: Path, place: tuple[int, int]) -> None:
 def head_file(folder: Path, seed: int, index: int) -> Path:
     """Return where a head is kept."""
     return folder / f"heads-{HEADS_VERSION}" / f"head-{seed}-{index:05d}.npz"
+
+
+def _head(folder: Path, seed: int, index: int) -> Example:
+    """Return a head; one that a disk damaged is made again."""
+    path = head_file(folder, seed, index)
+    if (found := kept(path, read_head)) is None:
+        _make_head_file(folder, (seed, index))
+        found = read_head(path)
+    return found
 
 
 def read_head(path: Path) -> Example:
@@ -177,7 +187,7 @@ def train_detector(given: Training, *, jobs: int | None = None) -> Iterator[dict
     run_all(make, wanted, total=len(wanted), title="heads", unit="head", jobs=jobs)
     yield from train(given)
     made = _State.begin(given)
-    made.load(given.folder / CHECKPOINT)
+    made.go_on(given.folder / CHECKPOINT)
     facts = _facts(given) | {"steps": made.step}
     write_weights(given.folder / "detector.safetensors", made.averaged, facts)
 
@@ -206,9 +216,8 @@ def train(given: Training) -> Iterator[dict[str, float]]:
     """
     torch.set_num_threads(given.threads)
     made, path = _State.begin(given), given.folder / CHECKPOINT
-    if path.exists():
-        made.load(path)
-    held = [read_head(head_file(given.folder, given.seed + 1, i)) for i in range(given.held)]
+    made.go_on(path)
+    held = [_head(given.folder, given.seed + 1, index) for index in range(given.held)]
     memory: dict[int, tuple[Field, Field]] = {}
     start = time.perf_counter()
     while made.step < given.steps:
@@ -238,7 +247,10 @@ class _State:
             torch.manual_seed(given.seed)
             net, averaged = (network(narrow=given.narrow) for _ in range(2))
         averaged.load_state_dict(net.state_dict())
-        identity = f"seed {given.seed}, narrow {given.narrow}, heads of version {HEADS_VERSION}"
+        identity = (
+            f"seed {given.seed}, narrow {given.narrow}, threads {given.threads}, "
+            f"heads of version {HEADS_VERSION}"
+        )
         return cls(net, averaged, identity)
 
     def learn(self, seen: torch.Tensor, truth: torch.Tensor, given: Training) -> float:
@@ -272,10 +284,12 @@ class _State:
         tensors = {k: v.contiguous() for k, v in self._tensors().items()}
         write_bytes(path, save(tensors, facts))
 
-    def load(self, path: Path) -> None:
-        with safe_open(path, "pt") as stream:
-            facts = stream.metadata() or {}
-            found = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+    def go_on(self, path: Path) -> None:
+        """Take the state of a checkpoint, where there is one; a damaged one is set aside."""
+        state = kept(path, _checkpoint)
+        if state is None:
+            return
+        facts, found = state
         if facts.get("identity") != self.identity:
             raise InputError(
                 str(path),
@@ -284,13 +298,19 @@ class _State:
             )
         for prefix, part in (("net.", self.net), ("mean.", self.averaged)):
             part.load_state_dict(_under(found, prefix))
-        state: dict[int, dict[str, torch.Tensor]] = {}
+        moments: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in _under(found, "optimizer.").items():
             number, name = key.split(".")
-            state.setdefault(int(number), {})[name] = value
+            moments.setdefault(int(number), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+
+
+def _checkpoint(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    with opened(path, "pt") as stream:
+        tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+        return stream.metadata() or {}, tensors
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -318,7 +338,7 @@ def _batch(
     samples = []
     for index in rng.integers(pool, size=2).tolist():
         if index not in memory:
-            example = read_head(head_file(given.folder, given.seed, index))
+            example = _head(given.folder, given.seed, index)
             truth = shares(np.stack([example.core, example.whole]))
             memory[index] = channels_of(example.fields).astype(np.float16), truth
         seen, truth = memory[index]
@@ -383,12 +403,17 @@ def _measured(net: nn.Module, held: list[Example]) -> dict[str, float]:
 
 def _append(path: Path, row: dict[str, float]) -> None:
     """Add a row to a curve; rows that a resumed training makes again are replaced."""
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = [old for old in csv.DictReader(stream) if int(old["step"]) < row["step"]]
+    rows = [old for old in kept(path, _curve) or [] if int(old["step"]) < row["step"]]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(row), lineterminator="\n")
     writer.writeheader()
     writer.writerows([*rows, row])
     write_text(path, text.getvalue())
+
+
+def _curve(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        int(row["step"])
+    return rows

@@ -13,11 +13,14 @@ from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.yamlfile import own_table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ictmri_baselines.localizer.learned.network import UNet
 
 SHIPPED: Final = Path(__file__).with_name("detector.safetensors")
 """What ``detector.yaml`` beside it describes, its digest included."""
-_AGAIN: Final = "install the package again, or train one: ictmri train-detector"
+_AGAIN: Final = "install the package again"
+_OWN: Final = "give the detector.safetensors that ictmri train-detector wrote"
 
 
 def card() -> dict[str, Any]:
@@ -43,7 +46,7 @@ def digest_of(path: Path) -> str:
     try:
         digest = sha256_file(path)
     except OSError as error:
-        raise InputError(str(path), [error.strerror or str(error)], _AGAIN) from None
+        raise InputError(str(path), [error.strerror or str(error)], _step(path)) from None
     if path == SHIPPED and digest != card()["sha256"]:
         raise InputError(str(path), ["these are not the weights that were shipped"], _AGAIN)
     return digest
@@ -58,18 +61,33 @@ def load_network(path: Path, _digest: str) -> UNet:
         _digest: from :func:`digest_of`.
 
     Raises:
-        InputError: the file is no safetensors file, or holds another network.
+        InputError: the file is no safetensors file, holds another network, or numbers that are not finite.
     """
-    from ictmri_baselines.diagnoser.checkpoint import opened
+    from ictmri_baselines.diagnoser.checkpoint import (
+        Kind,
+        differences,
+        not_finite,
+        opened,
+        refusal,
+    )
     from ictmri_baselines.localizer.learned.network import network
+
+    def kinds(tensors: Mapping[str, Tensor]) -> dict[str, Kind]:
+        return {name: Kind(tuple(value.shape), "F32") for name, value in tensors.items()}
 
     try:
         with opened(path, "pt") as stream:
             facts = json.loads((stream.metadata() or {}).get("training", "{}"))
             tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
         made = network(narrow=bool(facts.get("narrow")))
-        made.load_state_dict(tensors)
+        problems = differences(kinds(made.state_dict()), kinds(tensors)) or not_finite(tensors)
     except (ValueError, RuntimeError, AttributeError) as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(str(path), [f"no weights of this detector: {problem}"], _AGAIN) from None
+        problems = [str(error).splitlines()[0]]
+    if problems:
+        raise refusal(path, "no weights of this detector", problems, _step(path))
+    made.load_state_dict(tensors)
     return made.eval()
+
+
+def _step(path: Path) -> str:
+    return _AGAIN if path == SHIPPED else _OWN
