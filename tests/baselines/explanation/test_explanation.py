@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 from support.made_cases import made_cases
+from support.shared_folders import shared_folder
 
 from ictmri.atlas.template import SHAPE, template
 from ictmri.cohort import Cohort, open_cohort
@@ -453,11 +455,14 @@ settings:
 @pytest.fixture(scope="module")
 def a_run(phantom: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fold 0 of a tiny network, with the reference of its training cases beside the model."""
-    folder = tmp_path_factory.mktemp("run")
-    recipe = folder / "tiny.yaml"
-    recipe.write_text(RECIPE)
-    reproduce(str(recipe), phantom, folder / "out", folds=[0], jobs=1)
-    return folder / "out"
+    folder = shared_folder(tmp_path_factory, "tiny-run")
+    recipe, out = folder / "tiny.yaml", folder / "out"
+    with FileLock(folder / "lock"):
+        if not out.exists():
+            recipe.write_text(RECIPE)
+            reproduce(str(recipe), phantom, folder / "part", folds=[0], jobs=1)
+            (folder / "part").rename(out)
+    return out
 
 
 def test_strange_volumes_are_unlike_the_training_cases(a_run: Path, phantom: Cohort) -> None:

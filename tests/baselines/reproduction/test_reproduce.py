@@ -101,7 +101,7 @@ def test_damaged_states_of_a_run_are_made_again(
     raw_phantom: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, name = tmp_path / "run", "controls/majority"
-    expected = entry(reproduce(name, raw_phantom, out, jobs=1).out)
+    expected = entry(reproduce(name, raw_phantom, out, profile="smoke", jobs=1).out)
     capsys.readouterr()
     for how in DAMAGES:
         states = [out / "folds" / "seed0-fold0.csv", out / "folds" / "seed0-fold1.json"]
@@ -110,7 +110,7 @@ def test_damaged_states_of_a_run_are_made_again(
             damage(state, how)
         for path in ENTRY:
             damage(out / path, how)
-        assert entry(reproduce(name, raw_phantom, out, jobs=1).out) == expected
+        assert entry(reproduce(name, raw_phantom, out, profile="smoke", jobs=1).out) == expected
         told = capsys.readouterr().err
         for state in states:
             assert f"{state} is damaged" in told
@@ -121,7 +121,7 @@ def test_a_finished_run_is_taken_as_it_is(
     raw_phantom: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No method is imported, no volume opened, nothing scored; each small file is looked at once."""
-    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", profile="smoke", jobs=1).out
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the run is finished")
@@ -137,7 +137,7 @@ def test_a_finished_run_is_taken_as_it_is(
 
     monkeypatch.setattr(states, "sha256_file", counted)
     expected = entry(out)
-    again = reproduce("controls/majority", raw_phantom, out, jobs=1)
+    again = reproduce("controls/majority", raw_phantom, out, profile="smoke", jobs=1)
     assert again.report is not None
     assert again.report.to_json() == (out / "report.json").read_text()
     assert entry(out) == expected
@@ -244,12 +244,12 @@ def test_priors_that_were_drawn_by_hand_are_said_to_be(
 def test_a_run_of_before_the_registry_gets_a_clear_answer(
     raw_phantom: Cohort, tmp_path: Path
 ) -> None:
-    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", profile="smoke", jobs=1).out
     made = json.loads((out / "run.json").read_text())
     del made["method"]
     (out / "run.json").write_text(json.dumps(made | {"recipe_sha256": "0" * 64}))
     with pytest.raises(InputError, match=r"run of an older ictmri.*\n?.*choose another --out"):
-        reproduce("controls/majority", raw_phantom, out, jobs=1)
+        reproduce("controls/majority", raw_phantom, out, profile="smoke", jobs=1)
 
 
 def test_a_folder_of_another_run_is_refused_before_the_cohort_is_processed(
@@ -258,7 +258,7 @@ def test_a_folder_of_another_run_is_refused_before_the_cohort_is_processed(
     def process(*_: object) -> None:
         raise AssertionError("the cohort is processed")
 
-    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", jobs=1).out
+    out = reproduce("controls/majority", raw_phantom, tmp_path / "run", profile="smoke", jobs=1).out
     monkeypatch.setattr("ictmri_baselines.reproduction.reproduce._with_volumes", process)
     with pytest.raises(InputError, match="recipe is controls/majority, not table2/5"):
         reproduce("table2/5", raw_phantom, str(out), profile="smoke")
