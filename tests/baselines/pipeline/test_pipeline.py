@@ -334,19 +334,24 @@ def test_a_run_resumes_and_refuses_another_one_in_its_folder(
     phantom: Cohort, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    partial = reproduce("controls/radiomics", phantom, out, folds=[0, 2], jobs=1)
+    partial = reproduce("controls/radiomics", phantom, out, folds=[0, 2], profile="smoke", jobs=1)
     assert not partial.complete
     kept = (out / "folds" / "seed0-fold2.csv").stat().st_mtime_ns
-    whole = reproduce("controls/radiomics", phantom, out, jobs=1)
+    whole = reproduce("controls/radiomics", phantom, out, profile="smoke", jobs=1)
     assert whole.complete
     assert (out / "folds" / "seed0-fold2.csv").stat().st_mtime_ns == kept
     with pytest.raises(InputError, match="holds another run: recipe"):
-        reproduce("controls/age-sex", phantom, out, jobs=1)
+        reproduce("controls/age-sex", phantom, out, profile="smoke", jobs=1)
 
 
 def test_seeds_are_run_and_scored_one_by_one(phantom: Cohort, tmp_path: Path) -> None:
     run = reproduce(
-        "controls/stratified-random", phantom, tmp_path / "run", seeds=[0, 1, 2], jobs=1
+        "controls/stratified-random",
+        phantom,
+        tmp_path / "run",
+        seeds=[0, 1, 2],
+        profile="smoke",
+        jobs=1,
     )
     assert run.report is not None
     assert run.report.content["seeds"] == [0, 1, 2]
