@@ -165,9 +165,16 @@ def localize(  # noqa: PLR0913
     named |= {"api_key_env": api_key_env}
     if compare is not None:
         _refuse_unused(
-            {**named, "option": option, "prices": prices, "mirror": mirror != "off" or None},
+            {
+                **named,
+                "detector": detector if detector != DEFAULT_DETECTOR else None,
+                "voxel_model": voxel_model if voxel_model != "case" else None,
+                "option": option,
+                "prices": prices,
+                "mirror": mirror if mirror != "off" else None,
+            },
             "--compare localizes nothing",
-            "leave it out, or --compare",
+            "give either that or --compare",
         )
         _compare(cohort, compare, json_file, form)
         return

@@ -166,8 +166,9 @@ class Training(LightningModule):  # type: ignore[misc]
             self.network.parameters(),
             lr=chosen.learning_rate,
             weight_decay=chosen.weight_decay,
-            # Takes its roots itself: MKL's differ between AMD's and Intel's CPUs.
-            fused=True,
+            # Takes its roots itself: MKL's differ between AMD's and Intel's CPUs. Lightning cannot clip
+            # gradients for it in mixed precision.
+            fused=self.trainer.precision == "32-true",
         )
         schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, chosen.period)
         return {"optimizer": optimiser, "lr_scheduler": schedule}

@@ -260,6 +260,12 @@ def test_lightning_does_what_a_plain_loop_does(
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_it_trains_and_clips_in_mixed_precision(made: tuple[Cases, np.ndarray]) -> None:
+    mixed = TINY["compute"] | {"precision": "bf16-mixed"}
+    found = fitted(made, **TINY | {"compute": mixed, "optimisation": {"epochs": 1, "clip": 0.5}})
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
 def test_the_seed_is_all_that_is_random(made: tuple[Cases, np.ndarray]) -> None:
     torch.manual_seed(123)
     first = fitted(made)
