@@ -35,6 +35,7 @@ from ictmri.io.resources import AnyPath, at_home, user_cache
 from ictmri.io.states import facts_in, json_mapping, kept, read_record, write_record
 from ictmri.version import __version__
 from ictmri_baselines.cases import load_cases, open_volumes
+from ictmri_baselines.localizer.classical.refine import VERSION as REFINEMENT
 from ictmri_baselines.localizer.detectors import detector_settings, recorded
 from ictmri_baselines.localizer.learned.weights import card
 from ictmri_baselines.localizer.replay import MaskReplay
@@ -253,10 +254,10 @@ def _origin(recipe: Recipe, profile: Profile, cohort: Cohort) -> dict[str, Any]:
 
 
 def _source(recipe: Recipe, cohort: Cohort) -> str:
-    """Return a digest of what the recipe's detector looks at, and of the detector; empty without one."""
+    """Return what tells the recipe's priors from others without making them; empty without a detector."""
     if not recipe.detector or "process" not in cohort.manifest.steps:
         return ""
-    return copy_digest(cohort, detector_settings(recipe.detector))
+    return f"{copy_digest(cohort, detector_settings(recipe.detector))}, refinement {REFINEMENT}"
 
 
 def chosen_folds(folds: Sequence[int] | None, n_folds: int) -> list[int]:
