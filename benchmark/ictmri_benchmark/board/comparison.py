@@ -65,6 +65,8 @@ def permutation_tests(
     wanted = sorted({place for pair in pairs for place in pair})
     rows = sum(len(entries[place]) for place in wanted) * 4 * _K
     extreme = np.zeros(len(pairs), dtype=np.int64)
+    # One task a thread: thousands of small ones cost more than they compute.
+    shares = [pairs[start::_THREADS] for start in range(_THREADS)]
     with ThreadPoolExecutor(_THREADS) as pool:
         for block in np.array_split(swapped, -(-rows * n_permutations // _BLOCK_CELLS)):
             halves = {
@@ -72,10 +74,13 @@ def permutation_tests(
                 for place in wanted
             }
 
-            def count(pair: tuple[int, int], halves: dict[int, list[_Halves]] = halves) -> int:
-                return _extreme(halves[pair[0]], halves[pair[1]])
+            def count(
+                share: Sequence[tuple[int, int]], halves: dict[int, list[_Halves]] = halves
+            ) -> list[int]:
+                return [_extreme(halves[one], halves[other]) for one, other in share]
 
-            extreme += np.array(list(pool.map(count, pairs)), dtype=np.int64)
+            for start, counts in enumerate(pool.map(count, shares)):
+                extreme[start::_THREADS] += np.array(counts, dtype=np.int64)
     return (1 + extreme) / (1 + n_permutations)
 
 
