@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ictmri.errors import InputError
@@ -95,6 +97,19 @@ def test_a_training_ends_in_weights_that_the_detector_takes(tmp_path: Path) -> N
     settings = detector_settings("synthetic", weights=path)
     settings.prepare(["case"])
     assert recorded(settings)["weights_sha256"] == sha256_file(path)
+
+
+def test_the_weights_say_which_steps_saw_how_many_heads(tmp_path: Path) -> None:
+    given = made_heads(tmp_path, heads=4, steps=2)
+    for asked in (replace(given, heads=3, first=3), replace(given, steps=4), given):
+        list(train_detector(asked, jobs=1))
+    with safe_open(tmp_path / "detector.safetensors", "pt") as stream:
+        facts = json.loads(stream.metadata()["training"])
+    assert facts["parts"] == [
+        {"from_step": 0, "heads": 3, "first_heads": 3, "steps": 2},
+        {"from_step": 2, "heads": 4, "first_heads": 4, "steps": 4},
+    ]
+    assert facts["steps"] == 4
 
 
 def test_a_training_that_was_ended_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

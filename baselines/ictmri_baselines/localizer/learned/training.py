@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,6 +137,8 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 FOUND: Final = 0.25
 """A core counts as found where this share of it is covered."""
 PACE: Final = 2
+Part = dict[str, int]
+"""Steps of a training that were asked for at once: from which on, with how many heads, to which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +191,20 @@ def train_detector(given: Training, *, jobs: int | None = None) -> Iterator[dict
     yield from train(given)
     made = _State.begin(given)
     made.go_on(given.folder / CHECKPOINT)
-    facts = _facts(given) | {"steps": made.step}
+    facts = _facts(given, made.parts) | {"steps": made.step}
     write_weights(given.folder / "detector.safetensors", made.averaged, facts)
 
 
-def _facts(given: Training) -> dict[str, Any]:
+def _facts(given: Training, parts: Sequence[Part]) -> dict[str, Any]:
     """Return what the header of the weights says of the training."""
+    heads = max((part["heads"] for part in parts), default=given.heads)
     return {
         "seed": given.seed,
         "phantom_cohort_seeds": [
             PHANTOM_SEED + given.seed + NEXT_COHORT * turn
-            for turn in range(1 + (given.heads - 1) // (PHANTOMS * N_CASES))
+            for turn in range(1 + (heads - 1) // (PHANTOMS * N_CASES))
         ],
-        "heads": given.heads,
-        "first_heads": given.first,
+        "parts": list(parts),
         "narrow": given.narrow,
         "threads": given.threads,
         "torch": torch.__version__,
@@ -219,6 +222,7 @@ def train(given: Training) -> Iterator[dict[str, float]]:
     made.go_on(path)
     held = [_head(given.folder, given.seed + 1, index) for index in range(given.held)]
     memory: dict[int, tuple[Field, Field]] = {}
+    made.begin_part(given)
     start = time.perf_counter()
     while made.step < given.steps:
         seen, truth = _batch(given, made.step, memory)
@@ -240,6 +244,7 @@ class _State:
         self.net, self.averaged, self.identity = net, averaged, identity
         self.optimizer = torch.optim.AdamW(net.parameters(), weight_decay=DECAY)
         self.step, self.seconds = 0, 0.0
+        self.parts: list[Part] = []
 
     @classmethod
     def begin(cls, given: Training) -> _State:
@@ -252,6 +257,13 @@ class _State:
             f"heads of version {HEADS_VERSION}"
         )
         return cls(net, averaged, identity)
+
+    def begin_part(self, given: Training) -> None:
+        """Note what the steps to come are shown, where that is not what those before were."""
+        asked: Part = {"heads": given.heads, "first_heads": given.first, "steps": given.steps}
+        same = self.parts and asked.items() <= self.parts[-1].items()
+        if self.step < given.steps and not same:
+            self.parts.append({"from_step": self.step, **asked})
 
     def learn(self, seen: torch.Tensor, truth: torch.Tensor, given: Training) -> float:
         for group in self.optimizer.param_groups:
@@ -281,6 +293,7 @@ class _State:
 
     def save(self, path: Path) -> None:
         facts = {"identity": self.identity, "step": str(self.step), "seconds": str(self.seconds)}
+        facts["parts"] = json.dumps(self.parts)
         tensors = {k: v.contiguous() for k, v in self._tensors().items()}
         write_bytes(path, save(tensors, facts))
 
@@ -305,6 +318,7 @@ class _State:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        self.parts = json.loads(facts.get("parts", "[]"))
 
 
 def _checkpoint(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
