@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ictmri_baselines.cases import Cases
 
 RUN: Final = "run.json"
+FINISHED: Final = "finished.json"
 IDENTITY: Final = (
     *("recipe", "recipe_sha256", "profile", "cohort", "folds_sha256", "data_sha256", "ictmri"),
 )

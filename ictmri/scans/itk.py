@@ -16,6 +16,7 @@ from ictmri.scans.findings import Note
 from ictmri.scans.scan import Scan, check_size, from_lps, to_millimetres
 
 META_ENDINGS: Final = (".mha", ".mhd")
+_DETACHED: Final = (".mhd", ".nhdr")
 MAX_HEADER: Final = 2**20
 _META_END: Final = re.compile(rb"^\s*ElementDataFile[^\n]*\n", re.MULTILINE)
 _NRRD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -94,12 +95,34 @@ def _check_whole(data: bytes, length: int, *, packed: bool) -> None:
 
 def _beside(path: Path, name: str) -> bytes | None:
     """Return the content of the file that a header names, None where it names several."""
-    if name.upper().startswith("LIST") or "%" in name:
+    if _is_pattern(name):
         return None
     place = path.parent / name
     if not place.is_file():
         raise ScanError("cannot be read: its header names voxels that are not there")
     return place.read_bytes()
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files with the voxels of a detached header; none of a file that holds its own.
+
+    All files beside a header that names them by a list or a pattern.
+    """
+    if not path.name.lower().endswith(_DETACHED):
+        return []
+    meta = path.name.lower().endswith(META_ENDINGS)
+    fields, _ = _header(path, *((_META_END, "=") if meta else (_NRRD_END, ":")))
+    keys = ("elementdatafile",) if meta else ("data file", "datafile")
+    name = next((fields[key] for key in keys if key in fields), "LOCAL")
+    if name.upper() == "LOCAL":
+        return []
+    if _is_pattern(name):
+        return sorted(one for one in path.parent.iterdir() if one.is_file() and one != path)
+    return [place for place in [path.parent / name] if place.is_file()]
+
+
+def _is_pattern(name: str) -> bool:
+    return name.upper().startswith("LIST") or "%" in name
 
 
 # NRRD ----------------------------------------------------------------------------------------------------

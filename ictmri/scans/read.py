@@ -17,6 +17,7 @@ from ictmri.scans.scan import Scan
 
 NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 ITK_ENDINGS: Final = (".nrrd", ".nhdr", *META_ENDINGS)
+VOLUME_ENDINGS: Final = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 DICOM_ENDINGS: Final = (".dcm", ".dicom", ".ima")
 _CUT_OFF: Final = re.compile(
     r"end-of-stream|end of stream|expected \d+ bytes|less than expected|bytes needed|got only|truncated",
@@ -62,7 +63,7 @@ def read_scan(path: Path) -> Scan:
             code="truncated" if _CUT_OFF.search(said) else "unreadable",
             detail=line,
         ) from None
-    known = ", ".join((*NIFTI_ENDINGS, *ITK_ENDINGS, *DICOM_ENDINGS))
+    known = ", ".join((*VOLUME_ENDINGS, *DICOM_ENDINGS))
     raise ScanError(
         f"unknown format; known are {known} and a folder of DICOM files", code="unknown-format"
     )

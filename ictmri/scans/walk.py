@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ictmri.io.files import sha256_bytes, sha256_file
+from ictmri.scans.itk import data_files
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -21,10 +22,11 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def digest_of(scan: Path) -> str:
-    """Return the SHA-256 of a file, or of the digests of all files below a folder."""
-    if scan.is_file():
+    """Return the SHA-256 of a file, or of the digests of all files that a header or a folder stands for."""
+    files = [scan, *data_files(scan)] if scan.is_file() else files_below(scan)
+    if files == [scan]:
         return sha256_file(scan)
-    return sha256_bytes("\n".join(map(sha256_file, files_below(scan))).encode())
+    return sha256_bytes("\n".join(map(sha256_file, files)).encode())
 
 
 def lost_links(folder: Path) -> list[Path]:

@@ -68,6 +68,7 @@ def is_plain_subtype(text: str) -> bool:
 def leaks(cohort: Cohort) -> list[str]:
     """Return one line for everything in a cohort folder that is not on the allow-list."""
     found = [*_unknown_files(cohort.root), *_in_data(cohort), *acquisition_leaks(cohort.root)]
+    found += _mask_names(cohort)
     return found + ([*_in_release(cohort)] if "release" in cohort.manifest.steps else [])
 
 
@@ -129,6 +130,16 @@ def _unknown_files(root: Path) -> list[str]:
         f"file {name!r} is not one that this package writes"
         for name in sorted(names)
         if name != FILE_NAME and not _FILES.fullmatch(name)
+    ]
+
+
+def _mask_names(cohort: Cohort) -> list[str]:
+    names = {f"{case_id}.nii.gz" for case_id in cohort.folds().case_ids}
+    settings = cohort.manifest.steps.get("process", {}).get("settings", {})
+    return [
+        f"manifest.json names a mask, {name!r}, of no case"
+        for name in settings.get("own_masks", {})
+        if name not in names
     ]
 
 

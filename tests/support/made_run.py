@@ -11,11 +11,12 @@ from support.made_cases import made_cases
 
 from ictmri.classes import CLASSES
 from ictmri.folds import read_folds
+from ictmri.io.states import write_record
 from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
 from ictmri_baselines.diagnoser.fit import adaptive_diagnoser
 from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
 from ictmri_baselines.diagnoser.out_of_distribution import save_reference, training_reference
-from ictmri_baselines.methods import IDENTITY, Workspace
+from ictmri_baselines.methods import FINISHED, IDENTITY, Workspace
 from ictmri_benchmark import evaluate
 
 TINY: dict[str, Any] = {
@@ -60,4 +61,5 @@ def made_run(out: Path) -> Path:
     (out / "predictions.csv").write_text("\n".join(lines) + "\n")
     report = evaluate(out / "predictions.csv", table, synthetic=True, n_draws=20)
     (out / "report.json").write_text(report.to_json())
+    write_record(out / FINISHED, {"tasks": ["seed0-fold0.csv", "seed0-fold1.csv"]})
     return out

@@ -68,7 +68,11 @@ _Brain = Annotated[
     BrainName | None, typer.Option(help="Another brain extraction than the settings'.")
 ]
 _Mask = Annotated[Path | None, typer.Option(help="Your own brain mask on the scan's grid.")]
-_Title = Annotated[str, typer.Option(help="Heading of the report; no name of a patient.")]
+_Title = Annotated[
+    str | None, typer.Option(help="Heading of the report; no name of a patient [default: Scan].")
+]
+_NAMED = 5
+"""Names of what was passed over, at most."""
 _Force = Annotated[
     bool, typer.Option(help="Put probabilities into the report that are not valid, struck out.")
 ]
@@ -85,7 +89,7 @@ def predict(  # noqa: PLR0913
     settings: _Settings = None,
     brain: _Brain = None,
     mask: _Mask = None,
-    title: _Title = "Scan",
+    title: _Title = None,
     force: _Force = False,
     backbone: Backbone = None,
     scheduler: Scheduler = None,
@@ -105,6 +109,7 @@ def predict(  # noqa: PLR0913
     need_baselines()
     from ictmri_baselines.pipeline import Workers
     from ictmri_baselines.predict import Request, find_scans, predict_scans, virtual_biopsy
+    from ictmri_baselines.predict.biopsy import DEFAULT_TITLE
 
     found = find_scans(source)
     one = isinstance(found, Path)
@@ -118,17 +123,17 @@ def predict(  # noqa: PLR0913
         settings=settings,
         brain=brain,
         mask=mask,
-        title=title,
+        title=DEFAULT_TITLE if title is None else title,
         force=force,
         backbone=backbone,
     )
     if isinstance(found, Path):
         _tell(virtual_biopsy(request), request, json)
         return
-    alone = {"--prior": prior, "--json": json, "--mask": mask}
+    alone = {"--prior": prior, "--json": json, "--mask": mask, "--title": title}
     problems = [f"{name} is of one scan" for name, value in alone.items() if value is not None]
     if problems:
-        step = "leave it out: every scan's report, numbers and prior are written into --out"
+        step = "leave it out: every scan's report, numbers and prior are written into --out, under its id"
         raise InputError(source, problems, step)
     _tell_several(predict_scans(found, request, Workers(jobs, scheduler)), found, source)
 
@@ -138,6 +143,11 @@ def _tell_several(done: Predicted, scans: Scans, source: str) -> None:
     from ictmri_baselines.predict.result import NOTICE, SYNTHETIC_NOTICE
     from ictmri_baselines.predict.several import LEARNED_FROM, PAGE, PREDICTIONS, REFUSED
 
+    if scans.passed_over:
+        names = ", ".join(scans.passed_over[:_NAMED])
+        more = len(scans.passed_over) - _NAMED
+        also = f" and {more} more" if more > 0 else ""
+        echo(f"warning: passed over, no scan that can be read: {names}{also}", err=True)
     refused, total = done.refused, len(done.cases)
     doubtful = sum(case.tone == "warning" for case in done.cases)
     if done.models.synthetic:
@@ -151,7 +161,7 @@ def _tell_several(done: Predicted, scans: Scans, source: str) -> None:
         echo(f"Predictions: {done.out / PREDICTIONS}")
     echo(f"Page: {done.out / PAGE}\n{NOTICE}")
     problems = [f"{case.case_id}: {case.sentence} ({'; '.join(case.reasons)})" for case in refused]
-    steps = [f"they have no row in {PREDICTIONS}; see {done.out / REFUSED} and their reports"]
+    steps = [f"they have no row in {PREDICTIONS}; see {done.out / REFUSED} and the reports"]
     bare = [case for case in done.cases if case.no_segmentation]
     problems += [f"{case.case_id}: no segmentation: {case.no_segmentation}" for case in bare]
     if problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ictmri.io.files import write_bytes
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.findings import Finding, has_error
-from ictmri.scans.read import read_scan
+from ictmri.scans.read import VOLUME_ENDINGS, read_scan
 from ictmri.version import __version__
 from ictmri_baselines.cases import mask_digests
 from ictmri_baselines.pipeline.resumable import (
@@ -64,12 +64,13 @@ def process_cohort(
         workers: where cases are worked on.
 
     Raises:
-        InputError: no case could be processed.
+        InputError: no case could be processed, or a mask is of no case.
     """
     masks = None if masks is None else at_home(masks)
+    own_masks = {} if masks is None else _own_masks(masks, cohort.folds().case_ids)
     recorded = settings.model_dump(mode="json") | {
         "steps": used_steps(settings),
-        "own_masks": {} if masks is None else mask_digests(masks),
+        "own_masks": own_masks,
         "ictmri": __version__,
     }
     case = partial(_process, settings, masks and masks.resolve())
@@ -126,6 +127,17 @@ def _process(
     write_bytes(work / f"{case_id}.webp", figure(processed, image, centre_of(numbers)))
     finish_case(work, case_id, _facts(processed, numbers, findings))
     cache.clear()
+
+
+def _own_masks(masks: Path, case_ids: Sequence[str]) -> dict[str, str]:
+    """Return the digests of masks by name; one of another name would be passed over, and recorded."""
+    names = {f"{case_id}.nii.gz" for case_id in case_ids}
+    volumes = (path.name for path in masks.iterdir() if path.name.lower().endswith(VOLUME_ENDINGS))
+    problems = [f"{name} is named after no case" for name in sorted(volumes) if name not in names]
+    if problems:
+        step = "name each mask CASE_ID.nii.gz: the ids stand in folds.csv, whose they are in the link file"
+        raise InputError(str(masks), problems, step)
+    return mask_digests(masks)
 
 
 def _own_mask(masks: Path | None, case_id: str) -> nib.Nifti1Image | None:

@@ -29,6 +29,7 @@ from ictmri_baselines.localizer import Localization, localize
 from ictmri_baselines.predict.decision import decide, ordered, told
 from ictmri_baselines.predict.diagnosis import diagnose
 from ictmri_baselines.predict.dicom_seg import DicomSource, dicom_source, write_segmentation
+from ictmri_baselines.predict.outputs import occupied
 from ictmri_baselines.predict.page import write_page
 from ictmri_baselines.predict.result import Biopsy, Marked, content_of
 from ictmri_baselines.predict.run import Models, open_models
@@ -193,6 +194,7 @@ def _output_problems(request: Request) -> list[tuple[str, str]]:
         if place in taken:
             problem = f"{path} is also {taken[place]}"
         taken[place] = name
+        problem = problem or occupied(name, path)
         if problem:
             problems.append((name, problem))
     prior = outputs.get("--prior")
@@ -236,13 +238,14 @@ def virtual_biopsy(request: Request) -> Biopsy:
         made = biopsy_of(given, request.title, force=request.force, step=step)
         step("write")
         content = content_of(made)
-        if "--prior" in wanted:
-            write_prior(wanted["--prior"], made)
+        write_page(wanted["--out"], made, content)
         if "--json" in wanted:
             write_json(wanted["--json"], content)
+        if "--prior" in wanted:
+            write_prior(wanted["--prior"], made)
+        # Last: it alone can fail for what stands in the scan's headers.
         if "--dicom-seg" in wanted and given.source is not None:
             write_dicom_seg(wanted["--dicom-seg"], made, given.source)
-        write_page(wanted["--out"], made, content)
     return made
 
 
@@ -284,6 +287,7 @@ def biopsy_of(
         processed=processed is not None,
         as_for_the_model=given.settings == given.models.processing,
         other_localizer=given.models.other_localizer,
+        incomplete=given.models.incomplete,
         force=force,
     )
     outcome = so_far()

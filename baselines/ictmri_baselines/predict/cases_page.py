@@ -104,7 +104,7 @@ def cases_page(
             (len(ordered), "case" if len(ordered) == 1 else "cases", ""),
             *((len(groups[tone]), word, tone) for tone, (word, _, _) in _GROUPS.items()),
         ],
-        intro=f"{NOTICE} Asked were {model}",
+        intro=f"{NOTICE} Asked: {model}",
         legend=_LEGEND,
         keys=[
             Key("refined prior", [REFINED_INK]),

@@ -48,6 +48,8 @@ OTHER_SETTINGS: Final = "other-settings"
 """Reason of a scan that was not processed as those that the models learned from."""
 OTHER_LOCALIZER: Final = "other-localizer"
 """Reason of a scan whose prior is of another detector than those that the models learned from."""
+INCOMPLETE: Final = "incomplete-run"
+"""Reason where not all models of a run have a say; its scores are of all."""
 _OTHERWISE: Final = "the models learned from brains that were processed with other settings"
 
 
@@ -97,6 +99,7 @@ def decide(
     processed: bool,
     as_for_the_model: bool,
     other_localizer: str = "",
+    incomplete: str = "",
     found: Localization | None = None,
     diagnosis: Diagnosis | None = None,
     force: bool = False,
@@ -108,6 +111,7 @@ def decide(
         processed: the scan could be.
         as_for_the_model: with the settings that the models' brains were processed with.
         other_localizer: how the models' priors were made otherwise, empty where they were not.
+        incomplete: what is missing of the run, empty where nothing is.
         found: the localisation.
         diagnosis: of the models.
         force: see :attr:`Decision.insisted`.
@@ -122,6 +126,8 @@ def decide(
         looks.append(f"{OTHER_SETTINGS}: {_OTHERWISE}")
     if other_localizer:
         looks.append(f"{OTHER_LOCALIZER}: {other_localizer}")
+    if incomplete:
+        looks.append(f"{INCOMPLETE}: {incomplete}")
     against = [_said(finding) for finding in findings if finding.severity == "error"]
     state: State = "doubtful" if looks else "ok"
     if not processed:

@@ -91,7 +91,12 @@ def dicom_source(path: Path, scan: nib.Nifti1Image) -> DicomSource:
         for name in _MAY_BE_EMPTY:
             if name not in data:
                 setattr(data, name, None)
-    return DicomSource([data for _, data in ordered], [k for places, _ in ordered for k in places])
+    images, slices = [data for _, data in ordered], [k for places, _ in ordered for k in places]
+    # Of one voxel: what the headers lack for it is told now, not after the minutes of work.
+    trial = np.zeros((len(slices), *scan.shape[1::-1]), dtype=np.uint8)
+    trial[0, 0, 0] = 1
+    _segmentation(images, trial, "")
+    return DicomSource(images, slices)
 
 
 def _slices(data: Dataset, scan: nib.Nifti1Image) -> list[int]:
@@ -128,19 +133,23 @@ def write_segmentation(
     voxels = np.asarray(prior.dataobj)
     # A volume is (column, row, slice), an image (row, column).
     frames = np.stack([voxels[:, :, place].T for place in source.slices]).astype(np.uint8)
+    made = _segmentation(source.images, frames, detector)
+    with quiet(), replacing(path, mode=0o600) as part:
+        made.save_as(part)
+
+
+def _segmentation(images: Sequence[Dataset], frames: NDArray[np.uint8], detector: str) -> Any:
     with quiet():
         try:
-            made = _segmentation(source.images, frames, detector)
+            return _made(images, frames, detector)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             problem = f"the headers of the series cannot be referred to: {error}"
             raise InputError(
                 "--dicom-seg", [problem], "leave it out; --prior needs no headers"
             ) from None
-        with replacing(path, mode=0o600) as part:
-            made.save_as(part)
 
 
-def _segmentation(images: Sequence[Dataset], frames: NDArray[np.uint8], detector: str) -> Any:
+def _made(images: Sequence[Dataset], frames: NDArray[np.uint8], detector: str) -> Any:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

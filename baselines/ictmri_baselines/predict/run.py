@@ -15,11 +15,11 @@ from ictmri.classes import CLASSES
 from ictmri.errors import InputError, validation_problems
 from ictmri.hub.cache import PINNED, fetch_model, is_model_name
 from ictmri.io.resources import AnyPath, at_home
-from ictmri.io.states import json_mapping, needed
+from ictmri.io.states import facts_in, json_mapping, needed
 from ictmri_baselines.diagnoser.checkpoint import MODEL, Description, read_description
 from ictmri_baselines.diagnoser.settings import DiagnoserSettings, read_settings
 from ictmri_baselines.localizer.detectors import DetectorSettings, detector_settings
-from ictmri_baselines.methods import RUN
+from ictmri_baselines.methods import FINISHED, RUN
 from ictmri_baselines.processor import PRESETS, ProcessorSettings
 from ictmri_baselines.registry import DEFAULT_DETECTOR, METHODS, OFFLINE, recipe_ids
 from ictmri_baselines.reproduction.recipe import load_recipe
@@ -59,11 +59,13 @@ class Models:
         folder: of the run, where its other files lie.
         each: at least one.
         report: the run's out-of-fold report; None where there is none.
+        incomplete: what is missing of the run; empty where nothing is, or where models are no run.
     """
 
     folder: Path
     each: tuple[Model, ...]
     report: Mapping[str, Any] | None
+    incomplete: str = ""
 
     @property
     def synthetic(self) -> bool | None:
@@ -185,7 +187,8 @@ def open_models(run: AnyPath, own: str | None = None) -> Models:
     if problems:
         step = "make the run again: ictmri reproduce"
         raise InputError(str(run), problems, step)
-    return Models(run if run.is_dir() else run.parent, tuple(each), _report(run))
+    folder = run if run.is_dir() else run.parent
+    return Models(folder, tuple(each), _report(run), _incomplete(run))
 
 
 def _place_of(run: AnyPath) -> Path:
@@ -212,6 +215,18 @@ def _model_files(run: Path) -> list[Path]:
 def _members(folder: Path) -> list[Path]:
     paths = [folder / MODEL, *sorted(folder.glob(f"member-*/{MODEL}"))]
     return [path for path in paths if path.is_file()]
+
+
+def _incomplete(run: Path) -> str:
+    if not (run / RUN).is_file():
+        return ""
+    if not (run / FINISHED).is_file():
+        return "the run that the models are of did not end"
+    tasks = needed(run / FINISHED, facts_in, "make the run again: ictmri reproduce")["tasks"]
+    there = sum(bool(_members(run / "folds" / Path(task).stem)) for task in tasks)
+    return (
+        "" if there == len(tasks) else f"models of {there} of its {len(tasks)} trainings are here"
+    )
 
 
 def _why_none(run: Path) -> str:

@@ -49,10 +49,11 @@ from ictmri_baselines.predict.biopsy import (
 from ictmri_baselines.predict.cases_page import PredictedCase, cases_page
 from ictmri_baselines.predict.decision import STATES
 from ictmri_baselines.predict.dicom_seg import dicom_source, may_be_dicom
+from ictmri_baselines.predict.outputs import occupied
 from ictmri_baselines.predict.page import pictures_of, write_page
 from ictmri_baselines.predict.result import SYNTHETIC_NOTICE, content_of
 from ictmri_baselines.predict.run import Models
-from ictmri_baselines.predict.sources import Scans
+from ictmri_baselines.predict.sources import STAMP, Scans
 from ictmri_baselines.processor import ProcessorSettings
 from ictmri_baselines.reproduction.reproduce import predictions_text
 
@@ -61,7 +62,7 @@ REFUSED: Final = "refused.csv"
 PAGE: Final = "index.html"
 CASES: Final = "cases"
 SEGMENTATION: Final = "prior.dcm"
-STAMP: Final = "predict.json"
+_FILES: Final = ("report.html", "numbers.json", "prior.nii.gz", SEGMENTATION, "picture.webp")
 LEARNED_FROM: Final = (
     "The models learned from cases of this very cohort: these are no out-of-fold predictions, and a score "
     "of them would be optimistic by an unknown amount"
@@ -120,7 +121,7 @@ def predict_scans(scans: Scans, request: Request, workers: Workers = Workers()) 
     segmentations = request.outputs.get("--dicom-seg")
     if segmentations is not None:
         _require_series(scans)
-        check_writable(segmentations)
+        _require_room(scans, segmentations)
     models = checked_models(request)
     settings, out = chosen_settings(request, models), request.outputs["--out"].resolve()
     task = _Task(out, models, settings, request.force, dicom_seg=segmentations is not None)
@@ -159,6 +160,16 @@ def _require_series(scans: Scans) -> None:
     if problems:
         step = "leave --dicom-seg out: every scan's prior is written into --out"
         raise InputError("--dicom-seg", problems, step)
+
+
+def _require_room(scans: Scans, folder: Path) -> None:
+    """Refuse, before the work, a place for segmentations where other files would be lost."""
+    problems = [f"{folder} is a file, and they go into a folder"] if folder.is_file() else []
+    places = (folder / f"{name}.dcm" for name in scans.ids)
+    problems += [problem for place in places if (problem := occupied("--dicom-seg", place))]
+    if problems:
+        raise InputError("--dicom-seg", problems, "choose another folder for the segmentations")
+    check_writable(folder / "prior.dcm")
 
 
 def _hand_out(work: Path, scans: Scans, folder: Path) -> None:
@@ -212,6 +223,8 @@ def _predict(task: _Task, row: dict[str, Any]) -> None:
     facts: dict[str, Any] = {"source": digest_of(image) if isinstance(image, Path) else None}
     folder = task.out / CASES / case_id
     private_folder(folder)
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)  # of an earlier scan of this id
     try:
         scan = read_scan(image) if isinstance(image, Path) else Scan(unpack(image), [])
     except ScanError as error:
@@ -237,8 +250,7 @@ def _predict(task: _Task, row: dict[str, Any]) -> None:
         "probabilities": made.diagnosis.mean.tolist() if made.diagnosis and valid else None,
         "refined_ml": made.marked.volumes()["refined_ml"] if made.marked else None,
     }
-    names = ("report.html", "numbers.json", "prior.nii.gz", SEGMENTATION, "picture.webp")
-    files = [folder / name for name in names if (folder / name).is_file()]
+    files = [folder / name for name in _FILES if (folder / name).is_file()]
     write_record(folder.with_name(f"{case_id}{DONE}"), facts, files)
 
 
@@ -286,7 +298,10 @@ def _write(done: Predicted, scans: Scans) -> None:
 
 def _model_words(done: Predicted) -> str:
     models = done.models
-    asked = f"{len(models.each)} models of {models.cohort or 'a cohort that is not stated'}"
+    number = len(models.each)
+    asked = (
+        f"{number} model{'s' * (number > 1)} of {models.cohort or 'a cohort that is not stated'}"
+    )
     said = [
         *([f"SYNTHETIC: {SYNTHETIC_NOTICE}"] if models.synthetic else []),
         *([f"{LEARNED_FROM}."] if done.learned_from else []),

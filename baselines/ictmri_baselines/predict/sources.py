@@ -13,14 +13,15 @@ from ictmri.errors import InputError, ScanError, nearest
 from ictmri.folds import CASE_ID
 from ictmri.io.csvfile import read_csv, shown
 from ictmri.manifest import FILE_NAME as MANIFEST
-from ictmri.scans.read import DICOM_ENDINGS, ITK_ENDINGS, NIFTI_ENDINGS
+from ictmri.scans.read import DICOM_ENDINGS, VOLUME_ENDINGS
 from ictmri.scans.walk import files_below
 
 TABLE: Final = ".csv"
+STAMP: Final = "predict.json"
+"""In a folder of predictions: what it is of."""
 EXAMPLE: Final = "case_id,image"
 _IDS: Final = ("case_id", "patient_id")
 _A_TABLE: Final = f"give a table of the scans, its header: {EXAMPLE}"
-_VOLUMES: Final = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 _PREAMBLE: Final = 132
 
 
@@ -33,12 +34,14 @@ class Scans:
         source: where they come from, for comparison with an earlier run.
         paths: where each lies, by id; empty for a cohort.
         cohort: the cohort whose scans they are, None for others.
+        passed_over: names in a folder of what is no scan that can be read.
     """
 
     name: str
     source: str
     paths: Mapping[str, Path]
     cohort: Cohort | None = None
+    passed_over: Sequence[str] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -57,7 +60,7 @@ def find_scans(source: str) -> Path | Scans:
     """Return the one scan that is meant, or several. Labels that a table or a cohort holds are not read.
 
     A folder is one scan where it holds the DICOM files of one study, wherever below; several, where volumes
-    lie in it, or folders of one study each.
+    lie in it, or folders of one study each. Folders of predictions in it are left out.
 
     Raises:
         InputError: it is not clear which scans are meant; or a table that is not valid.
@@ -120,7 +123,11 @@ def _id_problems(ids: Sequence[str], what: str) -> list[str]:
 
 
 def _of_folder(folder: Path) -> Path | Scans:
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    entries = sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not (path / STAMP).is_file()
+    )
     volumes = [path for path in entries if path.is_file() and _stem(path) != path.name]
     loose = any(path.is_file() and _is_dicom(path) for path in entries)
     if not volumes and loose:
@@ -132,8 +139,9 @@ def _of_folder(folder: Path) -> Path | Scans:
         )
     studies = {path: _study(path) for path in entries if path.is_dir()}
     series = {path: study for path, study in studies.items() if study is not None}
-    if not volumes and (_deeper(studies) or len(set(series.values())) < 2):
-        return _one_study(folder, studies)
+    _refuse_deeper(folder, studies)
+    if not volumes and len(set(series.values())) < 2:
+        return folder
     shared = [study for study, count in Counter(series.values()).items() if count > 1]
     if shared:
         problem = (
@@ -145,28 +153,25 @@ def _of_folder(folder: Path) -> Path | Scans:
     problems = _id_problems(names, "file")
     if problems:
         raise InputError(str(folder), problems, f"rename these, or {_A_TABLE}")
-    return Scans(folder.resolve().name, str(folder.resolve()), dict(sorted(ids.items())))
+    left = [path.name for path in entries if path not in ids.values()]
+    place = folder.resolve()
+    return Scans(place.name, str(place), dict(sorted(ids.items())), passed_over=left)
 
 
-def _one_study(folder: Path, studies: Mapping[Path, str | None]) -> Path:
-    """Return a folder that is one scan, or as much of one as reading it will tell."""
-    deeper = _deeper(studies)
-    if deeper:
-        problem = f"volumes lie deeper in it, e.g. in {deeper[0].name}"
-        raise InputError(str(folder), [problem], _A_TABLE)
-    return folder
-
-
-def _deeper(studies: Mapping[Path, str | None]) -> list[Path]:
+def _refuse_deeper(folder: Path, studies: Mapping[Path, str | None]) -> None:
+    """Refuse a folder with volumes in a folder of it: they may be scans, masks or results."""
     empty = (path for path, study in studies.items() if study is None)
-    return [path for path in empty if any(_stem(file) != file.name for file in files_below(path))]
+    for path in empty:
+        if any(_stem(file) != file.name for file in files_below(path)):
+            problem = f"volumes lie deeper in it, e.g. in {path.name}"
+            raise InputError(str(folder), [problem], _A_TABLE)
 
 
 def _stem(path: Path) -> str:
     """Return the name of a volume's file without its ending; the name itself where it is none."""
     lower = path.name.lower()
     found: Callable[[str], bool] = lower.endswith
-    ending = max((ending for ending in _VOLUMES if found(ending)), key=len, default="")
+    ending = max((ending for ending in VOLUME_ENDINGS if found(ending)), key=len, default="")
     return path.name[: len(path.name) - len(ending)] or path.name
 
 

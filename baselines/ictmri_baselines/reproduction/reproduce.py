@@ -41,6 +41,7 @@ from ictmri_baselines.localizer.learned.weights import card
 from ictmri_baselines.localizer.replay import MaskReplay
 from ictmri_baselines.machine import is_pinned, machine, pins
 from ictmri_baselines.methods import (
+    FINISHED,
     RUN,
     Workspace,
     class_frequencies,
@@ -69,7 +70,6 @@ from ictmri_benchmark.board.entry import (
 )
 from ictmri_benchmark.score.protocol import Overlap
 
-FINISHED: Final = "finished.json"
 _MADE: Final = ("predictions.csv", "report.json", "entry.yaml")
 HEADER: Final = ("case_id", "seed", *(f"p_{name}" for name in CLASSES))
 _DETECTOR: Final = {

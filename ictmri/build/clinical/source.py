@@ -14,9 +14,8 @@ from ictmri.build.clinical.vocabulary import ClassWord, Kind
 from ictmri.errors import InputError
 from ictmri.io.archives import ENDINGS as ARCHIVES
 from ictmri.io.archives import unpack
-from ictmri.scans.read import DICOM_ENDINGS, ITK_ENDINGS, NIFTI_ENDINGS
+from ictmri.scans.read import DICOM_ENDINGS, VOLUME_ENDINGS
 
-IMAGES: Final = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 _DEPTH: Final = 3
 _LFS: Final = b"version https://git-lfs"
 
@@ -93,7 +92,7 @@ class Inventory:
 
 def without_ending(name: str) -> str:
     """Return a file name without the ending of an image or an archive."""
-    every = sorted((*IMAGES, *DICOM_ENDINGS, *ARCHIVES), key=len, reverse=True)
+    every = sorted((*VOLUME_ENDINGS, *DICOM_ENDINGS, *ARCHIVES), key=len, reverse=True)
     ending = next((ending for ending in every if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]
 
@@ -117,7 +116,7 @@ def take_inventory(root: Path, unpacked: Path) -> Inventory:
     loose: dict[str, list[SourceFile]] = defaultdict(list)
     for file in files:
         bare = "." not in file.lower or file.lower.rsplit(".", 1)[1].isdecimal()
-        if file.lower.endswith(IMAGES):
+        if file.lower.endswith(VOLUME_ENDINGS):
             found.images.append(file)
         elif file.lower.endswith(DICOM_ENDINGS) or (bare and _starts(file.path, 128, b"DICM")):
             loose[file.name.rpartition("/")[0]].append(file)

@@ -317,6 +317,17 @@ def test_an_own_mask_is_read_as_scans_are(tmp_path: Path) -> None:
             _own_mask(tmp_path, "c")
 
 
+def test_masks_of_no_case_are_named_and_not_recorded(two: Cohort, tmp_path: Path) -> None:
+    case_id = two.folds().case_ids[0]
+    for name in (f"{case_id}.nii.gz", f"{case_id}.nii", "Mueller.nii.gz", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        process_cohort(two, LIGHT, masks=tmp_path, workers=Workers(1))
+    assert caught.value.problems == [
+        f"{name} is named after no case" for name in ("Mueller.nii.gz", f"{case_id}.nii")
+    ]
+
+
 @pytest.mark.long
 def test_processing_again_with_other_settings_replaces_what_was_there(
     few_localized: Cohort, tmp_path: Path

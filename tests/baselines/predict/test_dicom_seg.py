@@ -134,3 +134,12 @@ def test_what_no_segmentation_can_refer_to_is_refused(
     with pytest.raises(InputError, match="no FrameOfReferenceUID"):
         dicom_source(folder, read_scan(folder).image)
     assert not out.exists()
+
+
+def test_headers_that_cannot_be_repeated_are_told_before_the_work(tmp_path: Path) -> None:
+    series = slices(1)
+    for one in series:
+        del one.SliceThickness
+    folder = save(series, tmp_path / "dicom")
+    with pytest.raises(InputError, match="SliceThickness"):
+        dicom_source(folder, read_scan(folder).image)

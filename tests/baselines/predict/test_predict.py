@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import typer
 from scipy import ndimage
+from support.made_dicom import save, slices
 from support.made_run import TINY, trained
 from typer.testing import CliRunner
 
@@ -580,6 +581,40 @@ def test_a_refused_scan_leaves_no_prior_of_another(
     assert prior.is_file()
     write_prior(prior, biopsy_of("empty", head, run, processed, found))
     assert not prior.exists()
+
+
+def test_no_file_that_is_no_earlier_result_is_lost(
+    run: Path, head: nib.Nifti1Image, tmp_path: Path
+) -> None:
+    scan, other = tmp_path / "s.nii.gz", tmp_path / "other.nii"
+    nib.save(head, scan)
+    nib.save(head, other)
+    save(slices(1), tmp_path / "series")
+    image = next((tmp_path / "series").iterdir())
+    own = run / "report.json"
+    lost = {"out": own, "json": run / "run.json", "prior": other, "dicom_seg": image}
+    before = {path: path.read_bytes() for path in lost.values()}
+    with pytest.raises(InputError) as caught:
+        read_request(Request(tmp_path / "series", run, **({"out": tmp_path / "r.html"} | lost)))
+    told = [problem for problem in caught.value.problems if "it would be lost" in problem]
+    assert [problem.partition(":")[0] for problem in told] == [
+        *("--out", "--prior", "--json", "--dicom-seg"),
+    ]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_models_of_a_part_of_a_run_are_to_be_doubted(run: Path, tmp_path: Path) -> None:
+    assert open_models(run).incomplete == ""
+    part = tmp_path / "run"
+    shutil.copytree(run, part)
+    shutil.rmtree(part / "folds" / "seed0-fold1")
+    assert open_models(part).incomplete == "models of 1 of its 2 trainings are here"
+    (part / "finished.json").unlink()
+    said = open_models(part).incomplete
+    assert said == "the run that the models are of did not end"
+    decision = decide([], processed=True, as_for_the_model=True, incomplete=said)
+    assert (decision.state, decision.reasons) == ("doubtful", (f"incomplete-run: {said}",))
+    assert open_models(part / "folds" / "seed0-fold0").incomplete == ""
 
 
 def test_text_can_be_read_on_what_lies_behind_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,68 @@ def test_each_series_gets_its_segmentation(
     assert said.exception.problems == [
         "c: c.nii.gz is no DICOM series, and a segmentation refers to one"
     ]
+
+
+def test_segmentations_go_where_nothing_is_lost(
+    run: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    save(slices(1), tmp_path / "series")
+    source = tmp_path / "a.dcm"
+    shutil.copy(next((tmp_path / "series").iterdir()), source)
+    before, table = source.read_bytes(), tmp_path / "scans.csv"
+    table.write_text("case_id,image\na,a.dcm\n")
+    for folder, said in {tmp_path: "no DICOM segmentation", table: "is a file"}.items():
+        with pytest.raises(InputError, match=said):
+            predicted(table, run, tmp_path / "out", dicom_seg=folder)
+    assert source.read_bytes() == before
+    assert asked == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_stays_of_a_scan_that_cannot_be_read_any_more(
+    run: Path, tmp_path: Path, good: Biopsy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(given: Given, title: str, *, force: bool = False) -> Biopsy:
+        voxels = np.ones(given.scan.image.shape, np.uint8)
+        prior = nib.Nifti1Image(voxels, given.scan.image.affine)
+        return replace(good, title=title, marked=Marked(prior, prior))
+
+    monkeypatch.setattr(several, "biopsy_of", made)
+    series = save(slices(1), tmp_path / "series")
+    table, out, to = tmp_path / "scans.csv", tmp_path / "out", tmp_path / "pacs"
+    table.write_text("case_id,image\na,series\n")
+    predicted(table, run, out, dicom_seg=to)
+    assert (to / "a.dcm").is_file()
+    for image in series.iterdir():
+        image.write_bytes(b"damaged")
+    (case,) = predicted(table, run, out, dicom_seg=to).cases
+    assert case.state == "unreadable"
+    assert list(to.iterdir()) == []
+    assert list((out / "cases" / "a").iterdir()) == []
+
+
+def test_what_is_passed_over_is_named_and_predictions_are_no_scans(
+    run: Path, tmp_path: Path, head: nib.Nifti1Image, asked: list[str]
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    nib.save(head, folder / "one.nii.gz")
+    for name in ("two.mgz", "three.nii.bz2"):
+        (folder / name).write_bytes(b"")
+    (folder / "nobody").mkdir()
+    app = typer.Typer()
+    app.command()(command)
+    words = [str(folder), "--model", str(run), "--out", str(folder / "p"), "--jobs", "1"]
+    for _ in range(2):
+        said = CliRunner().invoke(app, words)
+        assert said.exit_code == 0, said.output
+        assert (
+            "passed over, no scan that can be read: nobody, three.nii.bz2, two.mgz" in said.output
+        )
+    assert asked == ["one"]
+    said = CliRunner().invoke(app, [*words, "--title", "Ward 5"])
+    assert isinstance(said.exception, InputError)
+    assert said.exception.problems == ["--title is of one scan"]
 
 
 class Mine(DetectorSettings):

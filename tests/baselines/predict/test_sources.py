@@ -57,6 +57,7 @@ def test_folders_that_may_mean_two_things_are_refused(tmp_path: Path) -> None:
     mixed = files(tmp_path / "mixed", "a.nii")
     save(slices(1), mixed)
     deeper = files(tmp_path / "deeper", "sub-01/anat/t1.nii.gz")
+    beside = files(tmp_path / "beside", "a.nii", "masks/a.nii")
     shared = tmp_path / "shared"
     save(slices(1), shared / "one")
     save(slices(2), shared / "two")
@@ -64,6 +65,7 @@ def test_folders_that_may_mean_two_things_are_refused(tmp_path: Path) -> None:
     cases = {
         mixed: "beside them, the files of a DICOM series",
         deeper: "volumes lie deeper in it",
+        beside: "volumes lie deeper in it, e.g. in masks",
         shared: "3 folders in it hold the series of 2 studies",
         files(tmp_path / "same", "a.nii", "A.nii.gz"): "'a' stands 2 times",
         files(tmp_path / "odd", "Ada Lovelace.nii"): "'Ada Lovelace': letters, digits",

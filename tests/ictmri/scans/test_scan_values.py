@@ -16,6 +16,7 @@ from ictmri.errors import ScanError
 from ictmri.io.volumes import pack
 from ictmri.scans.examine import examine
 from ictmri.scans.read import read_scan
+from ictmri.scans.walk import digest_of
 
 AFFINE = np.array([[-3.0, 0, 0, 90], [0, -3, 0, 100], [0, 0, 3, -60], [0, 0, 0, 1]])
 SHAPE = (44, 50, 42)
@@ -296,7 +297,9 @@ def test_voxels_beside_their_header_are_checked(tmp_path: Path, ending: str, pac
     np.testing.assert_array_equal(
         np.asarray(read_scan(tmp_path / f"a.{ending}").image.dataobj), head()
     )
-    content = voxels.read_bytes()
+    content, digest = voxels.read_bytes(), digest_of(tmp_path / f"a.{ending}")
+    voxels.write_bytes(content[::-1])
+    assert digest_of(tmp_path / f"a.{ending}") != digest
     for damaged in (content[:-20], content + b"junk", content[: len(content) // 2]):
         voxels.write_bytes(damaged)
         with pytest.raises(ScanError):

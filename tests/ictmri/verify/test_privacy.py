@@ -1,6 +1,7 @@
 """Five hundred planted identifiers, hunted for in every byte that a build writes."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -159,6 +160,21 @@ def test_the_allow_list_objects_to_what_does_not_belong(
     (tmp_path / "c" / "notes.txt").write_text("call Dr X")
     assert leaks(open_cohort(tmp_path / "c")) == [
         "file 'notes.txt' is not one that this package writes"
+    ]
+
+
+def test_a_mask_that_is_called_after_somebody_is_seen(
+    planted: tuple[Cohort, Planter], tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(planted[0].root, tmp_path / "c")
+    cohort = open_cohort(tmp_path / "c")
+    names = [f"{cohort.folds().case_ids[0]}.nii.gz", "Mueller-1950.nii.gz"]
+    settings = {"own_masks": dict.fromkeys(names, "0" * 64)}
+    manifest = replace(cohort.manifest, steps={"process": {"settings": settings}})
+    assert leaks(replace(cohort, manifest=manifest)) == [
+        "manifest.json names a mask, 'Mueller-1950.nii.gz', of no case"
     ]
 
 
