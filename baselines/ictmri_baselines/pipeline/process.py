@@ -132,7 +132,7 @@ def _process(
 def _own_masks(masks: Path, case_ids: Sequence[str]) -> dict[str, str]:
     """Return the digests of masks by name; one of another name would be passed over, and recorded."""
     names = {f"{case_id}.nii.gz" for case_id in case_ids}
-    volumes = (path.name for path in masks.iterdir() if path.name.lower().endswith(VOLUME_ENDINGS))
+    volumes = (path.name for path in masks.glob("*") if path.name.lower().endswith(VOLUME_ENDINGS))
     problems = [f"{name} is named after no case" for name in sorted(volumes) if name not in names]
     if problems:
         step = "name each mask CASE_ID.nii.gz: the ids stand in folds.csv, whose they are in the link file"

@@ -326,6 +326,8 @@ def test_masks_of_no_case_are_named_and_not_recorded(two: Cohort, tmp_path: Path
     assert caught.value.problems == [
         f"{name} is named after no case" for name in ("Mueller.nii.gz", f"{case_id}.nii")
     ]
+    with pytest.raises(InputError, match="holds no <case_id>"):
+        process_cohort(two, LIGHT, masks=tmp_path / "none", workers=Workers(1))
 
 
 @pytest.mark.long
