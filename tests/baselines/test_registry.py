@@ -113,3 +113,15 @@ def test_the_registry_is_read_without_anything_heavy() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path.cwd()
     )
     assert not {"torch", "pydantic", "scipy", "sklearn"} & set(done.stdout.split())
+
+
+def test_the_quick_localizer_loads_nothing_of_the_training() -> None:
+    """Each worker loads it: Lightning and what it drags along would take three seconds in each."""
+    code = (
+        "import sys; from ictmri_baselines.localizer.learned.weights import *; "
+        "load_network(SHIPPED, digest_of(SHIPPED)); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert not {"pytorch_lightning", "transformers", "torchmetrics", "monai", "sklearn"} & loaded

@@ -22,9 +22,9 @@ from ictmri.errors import InputError
 from ictmri.hub.cache import fetch_model, is_model_name
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
-from ictmri_baselines.diagnoser.checkpoint import not_finite, opened, refusal, shortened
 from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, flushed_network, hd_bet_network
 from ictmri_baselines.settings import CheckedSettings
+from ictmri_baselines.tensors import not_finite, opened, refusal, shortened
 
 SHIPPED: Final = "shipped"
 RANDOM: Final = "random"

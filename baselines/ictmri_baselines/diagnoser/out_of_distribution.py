@@ -28,9 +28,9 @@ from torch import Tensor
 
 from ictmri.io.files import canonical_json, replacing
 from ictmri_baselines.diagnoser.attention import global_average
-from ictmri_baselines.diagnoser.checkpoint import Kind, differences, kinds, opened, refusal
 from ictmri_baselines.diagnoser.inputs import Batches, NetworkInputs, in_turn
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser
+from ictmri_baselines.tensors import Kind, differences, kinds, opened, refusal
 
 Floats = NDArray[np.float64]
 Verdict = Literal["usual", "unusual", "unlike"]

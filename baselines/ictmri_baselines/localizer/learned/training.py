@@ -23,7 +23,6 @@ from ictmri.io.parallel import run_all
 from ictmri.io.states import kept
 from ictmri.phantom import N_CASES, render, roster
 from ictmri.phantom.fields import resample_axes
-from ictmri_baselines.diagnoser.checkpoint import opened
 from ictmri_baselines.localizer.classical.evidence import evidence, evidence_of
 from ictmri_baselines.localizer.classical.grid_2mm import Field, Mask
 from ictmri_baselines.localizer.learned.channels import (
@@ -40,6 +39,7 @@ from ictmri_baselines.localizer.learned.heads import wide_head
 from ictmri_baselines.localizer.learned.network import UNet, network
 from ictmri_baselines.localizer.learned.weights import write_weights
 from ictmri_baselines.processor import PRESETS, process
+from ictmri_baselines.tensors import opened
 
 HEADS_VERSION: Final = 2
 """To be raised with whatever changes a head: none that was made before is learnt from then."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.yamlfile import own_table
+from ictmri_baselines.tensors import Kind, differences, not_finite, opened, refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,13 +64,6 @@ def load_network(path: Path, _digest: str) -> UNet:
     Raises:
         InputError: the file is no safetensors file, holds another network, or numbers that are not finite.
     """
-    from ictmri_baselines.diagnoser.checkpoint import (
-        Kind,
-        differences,
-        not_finite,
-        opened,
-        refusal,
-    )
     from ictmri_baselines.localizer.learned.network import network
 
     def kinds(tensors: Mapping[str, Tensor]) -> dict[str, Kind]:
