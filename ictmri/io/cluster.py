@@ -22,7 +22,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from ictmri.errors import InputError, MissingDependencyError
@@ -237,12 +236,13 @@ def _connected(cluster: Cluster) -> Iterator[Client]:
     from distributed import Client
 
     where = f"--scheduler {cluster.address}"
+    # Made apart, so that one that failed can be closed here: left to the garbage collector, it may be
+    # collected while the next client starts, and wait for ever for a lock that is held there.
+    client = Client.__new__(Client)
     try:
-        client = Client(cluster.address, timeout=CONNECT_SECONDS, name="ictmri")
+        Client.__init__(client, cluster.address, timeout=CONNECT_SECONDS, name="ictmri")
     except (OSError, ValueError, TypeError) as error:
-        # The client that failed must end here: collected later, inside the event loop of the next one,
-        # it waits for a lock that the next one holds.
-        clear_frames(error.__traceback__)
+        client.close()
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InputError(
             where,

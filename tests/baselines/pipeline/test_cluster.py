@@ -163,6 +163,25 @@ def test_a_scheduler_that_is_not_there_is_told(
         run_all(abs, [1], total=1, title="cases", scheduler=address)
 
 
+@pytest.mark.slow
+def test_a_client_that_failed_holds_up_no_other() -> None:
+    """The garbage collector may come while the next client starts, with a lock of Dask held."""
+    code = (
+        "import gc; from distributed import utils; from ictmri.io import cluster, parallel\n"
+        "from ictmri.errors import InputError\n"
+        "gc.disable(); start = utils._CollectErrorThread.__init__; cluster.CONNECT_SECONDS = 1\n"
+        "def collecting(self, *given, **named): gc.collect(); start(self, *given, **named)\n"
+        "utils._CollectErrorThread.__init__ = collecting\n"
+        "for address in ('nonsense://x', '127.0.0.1', 'tcp://127.0.0.1:9', 'nonsense://y'):\n"
+        "    try: parallel.run_all(abs, [1], total=1, title='cases', scheduler=address)\n"
+        "    except InputError as error: print('cannot be reached' in str(error))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["True"] * 4
+
+
 def test_a_scheduler_that_ends_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with loopback_cluster(tmp_path / "cluster") as cluster:
         cluster.add_worker("--no-nanny")
