@@ -7,6 +7,7 @@ morphological families (Zwanenburg 2020, 10.1148/radiol.2020191145), on the proc
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -42,9 +43,24 @@ def radiomics(cases: Cases, *, detail: bool = False) -> NDArray[np.float64]:
         detail: also the spread by depth, filter responses by scale, the edge, and more of the mirror image.
     """
     spacing = np.abs(np.diag(cases.affine)[:3])
-    return np.array(
-        [_radiomics(cases.image(i), cases.prior(i), spacing, detail) for i in range(len(cases))]
-    )
+    image = None if cases.volumes is None else cases.volumes.image
+    name = getattr(image, "filename", None)  # of a memory map
+    file = (str(name), Path(name).stat().st_mtime_ns) if name else None
+    rows: list[list[float]] = []
+    for index, row in enumerate(cases.rows.tolist()):
+        found = _MEASURED.get((file, row, detail)) if file else None
+        if found is None:
+            found = _radiomics(cases.image(index), cases.prior(index), spacing, detail)
+        if file:
+            _MEASURED[file, row, detail] = found
+        rows.append(found)
+    return np.array(rows)
+
+
+_MEASURED: Final[dict[tuple[tuple[str, int], int, bool], list[float]]] = {}
+"""What this process measured, by file and row of the cache of volumes, which lies under its digest.
+
+A case is of the training of all folds but one, and of several recipes."""
 
 
 def _location(prior: NDArray[np.float32], affine: NDArray[np.float64]) -> list[float]:

@@ -1,11 +1,14 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
+from support.made_cases import made_cases
 
 from ictmri.errors import InputError
 from ictmri_baselines.cases import Cases, Volumes, region
+from ictmri_baselines.controls import features
 from ictmri_baselines.controls import rules as controls
 from ictmri_baselines.controls.features import location, radiomics
 from ictmri_baselines.methods import find_method
@@ -172,3 +175,21 @@ def test_every_problem_of_a_recipe_is_named(tmp_path: Path) -> None:
         "needs",
         "inputs.scan",
     }
+
+
+def test_a_case_is_measured_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And anew where its file is another: what is kept goes by the file, not by its name alone."""
+    cases, _ = made_cases(4, on_disk=str(tmp_path))
+    measured = []
+    monkeypatch.setattr(
+        features, "_radiomics", lambda image, *_: [measured.append(1) or float(image.sum())]
+    )
+    first = radiomics(cases)
+    assert (radiomics(cases.subset(np.arange(4) > 1)) == first[2:]).all()
+    assert len(measured) == 4
+    other, _ = made_cases(4, seed=1, on_disk=str(tmp_path))
+    os.utime(tmp_path / "image.npy", ns=(1, 1))
+    assert (radiomics(other) != first).all()
+    assert len(measured) == 8
