@@ -109,8 +109,8 @@ def announced(say: Callable[[str], None], share: float) -> Callable[[str], None]
     def begin(key: str) -> None:
         place = order.index(key)
         left = share * sum(seconds[later] for later in order[place:])
-        time = f"{left / 60:.0f} min" if left >= 60 else "less than a minute"
-        say(f"[{place + 1}/{len(order)}] {STAGES[key]} (all in all about {time} left)")
+        time = f"all in all about {left / 60:.0f} min" if left >= 60 else "less than a minute"
+        say(f"[{place + 1}/{len(order)}] {STAGES[key]} ({time} left)")
 
     return begin
 
