@@ -24,7 +24,8 @@ entries: .venv/baselines.stamp
 	$(BIN)/ictmri reproduce --all --cohort ictmri-phantom --out out/baselines \
 	  --entries benchmark/entries/ictmri-phantom --results baselines
 
-test: .venv/dev.stamp lint $(OTHERS:%=scoring-%)
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint $(OTHERS:%=scoring-%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-long: .venv/dev.stamp

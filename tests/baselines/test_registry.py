@@ -115,13 +115,22 @@ def test_the_registry_is_read_without_anything_heavy() -> None:
     assert not {"torch", "pydantic", "scipy", "sklearn"} & set(done.stdout.split())
 
 
-def test_the_quick_localizer_loads_nothing_of_the_training() -> None:
-    """Each worker loads it: Lightning and what it drags along would take three seconds in each."""
-    code = (
-        "import sys; from ictmri_baselines.localizer.learned.weights import *; "
-        "load_network(SHIPPED, digest_of(SHIPPED)); print(*sys.modules)"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from ictmri_baselines.localizer.learned.weights import *; "
+        "load_network(SHIPPED, digest_of(SHIPPED))",
+        "import ictmri_baselines.predict, ictmri_baselines.predict.biopsy",
+    ],
+)
+def test_localizer_and_prediction_load_nothing_of_the_training(code: str) -> None:
+    """In each worker Lightning and what it drags along would take two to three seconds."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "torch" in loaded
-    assert not {"pytorch_lightning", "transformers", "torchmetrics", "monai", "sklearn"} & loaded
+    assert not {"pytorch_lightning", "lightning_fabric", "torchmetrics"} & loaded
