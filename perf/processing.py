@@ -7,6 +7,7 @@ on the phantom, whose anatomy is known, of the deep structures and the ventricle
 
 Example: python perf/processing.py --workers
          python perf/processing.py --scan $ICTMRI_REAL_SCANS/cohort/images/brats2013_pat0001_t1c.nii.gz
+         python perf/processing.py --steps --no-phantom --scan $ICTMRI_REAL_SCANS/dicom/sag_anon
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np  # noqa: E402
 from ictmri.atlas.template import template  # noqa: E402
 from ictmri.io.parallel import run_all, usable_cores  # noqa: E402
 from ictmri.phantom import anatomy, deformation, rendering, roster  # noqa: E402
+from ictmri.scans.read import read_scan  # noqa: E402
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, process  # noqa: E402
 
 STEPS = ("bias", "registration", "resampling")
@@ -191,14 +193,25 @@ def compared(name: str, mine: Outcome, theirs: Outcome) -> None:
         print(f"  {key:14s}{value:8.4f}{theirs.overlaps[key]:16.4f}   {apart:+.4f}")
 
 
+def steps(name: str, image: nib.Nifti1Image, settings: ProcessorSettings) -> None:
+    """Print what each step of one head takes, weights and libraries being loaded in it."""
+    records = process(image, settings).steps
+    each = ", ".join(f"{step} {record['seconds']:.1f}" for step, record in records.items())
+    total = sum(record["seconds"] for record in records.values())
+    print(f"{name}: {total:.1f} s, of it {each}")
+
+
 def main() -> None:
     """Print seconds and overlaps, side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scan", type=Path, help="a real scan (NIfTI) besides the phantom")
+    parser.add_argument("--scan", type=Path, help="a real scan besides the phantom")
     parser.add_argument("--index", type=int, default=3, help="of the phantom's case")
     parser.add_argument("--brain", default="hd-bet", help="extraction, not compared")
     parser.add_argument("--workers", action="store_true", help="time two workers against one, too")
     parser.add_argument("--no-phantom", action="store_true")
+    parser.add_argument(
+        "--steps", action="store_true", help="the seconds of each step instead, all in one core"
+    )
     options = parser.parse_args()
     settings = PRESETS["paper"].model_copy(update={"brain": options.brain})
     masks_only = settings.model_copy(
@@ -206,8 +219,11 @@ def main() -> None:
     )
     scans = [] if options.no_phantom else [("phantom", *phantom(options.index))]
     if options.scan:
-        scans.append((options.scan.name, nib.load(options.scan), {}))
+        scans.append((options.scan.name, read_scan(options.scan).image, {}))
     for name, image, truth in scans:
+        if options.steps:
+            steps(name, image, settings)
+            continue
         done = process(image, masks_only)
         extraction = done.steps["brain"]
         print(f"{name}: extraction ({extraction['name']}) {extraction['seconds']:.1f} s")
