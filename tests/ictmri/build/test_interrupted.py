@@ -253,7 +253,7 @@ def test_ctrl_c_is_told_and_the_same_command_goes_on(
         time.sleep(wait)
         os.killpg(group, signal.SIGINT)
         ended = started.wait()
-        assert ended.code == 130
+        assert ended.code == 130, ended.stderr
         assert ended.stderr.splitlines()[-1] == "interrupted; the same command goes on from here"
         assert "Traceback" not in ended.stderr
     assert started.run(order).code == 0
