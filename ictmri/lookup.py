@@ -151,7 +151,8 @@ def _fetched(name: AnyPath, repository: str, token: str | None, revision: str | 
         root = fetch_release(repository, token=token, revision=revision)
     except HubError as error:
         if str(name) != CLINICAL:
-            raise
+            step = f"{error.next_step}; if a folder is meant, there is none at {name}"
+            raise HubError(repository, error.reason, step, unreachable=error.unreachable) from error
         text = NO_ACCESS.format(
             reason=f"{repository}: {error.reason}", next_step=error.next_step, source=GATED_SOURCE
         )

@@ -345,7 +345,7 @@ WHOLE_FILE = re.compile(
     rf"|more than {MAX_BYTES} bytes|column (case_id|seed|prediction): "
 )
 WHOLE_ROW = re.compile(
-    r"\d+ cells, the header has|.*quotation mark|not UTF-8|holds NUL|a cell of more"
+    r"\d+ cells, the header has|.*quotation mark|not UTF-8|holds NUL|a cell of more|two byte-order"
 )
 
 

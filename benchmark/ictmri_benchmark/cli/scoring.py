@@ -199,6 +199,7 @@ def submit(
 
     Example: ictmri submit predictions.csv --entry entry.yaml
     """
+    from ictmri_benchmark.board.entry import load_entry
     from ictmri_benchmark.board.folders import local_entries
     from ictmri_benchmark.board.submission import submit as take
 
@@ -215,6 +216,9 @@ def submit(
         normalize=normalize,
     )
     echo(done.report.render())
+    said = load_entry(done.folder / "entry.yaml")
+    what = f"{', '.join(said.tracks)}; prior {said.inputs.prior}; selection {said.selection}"
+    echo(f"to look at: entry.yaml says: {what}")
     for flag in done.flags:
         echo(f"to look at: {flag}")
     echo(f"\nEntry written: {done.folder}")

@@ -116,6 +116,8 @@ def header_problems(
     renamed: dict[str, str] = {}
     for name in odd:
         meant = column_meant(name)
+        if meant == "prediction" and set(PROBABILITIES) <= {*header}:
+            continue  # the truth, or what follows from the probabilities
         if meant and meant not in (*header, *renamed.values()):
             renamed[name] = meant
     if renamed:
@@ -126,6 +128,9 @@ def header_problems(
     needed = ("case_id", *(() if labels else PROBABILITIES))
     missing = [name for name in needed if name not in there]
     hints = {name: nearest(name[:50], missing) for name in odd if name not in renamed}
+    if len(missing) == 1 and missing[0] in PROBABILITIES and not any(hints.values()):
+        alike = [name for name in hints if re.match(r"p(rob\w*)?[ _.-]", name.lower())]
+        hints |= {alike[0]: f"; is it {missing[0]!r}? then rename it"} if len(alike) == 1 else {}
     problems += _unknown(hints)
     missing = [name for name in missing if not any(repr(name) in hint for hint in hints.values())]
     twice = sorted({name for name in header if header.count(name) > 1 and name in known})
@@ -139,6 +144,8 @@ def header_problems(
 
 def _no_header(header: Sequence[str], case_ids: Collection[str]) -> str:
     begin = f"begin with the line {HEADERS[0]} or {HEADERS[1]}"
+    if header and header[0].startswith("\ufeff"):
+        return "two byte-order marks before the first name; save the file again as CSV UTF-8"
     if header and header[0].startswith("#"):
         return f"begins with #; write it without (numpy.savetxt: comments='') and {begin}"
     if header and header[0].lower().startswith("sep="):
@@ -255,8 +262,8 @@ _TABLES: Final[dict[str, tuple[Callable[[NDArray[np.float64]], bool], str]]] = {
     ),
     "sigmoids": (
         lambda v: bool(((v >= 0) & (v <= 1)).all()),
-        "the numbers of a case lie in 0 to 1 but do not sum to 1, as sigmoids do: a probability for each "
-        "class by itself; hand in the softmax, probabilities of which exactly one class is true",
+        "the numbers of a case lie in 0 to 1 but do not sum to 1: are they sigmoids, a probability for "
+        "each class by itself? hand in the softmax, probabilities of which exactly one class is true",
     ),
     "logits": (
         lambda v: bool(np.isfinite(v).all()),
@@ -316,8 +323,9 @@ def _whole_table(said: str, row: NDArray[np.float64]) -> str:
 
 
 def _out_of_range(row: NDArray[np.float64]) -> str:
-    place = next(k for k, value in enumerate(row) if not 0 <= value <= 1)
-    return f"{PROBABILITIES[place]} is '{row[place]:.6g}', not a probability from 0 to 1"
+    off = [k for k, value in enumerate(row) if not 0 <= value <= 1]
+    said = " and ".join(f"{PROBABILITIES[place]} is '{row[place]:.6g}'" for place in off)
+    return f"{said}, not a probability from 0 to 1"
 
 
 # ---- classes ---------------------------------------------------------------------------------------------
@@ -418,7 +426,7 @@ def tell_unknown_cases(
         elif re.fullmatch(r"[\w-]+\d", name) and kind not in kinds:
             what, hint = "cohort", f"; {like}, so name the cohort of these cases, or rename them"
         else:
-            what, hint = "unknown", nearest(name[:50], unused or case_ids) if count < _HINTS else ""
+            what, hint = "unknown", nearest(name[:50], unused) if count < _HINTS else ""
         said = f"case_id: no case {shown(name)} in cohort {cohort.name}{hint}"
         told.add(what, line, said)
 

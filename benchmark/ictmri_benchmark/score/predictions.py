@@ -339,13 +339,27 @@ def _tell_repeated(rows: _Rows, cohort: FoldTable, told: Told) -> None:
         f"case_id {cohort.case_ids[places[row]]!r} stands in "
         f"{told.places.row(int(lines[alike].min()))} already"
     )
-    said += f" (seed {seeds[row]})" if seeds[row] else "; one row a case, or a column seed"
+    said += (
+        f" (seed {seeds[row]})"
+        if seeds[row]
+        else "; one row a case, or a column seed that tells runs apart"
+    )
     told.add("repeated", int(lines[row]), said, len(again))
 
 
 def _missing(rows: _Rows, seed: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the places of the cases that a seed has no row of."""
     return np.setdiff1d(wanted, np.array(rows.places)[np.array(rows.seeds) == seed])
+
+
+def _same_runs(seeds: Sequence[int], values: NDArray[np.float64]) -> list[str]:
+    """Say where two seeds have the same predictions: most often one run that was written twice."""
+    first: dict[bytes, int] = {}
+    same = [
+        (first.setdefault(v.tobytes(), seed), seed) for seed, v in zip(seeds, values, strict=True)
+    ]
+    pairs = [f"{one} and {other}" for one, other in same if one != other]
+    return [f"seeds {', '.join(pairs[:5])} have the same predictions"] if pairs else []
 
 
 def _predictions(
@@ -360,7 +374,8 @@ def _predictions(
     values = np.zeros((len(seeds), n_cases, given.shape[1]))
     values[layers, rows.places] = given
     values = values[:, wanted]
-    names, told = tuple(int(seed) for seed in seeds), tuple(notes)
+    names = tuple(int(seed) for seed in seeds)
+    told = (*notes, *_same_runs(names, values))
     if values.shape[-1] == 1:
         return Predictions(names, values[..., 0].astype(np.int64), None, 0, digest, told)
     ties = int(((values == values.max(axis=-1, keepdims=True)).sum(axis=-1) > 1).sum())

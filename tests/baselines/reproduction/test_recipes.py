@@ -9,6 +9,7 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.io.files import canonical_json, sha256_bytes
 from ictmri.io.resources import shipped
+from ictmri.io.yamlfile import own_table
 from ictmri.manifest import FILE_NAME
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.backbones.settings import DenseNet3D
@@ -29,6 +30,7 @@ from ictmri_baselines.reproduction.reproduce import reproduce
 from ictmri_baselines.reproduction.results import LOCALIZERS, VIEWS
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import load_entry
+from ictmri_benchmark.board.page.sections import WORDS
 
 TABLES = ["table2/1", "table2/2", "table2/3", "table2/4", "table2/5", "convnext3d"]
 TABLES += [f"table3/{name}" for name in BACKBONES if name != "convnext3d"]
@@ -40,6 +42,11 @@ def settings(name: str, profile: str) -> DiagnoserSettings:
 
 def test_every_row_of_the_tables_is_a_recipe() -> None:
     assert set(TABLES) <= set(recipe_ids())
+
+
+def test_every_bar_of_the_boards_figure_is_a_recipe() -> None:
+    parts = own_table(WORDS)["figure_recipes"]
+    assert {recipe for titles in parts.values() for recipe in titles} <= set(recipe_ids())
 
 
 def test_every_row_is_held_against_its_row_of_the_paper() -> None:

@@ -404,7 +404,8 @@ def test_without_the_papers_entries_the_commands_stand_there(tmp_path: Path) -> 
     add_entry(tmp_path, cohort, made_entry(cohort, "mine"), probabilities(cohort, 0.3))
     drawn = section(render_page(build_leaderboard(tmp_path, cohort, synthetic=True)), "figures")
     assert drawn.count("ictmri reproduce table2/") == 5
-    assert drawn.count("ictmri reproduce table3/") == 7
+    assert drawn.count("ictmri reproduce table3/") == 6
+    assert drawn.count("ictmri reproduce convnext3d ") == 1
     assert "<svg" not in drawn
     assert "the first entry here" in drawn
 

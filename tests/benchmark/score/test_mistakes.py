@@ -117,8 +117,8 @@ TOLD: dict[str, tuple[str | bytes, str]] = {
     ),
     "sigmoids": (
         text(numbers(0.9, 0.4, 0.1, 0.2)),
-        "row 2 and 11 more: 0.9, 0.4, 0.1, 0.2: the numbers of a case lie in 0 to 1 but do not sum to 1, "
-        "as sigmoids do: a probability for each class by itself; hand in the softmax, probabilities of "
+        "row 2 and 11 more: 0.9, 0.4, 0.1, 0.2: the numbers of a case lie in 0 to 1 but do not sum to 1: "
+        "are they sigmoids, a probability for each class by itself? hand in the softmax, probabilities of "
         "which exactly one class is true",
     ),
     "percent signs": (
@@ -177,7 +177,8 @@ TOLD: dict[str, tuple[str | bytes, str]] = {
     ),
     "rows twice": (
         text(pd.concat([GOOD, GOOD])),
-        "row 14 and 11 more: case_id 'mini-0001' stands in row 2 already; one row a case, or a column seed",
+        "row 14 and 11 more: case_id 'mini-0001' stands in row 2 already; one row a case, or a "
+        "column seed that tells runs apart",
     ),
     "another cohort": (
         cases(lambda case: case.replace("mini", "ictmri")),
@@ -203,6 +204,22 @@ TOLD: dict[str, tuple[str | bytes, str]] = {
     "numbers for cases": (
         cases(IDS.index),
         f"{NO_CASE} '0' in cohort mini; a number alone names no case, here they are like 'mini-0001'",
+    ),
+    "the truth beside probabilities": (
+        text(GOOD.assign(label="rare")),
+        "row 1: unknown column 'label'; leave it out",
+    ),
+    "one class of another name": (
+        text(GOOD.rename(columns={"p_rare": "p_other"})),
+        "row 1: unknown column 'p_other'; is it 'p_rare'? then rename it",
+    ),
+    "two byte-order marks": (
+        "\ufeff\ufeff" + text(GOOD),
+        "row 1: two byte-order marks before the first name; save the file again as CSV UTF-8",
+    ),
+    "two numbers out of range": (
+        text(GOOD.assign(p_glioma=[1.3, *[0.7] * 11], p_rare=[-0.5, *[0.1] * 11])),
+        "row 2: p_glioma is '1.3' and p_rare is '-0.5', not a probability from 0 to 1",
     ),
     "label": (
         text(NAMED.rename(columns={"prediction": "label"})),
@@ -261,6 +278,10 @@ TAKEN: dict[str, tuple[str, Sequence[str]]] = {
         text(NAMED.assign(prediction=[0, 1, 2, 3] * 3)),
         [f"column prediction holds numbers, read as {LABELS}"],
     ),
+    "a run written twice": (
+        text(pd.concat([NAMED.assign(seed=0), NAMED.assign(seed=1)])),
+        ["seeds 0 and 1 have the same predictions"],
+    ),
     "labels of a column of floats": (
         text(NAMED.assign(prediction=[0.0, 1.0, 2.0, 3.0] * 3)),
         [f"column prediction holds numbers, read as {LABELS}"],
@@ -286,7 +307,7 @@ def test_what_has_one_reading_is_taken_and_noted(kind: str, tmp_path: Path) -> N
     read = read_predictions(tmp_path / "p.csv", COHORT)
     assert read.notes == tuple(notes)
     expected = [n % 4 for n in range(12)] if "prediction" in content else [3] * 12
-    assert read.labels.tolist() == [expected]
+    assert read.labels.tolist() == [expected] * len(read.seeds)
 
 
 def test_the_line_of_pandas_that_is_named_makes_the_file(tmp_path: Path) -> None:
