@@ -110,11 +110,20 @@ def _finish_change(root: Path) -> None:
     refuse_links(change)
     files = [path for path in change.rglob("*") if path.is_file()]
     for path in sorted(files, key=lambda path: path.name == FILE_NAME):
+        if path == change / FILE_NAME:
+            _remove_dropped(root, change)
         place = root / path.relative_to(change)
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
     _remove_unlisted(root)
     shutil.rmtree(change)
+
+
+def _remove_dropped(root: Path, change: Path) -> None:
+    """Remove what the cohort lists and the changed one does not, while its manifest still says so."""
+    before, after = (read_manifest(place).files for place in (root, change))
+    for name in before.keys() - after.keys():
+        (root / name).unlink(missing_ok=True)
 
 
 def _remove_unlisted(root: Path) -> None:

@@ -175,6 +175,7 @@ def add_config(
     steps: dict[str, Any],
     leave_out: Collection[str] = (),
     extra_files: dict[str, bytes] | None = None,
+    void: Collection[str] = (),
 ) -> Cohort:
     """Add a config to a cohort folder, or replace it, in one step.
 
@@ -185,9 +186,11 @@ def add_config(
         steps: what was done to the cohort after its build, all of it.
         leave_out: ids of cases that the config does not hold; ``steps`` should say why.
         extra_files: further files of the folder, relative path -> content.
+        void: folders that held what no longer fits, and are removed.
     """
     with transaction(cohort.root) as draft:
-        shutil.rmtree(draft / "data" / config, ignore_errors=True)
+        for name in (f"data/{config}", *void):
+            shutil.rmtree(draft / name, ignore_errors=True)
         cases = [row for row in cohort.folds().rows if row.case_id not in leave_out]
         write_config(draft, config, cases, rows)
         for name, content in (extra_files or {}).items():

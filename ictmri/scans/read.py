@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ictmri.errors import ScanError
 from ictmri.scans.dicom_volume import read_dicom
+from ictmri.scans.examine import corners
 from ictmri.scans.itk import META_ENDINGS, read_itk
 from ictmri.scans.nifti import read_nifti
 from ictmri.scans.scan import Scan
@@ -23,6 +25,8 @@ _CUT_OFF: Final = re.compile(
     r"end-of-stream|end of stream|expected \d+ bytes|less than expected|bytes needed|got only|truncated",
     re.IGNORECASE,
 )
+AIR_HU: Final = (-1100.0, -900.0)
+"""Of the corners in the middle. Magnitudes of an MRI are not negative; z-scores lie within tens of 0."""
 _NOT_THE_SCANS_FAULT: Final = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
 }
@@ -73,7 +77,19 @@ def _checked(scan: Scan) -> Scan:
     voxels = np.asarray(scan.image.dataobj)
     if voxels.min() == voxels.max():
         raise ScanError("every voxel has the same value", code="constant")
-    affine = scan.image.affine
+    check_placement(scan.image.affine)
+    air = float(np.median(corners(voxels)))
+    if AIR_HU[0] <= air <= AIR_HU[1]:
+        reason = f"its background is {air:.4g}, as air is in a CT (Hounsfield units): no MRI"
+        raise ScanError(reason, code="like-a-ct")
+    return scan
+
+
+def check_placement(affine: NDArray[np.float64]) -> None:
+    """Check that an affine (4, 4) places voxels in space.
+
+    Raises:
+        ScanError: it is not finite, or makes a plane, a line or a point of the volume.
+    """
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise ScanError("its affine is not a placement in space", code="no-placement")
-    return scan

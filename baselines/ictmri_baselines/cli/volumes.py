@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -236,8 +237,10 @@ def _prices(text: str | None) -> tuple[float, float] | None:
     parts = text.split(",")
     try:
         read, written = map(float, parts)
+        if not (0 <= read < math.inf and 0 <= written < math.inf):
+            raise ValueError
     except ValueError:
-        problem = f"{text!r} is not two numbers"
+        problem = f"{text!r} is not two numbers from 0 on"
         raise InputError("--prices", [problem], "give e.g. 0.2,0.8") from None
     return read, written
 

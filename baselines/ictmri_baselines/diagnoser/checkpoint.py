@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,6 +13,7 @@ import torch
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from typing_extensions import TypedDict
 
@@ -100,6 +102,7 @@ class Description:
         temperature: by which logarithms of probabilities are divided.
         origin: see :class:`~ictmri_baselines.methods.Workspace`.
         versions: of the libraries that made it.
+        tensors_sha256: digest of all weights, see :func:`digest_of_tensors`; empty in models of before.
         classes: in the order of the network's outputs.
         schema: version of this description.
     """
@@ -113,6 +116,7 @@ class Description:
     temperature: Annotated[float, Field(ge=1 / _LARGEST, le=_LARGEST)] = 1.0
     origin: ModelOrigin = field(default_factory=ModelOrigin)
     versions: Annotated[dict[Word, Word], Field(max_length=100)] = field(default_factory=dict)
+    tensors_sha256: Digest | Literal[""] = ""
     classes: Annotated[tuple[str, ...], AfterValidator(_ours)] = CLASSES
     schema: Literal["ictmri/model/1"] = SCHEMA
 
@@ -143,10 +147,20 @@ def save_model(folder: Path, network: AdaptiveDiagnoser, description: Descriptio
     """Write ``model.safetensors`` and, after it, ``card.md``; return the model's path."""
     tensors = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     path = folder / MODEL
+    description = replace(description, tensors_sha256=digest_of_tensors(tensors))
     with replacing(path) as part:
         save_file(tensors, part, metadata={_KEY: canonical_json(asdict(description))})
     write_text(folder / CARD, card(description, network.n_parameters, sha256_file(path)))
     return path
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors on the CPU: of the name and the bytes of each, by name."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_description(path: Path) -> Description:
@@ -199,6 +213,9 @@ def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser
     problems = problems or not_finite(tensors)
     if problems:
         raise _no_model(path, problems)
+    if description.tensors_sha256 not in ("", digest_of_tensors(tensors)):
+        problem = "its weights are not those that were written: the file was damaged or changed"
+        raise InputError(str(path), [problem], "copy it again, or run ictmri reproduce again")
     network.load_state_dict(tensors, assign=True)
     return network.eval(), description
 

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SHAPE, SPACING_MM
 from ictmri.classes import CLASSES
-from ictmri.cohort import PHANTOM, Cohort
+from ictmri.cohort import Cohort
 from ictmri.errors import InputError
-from ictmri.io.states import needed
+from ictmri.io.files import sha256_file
+from ictmri.io.states import json_mapping, needed
 from ictmri.io.volumes import unpack
-from ictmri.lookup import cohorts_nearby, find_cohort, local_cohort
+from ictmri.lookup import cohorts_nearby, local_cohort
 from ictmri_baselines.cases import Cases, load_cases
-from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model
+from ictmri_baselines.diagnoser.checkpoint import MODEL, load_model, read_description
 from ictmri_baselines.diagnoser.inputs import InputView, open_inputs
 from ictmri_baselines.diagnoser.network import AdaptiveDiagnoser, Localisation
 from ictmri_baselines.diagnoser.settings import read_settings
@@ -38,6 +39,7 @@ from ictmri_baselines.processor.mapping import Mapping
 from ictmri_baselines.registry import OFFLINE
 from ictmri_baselines.reproduction.reproduce import data_digest
 
+_AGAIN: Final = "run ictmri reproduce again"
 _FOLDER: Final = re.compile(r"seed(\d+)-fold(\d+)")
 
 
@@ -66,12 +68,12 @@ def cohort_of_run(run: Path) -> Cohort:
     """
     identity = _identity(run)
     name = identity["cohort"]
-    named = find_cohort(PHANTOM) if name == PHANTOM else local_cohort(name)
     found = [
         cohort
-        for cohort in (named, *cohorts_nearby())
+        for cohort in (local_cohort(name), *cohorts_nearby())
         if cohort is not None and cohort.name == name
     ]
+    found.sort(key=lambda cohort: "localize" not in cohort.manifest.steps)
     if not found:
         problem = f"was made with the cohort {name!r}, which is not here"
         raise InputError(str(run), [problem], "give the cohort's folder: --cohort DIR")
@@ -142,18 +144,35 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
             folder / MODEL,
             int(match[2]),
             int(match[1]),
-            needed(folder.with_suffix(".csv"), _predictions, "run ictmri reproduce again"),
+            needed(folder.with_suffix(".csv"), _predictions, _AGAIN),
         )
         for folder in (run / "folds").glob("seed*-fold*")
         if (match := _FOLDER.fullmatch(folder.name)) and (folder / MODEL).is_file()
         if folder.with_suffix(".csv").is_file()
     ]
     chosen = [model for model in found if fold in (None, model.fold)]
+    problems = [f"{model.path}: {what}" for model in chosen for what in _strange(model)]
+    if problems:
+        raise InputError(str(run), problems, _AGAIN)
     if not chosen:
         which = "no finished model" if fold is None else f"no finished model of fold {fold}"
         step = "run ictmri reproduce with a recipe that trains a network, e.g. table2/5"
         raise InputError(str(run), [which], step)
     return sorted(chosen, key=lambda model: (model.seed, model.fold))
+
+
+def _strange(model: FoldModel) -> Iterator[str]:
+    """Say where a fold's model or its predictions are not those that the run wrote."""
+    origin = read_description(model.path).origin
+    for name, here in (("fold", model.fold), ("seed", model.seed)):
+        if (there := origin.get(name, here)) != here:
+            yield f"this model is of {name} {there}: it may have learned from these test cases"
+    record = model.path.parent.with_suffix(".json")
+    files = needed(record, json_mapping, _AGAIN).get("files", {}) if record.is_file() else {}
+    for name, digest in files.items():
+        file = record.with_name(name)
+        if not file.is_file() or sha256_file(file) != digest:
+            yield f"{name} is not as the run wrote it"
 
 
 def _predictions(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -15,6 +15,7 @@ from ictmri.atlas.geometry import Affine, canonical
 from ictmri.errors import InputError, ScanError, collected
 from ictmri.io.files import canonical_json, sha256_bytes, sha256_file
 from ictmri.scans.nifti import read_nifti
+from ictmri.scans.read import check_placement
 from ictmri_baselines.cases import mask_digests
 from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.detectors import DetectorSettings
@@ -162,6 +163,7 @@ def read_mask(path: Path) -> tuple[Any, Affine]:
         raise InputError(str(path), [f"there is no such file{there}"], _MASKS)
     try:
         scan = read_nifti(path)
+        check_placement(scan.image.affine)
         voxels, affine = canonical(scan.image)
     except (ScanError, OSError, EOFError, ValueError) as error:
         reason = error.reason if isinstance(error, ScanError) else f"cannot be read ({error})"

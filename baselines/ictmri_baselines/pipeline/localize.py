@@ -21,7 +21,7 @@ from ictmri.version import __version__
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import localize, voxels_of
 from ictmri_baselines.localizer.box_controls import MirrorChecked
-from ictmri_baselines.localizer.boxes import numbers_only, read_boxes, write_boxes
+from ictmri_baselines.localizer.boxes import SliceBoxes, numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
 from ictmri_baselines.localizer.detectors import (
     Detector,
@@ -178,9 +178,21 @@ def boxes_tally(cohort: Cohort) -> Tally:
     """
     detector = cohort.manifest.steps["localize"]["settings"]["detector"]
     replies = replies_of(cohort.root, detector)
-    numbers = cohort.root / "boxes" / f"{detector}.jsonl"
-    cases = read_boxes(replies if replies.is_file() else numbers)
+    cases = read_boxes(cohort.root / "boxes" / f"{detector}.jsonl")
+    try:
+        said = read_boxes(replies) if replies.is_file() else cases
+    except InputError:
+        said = {}
+    if _places(said) == _places(cases):
+        cases = said
+    else:
+        told = f"{replies} is damaged, or of another localization: problems and tokens are not counted\n"
+        sys.stderr.write(told)
     return tally(row for rows in cases.values() for row in rows)
+
+
+def _places(cases: dict[str, list[SliceBoxes]]) -> set[tuple[str, int]]:
+    return {(case_id, row.slice) for case_id, rows in cases.items() for row in rows}
 
 
 def _processed(cohort: Cohort) -> list[FoldRow]:
@@ -216,7 +228,7 @@ def _localize(
         detector=detector.name,
     )
     write(work / f"{case_id}.jsonl", rows=[numbers_only(row, detector.name) for row in found.boxes])
-    if any(row.reply is not None or row.tokens is not None for row in found.boxes):
+    if any(row.reply is not None or row.tokens or row.problems for row in found.boxes):
         write(work / f"{case_id}.{REPLIES}", rows=found.boxes, mode=_OWNER)
     write_bytes(work / f"{case_id}.webp", figure(brain, found))
     numbers = found.volumes(mapping_of(row), brain.mask) | found.summary
@@ -244,8 +256,10 @@ def _keep_replies(path: Path, cases: list[FoldRow], work: Path) -> None:
     if not any(part.is_file() for part in found):
         path.unlink(missing_ok=True)
         return
+    # Of a case without a reply its boxes, so that the file holds every slice that was looked at.
+    each = (one if one.is_file() else one.with_suffix(".jsonl") for one in found)
     with replacing(path, mode=_OWNER) as part:
-        part.write_bytes(b"".join(one.read_bytes() for one in found if one.is_file()))
+        part.write_bytes(b"".join(one.read_bytes() for one in each))
 
 
 def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str, Any]) -> Cohort:

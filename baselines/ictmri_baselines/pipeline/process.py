@@ -184,6 +184,7 @@ def _added(cohort: Cohort, work: Path, recorded: dict[str, Any]) -> Cohort:
         leave_out=set(out),
         steps={"process": {"settings": recorded, "left_out": out}},
         extra_files={TABLE: _table(facts).encode()},
+        void=["boxes"],  # of brains that were processed otherwise
     )
 
 

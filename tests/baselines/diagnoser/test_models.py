@@ -114,6 +114,18 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+def test_weights_that_were_changed_are_refused(model: Path) -> None:
+    whole = bytearray(model.read_bytes())
+    whole[-1] ^= 1  # of the last number, which stays a small one
+    model.write_bytes(whole)
+    with pytest.raises(InputError, match="its weights are not those that were written"):
+        load_model(model)
+
+
+def test_a_model_of_before_has_no_digest_and_is_taken(model: Path) -> None:
+    load_model(changed(model, "tensors_sha256", ""))
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_nothing_in_somebodys_folder_is_unpickled(name: str, tmp_path: Path) -> None:
     """Whoever goes on with a run, or looks at it, reads tensors and numbers alone."""

@@ -602,6 +602,23 @@ def test_what_is_no_run_of_this_cohort_is_refused(
         explain(other, phantom)
 
 
+def test_a_fold_that_is_not_as_the_run_wrote_it_is_refused(
+    a_run: Path, phantom: Cohort, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(a_run, run)
+    csv = run / "folds" / "seed0-fold0.csv"
+    whole = csv.read_text()
+    csv.write_text(whole[: len(whole) // 2].rsplit("\n", 1)[0] + "\n")
+    with pytest.raises(InputError, match=r"seed0-fold0\.csv is not as the run wrote it"):
+        explain(run, phantom, jobs=1)
+    csv.write_text(whole)
+    for path in (run / "folds").glob("seed0-fold0*"):
+        path.rename(path.with_name(path.name.replace("fold0", "fold1")))
+    with pytest.raises(InputError, match="this model is of fold 0: it may have learned from these"):
+        explain(run, phantom, jobs=1)
+
+
 def test_the_cohort_of_a_run_is_found_where_cohorts_lie(
     raw_phantom: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,9 @@ def test_one_voxel_model_for_all_cases(few_localized: Cohort, tmp_path: Path) ->
     assert again.manifest == done.manifest
 
 
-def test_what_a_model_said_stays_beside_the_cohort(two: Cohort, tmp_path: Path) -> None:
+def test_what_a_model_said_stays_beside_the_cohort(
+    two: Cohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A name that is burned into a slice is in its reply; the cohort holds numbers."""
     said = '{"lesions": []} It says: Mueller, born 1961.'
     processed = process_cohort(copy_of(two, tmp_path), LIGHT, workers=Workers(1))
@@ -250,6 +252,12 @@ def test_what_a_model_said_stays_beside_the_cohort(two: Cohort, tmp_path: Path) 
     )
     again = localize_cohort(other, Replay(boxes=replies))
     assert b"Mueller" not in (again.root / "boxes/boxes.jsonl").read_bytes()
+    # Of a file beside the cohort that was damaged nothing is counted, and the cohort's own boxes are.
+    for damaged in (b"", replies.read_bytes()[:300]):
+        replies.write_bytes(damaged)
+        left = boxes_tally(done)
+        assert (left.slices, left.problems) == (counted.slices, {})
+        assert "problems and tokens are not counted" in capsys.readouterr().err
     assert list(again.rows("processed", ["case_id", "prior_refined"])) == list(
         done.rows("processed", ["case_id", "prior_refined"])
     )

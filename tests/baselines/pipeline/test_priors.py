@@ -1,6 +1,8 @@
 """A copy of a cohort for another detector: made once, of what is there, and never half."""
 
+import gzip
 import shutil
+import struct
 from pathlib import Path
 from typing import ClassVar
 
@@ -224,6 +226,12 @@ def test_masks_that_are_none_are_named_before_the_work(
     lost.set_qform(None, 0)
     nib.save(lost, folder / f"{second}.nii.gz")
     with pytest.raises(InputError, match="left and right are a guess"):
+        MaskReplay(masks=folder).prepare([second])
+    flat = bytearray(lost.to_bytes())
+    flat[252:256] = struct.pack("<2h", 0, 2)
+    flat[280:328] = bytes(48)
+    (folder / f"{second}.nii.gz").write_bytes(gzip.compress(flat))
+    with pytest.raises(InputError, match="its affine is not a placement in space"):
         MaskReplay(masks=folder).prepare([second])
     # On the template's other grid it is resampled; somewhere else it is refused.
     (row,) = (row for row in two_processed.rows("processed") if row["case_id"] == first)

@@ -19,6 +19,7 @@ from support.forks import Forks
 from support.made_cohort import build, build_phantom, left_by_build, write_table
 
 from ictmri.build.folder import build_folder
+from ictmri.build.write import add_config
 from ictmri.cohort import open_cohort
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.io.lock import work_folder
@@ -283,6 +284,18 @@ def test_a_change_of_a_cohort_that_was_removed_is_dropped(mini_table: Path, tmp_
     (work_folder(out, "change") / "folds.csv").unlink()
     build_folder(mini_table, out, n_folds=3)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_change_makes_void_is_gone_with_it(mini_table: Path, tmp_path: Path) -> None:
+    cohort = build_folder(mini_table, tmp_path / "mini", n_folds=3).cohort
+    rows = list(cohort.rows("default"))
+    boxes = {"boxes/a.jsonl": b"of former volumes"}
+    cohort = add_config(cohort, "default", rows, steps={}, extra_files=boxes)
+    assert "boxes/a.jsonl" in cohort.manifest.files
+    (cohort.root / "boxes" / "mine.txt").write_text("somebody's, in no manifest")
+    cohort = add_config(cohort, "default", rows, steps={}, void=["boxes"])
+    assert "boxes/a.jsonl" not in cohort.manifest.files
+    assert [path.name for path in (cohort.root / "boxes").iterdir()] == ["mine.txt"]
 
 
 def test_finished_work_of_other_inputs_is_not_taken(tmp_path: Path) -> None:

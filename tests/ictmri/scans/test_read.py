@@ -84,6 +84,8 @@ def unusable(tmp_path: Path, kind: str) -> Path:
         voxels[0, 0, 0] = np.nan
     if kind == "constant":
         voxels[:] = 4
+    if kind == "a CT":
+        voxels = np.pad(voxels, 2, constant_values=-1000)
     if kind == "two volumes":
         voxels = np.stack([voxels, voxels], axis=-1)
     nib.save(nib.Nifti1Image(voxels, LPS), path)
@@ -99,6 +101,7 @@ def unusable(tmp_path: Path, kind: str) -> Path:
     [
         ("nan", "nan", "NaN"),
         ("constant", "constant", "same value"),
+        ("a CT", "like-a-ct", "its background is -1000, as air is in a CT"),
         ("two volumes", "not-one-volume", "not one volume: its shape is 7 x 8 x 9 x 2"),
         ("truncated", "truncated", "cannot be read"),
         ("not an image", "unreadable", "cannot be read"),
