@@ -207,7 +207,9 @@ def load_model(path: Path, *, own: str | None = None) -> tuple[AdaptiveDiagnoser
     try:
         with opened(path, "pt") as file:
             problems = differences(expected, kinds(file))
-            tensors = {} if problems else {name: file.get_tensor(name) for name in expected}
+            # Cloned, since the file's own places, behind a header of any length, are not aligned as torch's
+            # are, and some kernels then round otherwise.
+            tensors = {} if problems else {name: file.get_tensor(name).clone() for name in expected}
     except ValueError as error:
         problems = [str(error)]
     problems = problems or not_finite(tensors)

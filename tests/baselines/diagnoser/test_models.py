@@ -122,6 +122,19 @@ def test_weights_that_were_changed_are_refused(model: Path) -> None:
         load_model(model)
 
 
+def test_what_a_model_says_of_itself_changes_no_bit_of_its_answers(tmp_path: Path) -> None:
+    """The longer it is, the further behind its weights lie in the file, aligned or not."""
+    torch.manual_seed(0)
+    image, prior = torch.randn(2, 1, 1, 24, 24, 24)
+    answers = []
+    for length in range(0, 64, 8):
+        torch.manual_seed(0)
+        path = saved(tmp_path / str(length), versions={"padding": "x" * length})
+        with torch.inference_mode():
+            answers.append(load_model(path)[0](image, prior).numpy().tobytes())
+    assert len({*answers}) == 1
+
+
 def test_a_model_of_before_has_no_digest_and_is_taken(model: Path) -> None:
     load_model(changed(model, "tensors_sha256", ""))
 
