@@ -242,7 +242,8 @@ def _connected(cluster: Cluster) -> Iterator[Client]:
     try:
         Client.__init__(client, cluster.address, timeout=CONNECT_SECONDS, name="ictmri")
     except (OSError, ValueError, TypeError) as error:
-        client.close()
+        with suppress(AttributeError):  # it may not have come to having what is to be closed
+            client.close()
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InputError(
             where,
