@@ -43,16 +43,15 @@ def radiomics(cases: Cases, *, detail: bool = False) -> NDArray[np.float64]:
         detail: also the spread by depth, filter responses by scale, the edge, and more of the mirror image.
     """
     spacing = np.abs(np.diag(cases.affine)[:3])
-    image = None if cases.volumes is None else cases.volumes.image
-    name = getattr(image, "filename", None)  # of a memory map
+    name = getattr(getattr(cases.volumes, "image", None), "filename", None)  # of a memory map
     file = (str(name), Path(name).stat().st_mtime_ns) if name else None
     rows: list[list[float]] = []
     for index, row in enumerate(cases.rows.tolist()):
         found = _MEASURED.get((file, row, detail)) if file else None
         if found is None:
             found = _radiomics(cases.image(index), cases.prior(index), spacing, detail)
-        if file:
-            _MEASURED[file, row, detail] = found
+            if file:
+                _MEASURED[file, row, detail] = found
         rows.append(found)
     return np.array(rows)
 

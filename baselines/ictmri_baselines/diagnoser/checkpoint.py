@@ -159,7 +159,8 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(tensors):
         found.update(name.encode())
-        found.update(tensors[name].contiguous().numpy().tobytes())
+        # As bytes, since NumPy has no bfloat16.
+        found.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -354,10 +354,9 @@ def _missing(rows: _Rows, seed: int, wanted: NDArray[np.int64]) -> NDArray[np.in
 
 def _same_runs(seeds: Sequence[int], values: NDArray[np.float64]) -> list[str]:
     """Say where two seeds have the same predictions: most often one run that was written twice."""
-    first: dict[bytes, int] = {}
-    same = [
-        (first.setdefault(v.tobytes(), seed), seed) for seed, v in zip(seeds, values, strict=True)
-    ]
+    first: dict[str, int] = {}
+    digests = (sha256_bytes(each.tobytes()) for each in values)
+    same = [(first.setdefault(d, seed), seed) for seed, d in zip(seeds, digests, strict=True)]
     pairs = [f"{one} and {other}" for one, other in same if one != other]
     return [f"seeds {', '.join(pairs[:5])} have the same predictions"] if pairs else []
 

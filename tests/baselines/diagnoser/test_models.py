@@ -21,6 +21,7 @@ from ictmri.errors import InputError
 from ictmri_baselines.backbones import BACKBONES
 from ictmri_baselines.diagnoser.checkpoint import (
     Description,
+    digest_of_tensors,
     load_model,
     read_description,
     save_model,
@@ -133,6 +134,13 @@ def test_what_a_model_says_of_itself_changes_no_bit_of_its_answers(tmp_path: Pat
         with torch.inference_mode():
             answers.append(load_model(path)[0](image, prior).numpy().tobytes())
     assert len({*answers}) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.int64, torch.bool])
+def test_weights_of_any_type_have_a_digest(dtype: torch.dtype) -> None:
+    of = {"a": torch.zeros(2, 3).to(dtype), "b": torch.tensor(1).to(dtype), "c": torch.empty(0)}
+    other = of | {"b": torch.tensor(0).to(dtype)}
+    assert len({digest_of_tensors(of), digest_of_tensors(other)}) == 2
 
 
 def test_a_model_of_before_has_no_digest_and_is_taken(model: Path) -> None:
