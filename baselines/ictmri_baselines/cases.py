@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -123,6 +124,15 @@ class Cases:
 
 def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(levels, dtype=np.float32) / np.float32(LEVELS)
+
+
+def strange_masks(folder: Path, case_ids: Collection[str]) -> list[str]:
+    """Say which volumes in a folder of masks ``<case_id>.nii.gz`` are named after no case."""
+    from ictmri.scans.read import VOLUME_ENDINGS
+
+    names = {f"{case_id}.nii.gz" for case_id in case_ids}
+    volumes = (path.name for path in folder.glob("*") if path.name.lower().endswith(VOLUME_ENDINGS))
+    return [f"{name} is named after no case" for name in sorted(volumes) if name not in names]
 
 
 def mask_digests(folder: Path) -> dict[str, str]:

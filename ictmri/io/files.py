@@ -237,6 +237,16 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as ``object_pairs_hook``; a ValueError names a key that stands twice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:100]!r} stands twice in one object")
+        found[key] = value
+    return found
+
+
 def stored_zip(files: dict[str, bytes]) -> bytes:
     """Return a zip file that depends on its content alone: not compressed, no dates, in this order."""
     stream = io.BytesIO()

@@ -156,8 +156,12 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
         raise InputError(str(run), problems, _AGAIN)
     if not chosen:
         which = "no finished model" if fold is None else f"no finished model of fold {fold}"
+        gone = any(
+            MODEL in path.read_text(encoding="utf-8") for path in run.glob("folds/seed*.json")
+        )
+        which += " (the run wrote one: it is gone)" if gone else ""
         step = "run ictmri reproduce with a recipe that trains a network, e.g. table2/5"
-        raise InputError(str(run), [which], step)
+        raise InputError(str(run), [which], _AGAIN if gone else step)
     return sorted(chosen, key=lambda model: (model.seed, model.fold))
 
 

@@ -18,7 +18,7 @@ import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ictmri.errors import InputError, nearest, validation_problems
-from ictmri.io.files import replacing
+from ictmri.io.files import replacing, unique_keys
 from ictmri_baselines.localizer.grid import FULL_SHAPE, Grid
 from ictmri_baselines.registry import DETECTORS
 
@@ -350,7 +350,10 @@ def _passed_over(stream: BinaryIO) -> bool:
 def _parsed(raw: bytes) -> SliceLine:
     if len(raw) > MAX_LINE_BYTES:
         raise ValueError(f"more than {MAX_LINE_BYTES} bytes")
-    return LINE.validate_json(raw)
+    line = LINE.validate_json(raw)
+    # pydantic takes the last of equal keys; which of them is meant is not for us to say.
+    json.loads(raw, object_pairs_hook=unique_keys)
+    return line
 
 
 def _reasons(error: ValueError) -> list[str]:

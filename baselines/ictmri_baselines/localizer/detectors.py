@@ -69,8 +69,12 @@ class DetectorSettings(CheckedSettings):
         """
         return {}
 
-    def prepare(self, case_ids: Collection[str]) -> None:
+    def prepare(self, case_ids: Collection[str], left_out: Collection[str] = ()) -> None:
         """Find out before the first case whether the detector can work; loads weights in this process.
+
+        Args:
+            case_ids: the cases that it will be asked about.
+            left_out: the cohort's others, which processing left out: a file may speak of them.
 
         Raises:
             InputError: it cannot; what to do is said.

@@ -16,7 +16,7 @@ from ictmri.errors import InputError, ScanError, collected
 from ictmri.io.files import canonical_json, sha256_bytes, sha256_file
 from ictmri.scans.nifti import read_nifti
 from ictmri.scans.read import check_placement
-from ictmri_baselines.cases import mask_digests
+from ictmri_baselines.cases import mask_digests, strange_masks
 from ictmri_baselines.localizer.boxes import SliceBoxes, read_boxes
 from ictmri_baselines.localizer.detectors import DetectorSettings
 from ictmri_baselines.localizer.grid import Grid
@@ -47,9 +47,10 @@ class Replay(DetectorSettings):
             problem = error.strerror or str(error)
             raise InputError(str(self.boxes), [problem], "--boxes FILE") from None
 
-    def prepare(self, case_ids: Collection[str]) -> None:
+    def prepare(self, case_ids: Collection[str], left_out: Collection[str] = ()) -> None:
         """Check the file before the work: every line, no case that is unknown, none that is missing."""
-        absent = sorted(set(case_ids) - set(read_boxes(self.boxes, case_ids=case_ids)))
+        known = {*case_ids, *left_out}
+        absent = sorted(set(case_ids) - set(read_boxes(self.boxes, case_ids=known)))
         if absent:
             raise missing_cases(self.boxes, absent)
 
@@ -105,9 +106,9 @@ class MaskReplay(DetectorSettings):
         """Return the digest of all files: a changed mask is another detector."""
         return {"masks_sha256": sha256_bytes(canonical_json(mask_digests(self.masks)).encode())}
 
-    def prepare(self, case_ids: Collection[str]) -> None:
-        """Read every mask before the work; all that are missing or are none are named."""
-        problems: list[str] = []
+    def prepare(self, case_ids: Collection[str], left_out: Collection[str] = ()) -> None:
+        """Read every mask before the work; all that are missing, are none or are of no case are named."""
+        problems = strange_masks(self.masks, {*case_ids, *left_out})
         for case_id in sorted(case_ids):
             with collected(problems, f"{case_id}.nii.gz"):
                 read_mask(self.masks / f"{case_id}.nii.gz")

@@ -104,7 +104,7 @@ def localize_cohort(
         settings,
         partial(_localized, detector, settings, able),
         source="processed",
-        prepare=lambda cohort: detector.prepare(_ids(cohort)),
+        prepare=lambda cohort: detector.prepare(_ids(cohort), cohort.manifest.left_out),
     )
 
 

@@ -19,9 +19,9 @@ from ictmri.io.files import write_bytes
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.findings import Finding, has_error
-from ictmri.scans.read import VOLUME_ENDINGS, read_scan
+from ictmri.scans.read import read_scan
 from ictmri.version import __version__
-from ictmri_baselines.cases import mask_digests
+from ictmri_baselines.cases import mask_digests, strange_masks
 from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
@@ -131,10 +131,7 @@ def _process(
 
 def _own_masks(masks: Path, case_ids: Sequence[str]) -> dict[str, str]:
     """Return the digests of masks by name; one of another name would be passed over, and recorded."""
-    names = {f"{case_id}.nii.gz" for case_id in case_ids}
-    volumes = (path.name for path in masks.glob("*") if path.name.lower().endswith(VOLUME_ENDINGS))
-    problems = [f"{name} is named after no case" for name in sorted(volumes) if name not in names]
-    if problems:
+    if problems := strange_masks(masks, case_ids):
         step = "name each mask CASE_ID.nii.gz: the ids stand in folds.csv, whose they are in the link file"
         raise InputError(str(masks), problems, step)
     return mask_digests(masks)

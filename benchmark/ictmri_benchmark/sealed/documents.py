@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ictmri.errors import InputError, validation_problems
-from ictmri.io.files import canonical_json, read_plain, sha256_bytes
+from ictmri.io.files import canonical_json, read_plain, sha256_bytes, unique_keys
 from ictmri.io.resources import AnyPath, at_home
 from ictmri_benchmark.score.metrics import METRICS
 from ictmri_benchmark.score.protocol import VERSION
@@ -229,14 +229,7 @@ def canonical(content: bytes) -> bytes:
     """Return JSON in its one byte form; a ValueError says that it can be read in two ways, or in none."""
     if content.count(b"[") + content.count(b"{") > _MAX_INNER:
         raise ValueError(f"more than {_MAX_INNER} lists and objects")
-    return compact(json.loads(content.decode(), object_pairs_hook=_once))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
+    return compact(json.loads(content.decode(), object_pairs_hook=unique_keys))
 
 
 def decode(content: bytes, kind: type[Document], subject: str) -> Document:

@@ -197,6 +197,14 @@ def test_each_kind_of_line_that_is_none(boxes_file: Path, change: object, told: 
         read_boxes(boxes_file, case_ids=["case-0001"])
 
 
+def test_a_key_that_stands_twice_is_no_guess(boxes_file: Path) -> None:
+    first, *rest = boxes_file.read_text().split("\n")
+    twice = first.replace('"boxes": ', '"boxes": [], "boxes": ')
+    boxes_file.write_text("\n".join([twice, *rest]))
+    with pytest.raises(InputError, match="line 1: the key 'boxes' stands twice in one object"):
+        read_boxes(boxes_file)
+
+
 CASES = [f"case-{number:04d}" for number in range(500)]
 
 
@@ -290,6 +298,7 @@ def test_replay_gives_the_rows_of_the_case(boxes_file: Path, tmp_path: Path) -> 
         settings.detector(case_id="case-0002").detect(brain)
     with pytest.raises(InputError, match="unknown case 'case-0001'"):
         settings.prepare(["case-0002"])
+    settings.prepare([], left_out=["case-0001"])
     assert str(tmp_path) not in json.dumps(recorded(settings))
 
 

@@ -216,24 +216,36 @@ def test_masks_that_are_none_are_named_before_the_work(
     ]
     (folder / f"{second}_mask.nii.gz").write_bytes(good.to_bytes())
     (folder / "other.nii.gz").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=f"no such file, but {second}_mask.nii.gz"):
+    with pytest.raises(InputError, match=f"no such file, but {second}_mask.nii.gz") as caught:
         localized_copy(two_processed, MaskReplay(masks=folder), workers=ONE)
+    strange = [f"{name}.nii.gz" for name in ("other", f"{second}_mask")]
+    assert caught.value.problems[:2] == [f"{name} is named after no case" for name in strange]
+    for name in strange:
+        (folder / name).unlink()
     (folder / f"{second}.nii.gz").write_bytes(b"no gzip")
     with pytest.raises(InputError, match=f"{second}.nii.gz: cannot be read"):
-        MaskReplay(masks=folder).prepare([second])
+        MaskReplay(masks=folder).prepare([second], [first])
     lost = nib.Nifti1Image(core, affine)
     lost.set_sform(None, 0)
     lost.set_qform(None, 0)
     nib.save(lost, folder / f"{second}.nii.gz")
     with pytest.raises(InputError, match="left and right are a guess"):
-        MaskReplay(masks=folder).prepare([second])
+        MaskReplay(masks=folder).prepare([second], [first])
     flat = bytearray(lost.to_bytes())
     flat[252:256] = struct.pack("<2h", 0, 2)
     flat[280:328] = bytes(48)
     (folder / f"{second}.nii.gz").write_bytes(gzip.compress(flat))
     with pytest.raises(InputError, match="its affine is not a placement in space"):
-        MaskReplay(masks=folder).prepare([second])
-    # On the template's other grid it is resampled; somewhere else it is refused.
+        MaskReplay(masks=folder).prepare([second], [first])
+
+
+def test_a_mask_on_another_grid_is_resampled_and_one_elsewhere_refused(
+    two_processed: Cohort, tmp_path: Path
+) -> None:
+    first, _ = two_processed.folds().case_ids
+    folder = cores(two_processed, tmp_path / "masks", on_scan=False)
+    good = nib.load(folder / f"{first}.nii.gz")
+    core, affine = np.asarray(good.dataobj), good.affine
     (row,) = (row for row in two_processed.rows("processed") if row["case_id"] == first)
     fine = np.repeat(np.repeat(np.repeat(core, 2, 0), 2, 1), 2, 2)[:-1, :-1, :-1]
     half = affine @ np.diag([0.5, 0.5, 0.5, 1])

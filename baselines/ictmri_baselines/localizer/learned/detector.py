@@ -91,7 +91,7 @@ class Synthetic(DetectorSettings):
         """Return the digest of the weights, and what they learned from."""
         return {"weights_sha256": digest_of(self.weights), "trained_on": "synthetic heads"}
 
-    def prepare(self, case_ids: Collection[str]) -> None:  # noqa: ARG002
+    def prepare(self, case_ids: Collection[str], left_out: Collection[str] = ()) -> None:  # noqa: ARG002
         """Load the weights."""
         load_network(self.weights, digest_of(self.weights))
 

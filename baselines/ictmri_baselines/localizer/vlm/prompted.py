@@ -139,7 +139,7 @@ class Prompted(DetectorSettings):
         model = self.published_model()
         return {"prompt": prompt.name, "prompt_sha256": prompt.sha256, "model": model}
 
-    def prepare(self, case_ids: Collection[str]) -> None:  # noqa: ARG002
+    def prepare(self, case_ids: Collection[str], left_out: Collection[str] = ()) -> None:  # noqa: ARG002
         """Read the prompt, and load the weights or ask the server for its models."""
         read_prompt(self.prompt, self.coordinates)
         _asker(self).prepare()
