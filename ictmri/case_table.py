@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ictmri.classes import SEXES
-from ictmri.cohort import PHANTOM, Cohort
+from ictmri.cohort import PHANTOM, Cohort, Person
 from ictmri.folds import FoldTable
 from ictmri.io.resources import AnyPath
-from ictmri.lookup import find_folds, local_cohort
+from ictmri.lookup import find_folds, local_cohort, phantom_people
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,45 +35,28 @@ def cases(cohort: AnyPath | Cohort | FoldTable) -> pd.DataFrame:
     import pandas as pd
 
     table, people = _read(cohort)
-    known = [people.get(case_id, {}) for case_id in table.case_ids]
+    known = [people.get(case_id, Person()) for case_id in table.case_ids]
     return pd.DataFrame(
         {
             "case_id": pd.Series(table.case_ids, dtype="str"),
             "label": pd.Series(table.labels, dtype="int64"),
             "fold": pd.Series(table.folds, dtype="int64"),
-            "age": pd.Series([who.get("age") for who in known], dtype="float64"),
-            "sex": pd.Series([who.get("sex") for who in known], dtype="str"),
-            "subtype": pd.Series([who.get("subtype") or None for who in known], dtype="str"),
+            "age": pd.Series([who.age for who in known], dtype="float64"),
+            "sex": pd.Series([who.sex for who in known], dtype="str"),
+            "subtype": pd.Series([who.subtype or None for who in known], dtype="str"),
         }
     )
 
 
-def _read(cohort: AnyPath | Cohort | FoldTable) -> tuple[FoldTable, Mapping[str, Any]]:
+def _read(cohort: AnyPath | Cohort | FoldTable) -> tuple[FoldTable, dict[str, Person]]:
     """Return the folds, and by case what is known of age, sex and subtype."""
     if isinstance(cohort, FoldTable):
         return cohort, {}
     if isinstance(cohort, Cohort):
-        return cohort.folds(), _people(cohort)
+        return cohort.folds(), cohort.people()
     table, _ = find_folds(cohort)
     # What is not published was fetched to find its folds.
     found = local_cohort(cohort)
     if found is not None:
-        return table, _people(found)
-    return table, _phantom() if str(cohort) == PHANTOM else {}
-
-
-def _people(cohort: Cohort) -> dict[str, Any]:
-    rows = cohort.rows("default", ["case_id", "age", "sex", "subtype"])
-    return {
-        row["case_id"]: row | {"sex": None if row["sex"] is None else SEXES[row["sex"]]}
-        for row in rows
-    }
-
-
-def _phantom() -> dict[str, Any]:
-    from ictmri.phantom.roster import roster
-
-    return {
-        case.case_id: {"age": case.age, "sex": case.sex, "subtype": case.subtype}
-        for case in roster()
-    }
+        return table, found.people()
+    return table, phantom_people() if str(cohort) == PHANTOM else {}

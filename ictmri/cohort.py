@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ictmri.changes import FIRST_VERSION
 from ictmri.classes import SEXES
@@ -31,6 +31,14 @@ ACQUISITION: Final = "acquisition.csv"
 """How each scan was made, in numbers and vendors; not every cohort has it."""
 AGE_GROUPS: Final = (("<18", 18.0), ("18-39", 40.0), ("40-59", 60.0), (">=60", float("inf")))
 """Name and upper end, in years, of the age groups that scores are shown by."""
+
+
+class Person(NamedTuple):
+    """What is known of a case besides its class; age in years, None and empty where unknown."""
+
+    sex: str | None = None
+    age: float | None = None
+    subtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,20 @@ class Cohort:
         table = self.folds()
         if not self.synthetic and published_digest(self.name, self.manifest.version):
             return table
-        people = {r["case_id"]: r for r in self.rows("default", ["case_id", "sex", "age"])}
-        return with_groups(
-            table,
-            sexes=[people[i]["sex"] for i in table.case_ids],
-            ages=[people[i]["age"] for i in table.case_ids],
-        )
+        return with_groups(table, self.people())
+
+    def people(self) -> dict[str, Person]:
+        """Return by case id what the cohort knows of sex, age and subtype.
+
+        Raises:
+            InputError: a data file is missing or was cut short.
+        """
+        return {
+            row["case_id"]: Person(
+                None if row["sex"] is None else SEXES[row["sex"]], row["age"], row["subtype"] or ""
+            )
+            for row in self.rows("default", ["case_id", "sex", "age", "subtype"])
+        }
 
     def parquet_files(self, config: str) -> dict[str, list[Path]]:
         """Return the data files of a config, split name -> paths.
@@ -186,15 +202,14 @@ def read_acquisition(root: Path) -> dict[str, dict[str, str]]:
         return {row.pop("case_id"): row for row in csv.DictReader(stream)}
 
 
-def with_groups(
-    table: FoldTable, sexes: Sequence[int | None], ages: Sequence[float | None]
-) -> FoldTable:
+def with_groups(table: FoldTable, people: Mapping[str, Person]) -> FoldTable:
     """Return a fold table with the sex and age group of each row; kinds that nobody has are left out."""
+    known = [people[case_id] for case_id in table.case_ids]
     groups = {
-        "sex": ["" if sex is None else SEXES[sex] for sex in sexes],
+        "sex": [who.sex or "" for who in known],
         "age": [
-            "" if age is None else next(name for name, end in AGE_GROUPS if age < end)
-            for age in ages
+            "" if who.age is None else next(name for name, end in AGE_GROUPS if who.age < end)
+            for who in known
         ],
     }
     return replace(table, groups={kind: names for kind, names in groups.items() if any(names)})

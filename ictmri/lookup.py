@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ictmri.classes import SEXES
 from ictmri.cohort import (
     CLINICAL,
     PHANTOM,
     PHANTOM_DATA,
     Cohort,
+    Person,
     open_cohort,
     published_digest,
     with_groups,
@@ -131,12 +131,15 @@ def find_folds(name: AnyPath) -> tuple[FoldTable, bool]:
 
 def _of_phantom(table: FoldTable) -> FoldTable:
     """Return the phantom's folds with what else is known of it without its volumes."""
+    table = replace(table, data_sha256=list(PHANTOM_DATA.values())[-1])
+    return with_groups(table, phantom_people())
+
+
+def phantom_people() -> dict[str, Person]:
+    """Return who is in the published phantom; none of its volumes is made."""
     from ictmri.phantom.roster import roster
 
-    people = {case.case_id: case for case in roster()}
-    cases = [people[case_id] for case_id in table.case_ids]
-    table = replace(table, data_sha256=list(PHANTOM_DATA.values())[-1])
-    return with_groups(table, [SEXES.index(c.sex) for c in cases], [c.age for c in cases])
+    return {case.case_id: Person(case.sex, case.age, case.subtype) for case in roster()}
 
 
 def _repository(name: AnyPath) -> str | None:

@@ -39,18 +39,13 @@ def tumour_name(text: str, added: Iterable[str] = ()) -> str:
     return next((found for key in keys if (found := _listed().get(key) or own.get(key))), "")
 
 
-def tumour_words(name: str) -> tuple[str, ...]:
-    """Return every name that the list has for a tumour; the name alone where it is not on the list."""
-    return next((names for names in _entities() if names[0] == name), (name,))
-
-
 def mentions(text: str, name: str) -> bool:
     """Return True where a text holds a tumour's name, or a synonym, as words of their own."""
+    listed = next((names for names in _entities() if names[0] == name), (name,))
     words = re.findall(r"[^\W_]+", text)
     keys = {_key(" ".join(words[i:j])) for i in range(len(words)) for j in range(i + 1, i + _WORDS)}
     return any(
-        word in words if len(_key(word)) <= _SHORT else _key(word) in keys
-        for word in tumour_words(name)
+        word in words if len(_key(word)) <= _SHORT else _key(word) in keys for word in listed
     )
 
 

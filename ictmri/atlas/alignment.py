@@ -40,21 +40,21 @@ class Aligned:
 
     Attributes:
         scan: the scan at about 2 mm, axes nearest to RAS, background 0, without shear.
-        support: the same of a mask of the brain, None where the skull is still there.
+        extracted: whether its brain was extracted before; else the skull is still there.
         to_plain: MNI mm to the mm of ``scan``.
         scan_from_mni: MNI mm to the mm of the scan as it was stored (RAS+).
     """
 
     scan: sitk.Image
-    support: sitk.Image | None
+    extracted: bool
     to_plain: Affine
     scan_from_mni: Affine
 
-    def on_template(self, image: sitk.Image) -> npt.NDArray[np.float32]:
-        """Return ``scan`` or ``support`` on the template's grid, (97, 115, 97) float32, 0 outside."""
+    def on_template(self, outside: float = 0.0) -> npt.NDArray[np.float32]:
+        """Return ``scan`` on the template's grid, (97, 115, 97) float32, ``outside`` its field of view."""
         target = template()
         grid = to_itk(target.mask.astype(np.uint8), target.affine)
-        return resample(image, grid, self.to_plain, outside=0.0)
+        return resample(self.scan, grid, self.to_plain, outside=outside)
 
     def overlap(self) -> float:
         """Return how well the two heads cover each other above the skull base (Dice, 0 to 1).
@@ -62,9 +62,7 @@ class Aligned:
         Only the scan's field of view counts, and it must hold half of the head. Correlation says little
         on thick slices, the outline does: real heads reach 0.89 and more, what is no head stays below 0.8.
         """
-        target = template()
-        grid = to_itk(target.mask.astype(np.uint8), target.affine)
-        moved = resample(self.scan, grid, self.to_plain, outside=-1.0)
+        moved = self.on_template(outside=-1.0)
         whole = _template_head().copy()
         whole[:, :, : round((CRANIUM_Z_MM - ORIGIN_MM[2]) / SPACING_MM)] = False
         seen = (moved >= 0) & whole.any(axis=(0, 1))
@@ -101,9 +99,7 @@ def align(image: nib.Nifti1Image) -> Aligned:
         raise AlignmentError(f"cannot be aligned to the template: {reason}") from None
     return Aligned(
         scan=scan,
-        support=None
-        if support is None
-        else shrink(to_itk(support.astype(np.float32), world), SPACING_MM),
+        extracted=support is not None,
         to_plain=found,
         # What the shear-free copy of the affine left out belongs to the way back to the scan.
         scan_from_mni=affine @ np.linalg.inv(world) @ found,

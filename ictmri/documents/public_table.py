@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ictmri.classes import CLASSES, SEXES
+from ictmri.classes import CLASSES
 from ictmri.cohort import Cohort
 from ictmri.documents.suppression import K
 from ictmri.errors import InputError
@@ -105,16 +105,11 @@ def joint_band(first: str, last: str) -> str:
 
 def public_rows(cohort: Cohort) -> list[PublicRow]:
     """Return the public rows of a cohort with plain five-year bands, before anything is withheld."""
-    people = {row["case_id"]: row for row in cohort.rows("default", ["case_id", "sex", "age"])}
+    people = cohort.people()
     return [
-        PublicRow(
-            row.case_id,
-            row.label,
-            "" if people[row.case_id]["sex"] is None else SEXES[people[row.case_id]["sex"]],
-            age_band(people[row.case_id]["age"]),
-            row.fold,
-        )
+        PublicRow(i, row.label, people[i].sex or "", age_band(people[i].age), row.fold)
         for row in cohort.folds().rows
+        for i in (row.case_id,)
     ]
 
 

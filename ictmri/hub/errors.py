@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from ictmri.errors import AccessError, InputError
+from ictmri.io.yamlfile import own_table
 
 RepoType = Literal["dataset", "model"]
 _PLACES: Final[dict[RepoType, str]] = {"dataset": "datasets/", "model": ""}
 """Where repositories lie on the Hub."""
+_table: Final = partial(own_table, Path(__file__).with_suffix(".yaml"))
 _PHRASES: Final = {
     "network": "check the network, the proxy settings and HF_ENDPOINT, then run the same command again",
     "log_in": "log in with `hf auth login`, or set HF_TOKEN",
@@ -156,12 +156,7 @@ def _kind(
 
 def _access(error: BaseException, repo_id: str) -> str:
     said = _words(error).replace(repo_id, "").casefold()
-    states = _table()["access"].items()
-    return next(name for name, state in states if any(word in said for word in state["words"]))
-
-
-@cache
-def _table() -> dict[str, dict[str, dict[str, Any]]]:
-    content = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    table: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(content)
-    return table
+    states: dict[str, Any] = _table()["access"]
+    return next(
+        name for name, state in states.items() if any(word in said for word in state["words"])
+    )

@@ -24,7 +24,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from ictmri.errors import InputError, MissingDependencyError
+from ictmri.errors import InputError
+from ictmri.extras import need
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -96,12 +97,10 @@ def run_on(
         InputError: the scheduler cannot be reached, or is lost; a worker has other versions of what the
             results depend on, or does not see the folder; workers end again and again on some items.
     """
-    try:
-        from distributed.comm import CommClosedError
-        from distributed.utils import silence_logging_cmgr
-        from distributed.versions import get_package_info
-    except ImportError:
-        raise MissingDependencyError("A Dask cluster", "cluster") from None
+    need("cluster", "A Dask cluster")
+    from distributed.comm import CommClosedError
+    from distributed.utils import silence_logging_cmgr
+    from distributed.versions import get_package_info
     from tqdm import tqdm
 
     numbered = enumerate(items)

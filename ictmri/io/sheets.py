@@ -14,7 +14,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, Final
 
-from ictmri.errors import MissingDependencyError
+from ictmri.extras import need
 
 MAX_BYTES: Final = 2**26
 """Largest table, and largest content of a workbook, in bytes."""
@@ -133,10 +133,9 @@ def _text(value: Any) -> str:
 
 
 def _of_workbook(path: Path) -> Iterator[Sheet]:
-    try:
-        import openpyxl
-    except ImportError:
-        raise MissingDependencyError("Reading an Excel workbook", "build") from None
+    need("build", "Reading an Excel workbook", "openpyxl")
+    import openpyxl
+
     with zipfile.ZipFile(path) as parts:
         if sum(info.file_size for info in parts.infolist()) > MAX_BYTES:
             raise ValueError("too large when unpacked")

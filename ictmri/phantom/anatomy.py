@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ictmri.atlas.template import read_atlas
+from ictmri.atlas.template import ORIGIN_MM, read_atlas
 from ictmri.io.yamlfile import own_table
 from ictmri.phantom.fields import Array, resample_axes, smoothstep, steps
 
 Bytes = npt.NDArray[np.uint8]
 
-ORIGIN: Final = (-96.0, -132.0, -78.0)
-"""MNI mm of the template's first voxel; its voxels are 1 mm, axes RAS+."""
+_LANDMARKS: Final[dict[str, Any]] = own_table(Path(__file__).with_name("vessels.yaml"))
+"""What the atlas has no labels for: vessels, plexus, glands, the suprasellar cistern."""
 
 TISSUE_SCALE: Final = 75.0
 """Steps of the tissue map per class: 0 air, 1 fluid, 2 grey, 3 white matter."""
@@ -106,12 +106,6 @@ def template() -> HeadMaps:
     )
 
 
-def _landmarks() -> dict[str, Any]:
-    """Return what the atlas has no labels for: vessels, plexus, glands, the suprasellar cistern."""
-    landmarks: dict[str, Any] = own_table(Path(__file__).with_name("vessels.yaml"))
-    return landmarks
-
-
 def _tissue(sharp: Array, cavity: npt.NDArray[np.bool_]) -> Array:
     """Return the tissue class; just outside the cavity it is fluid, so that borders blend."""
     tissue = _curve(sharp, *_T1_KNOTS)
@@ -142,7 +136,7 @@ def _grid(shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
         (np.arange(n, dtype=np.float32) + np.float32(start)).reshape(
             [-1 if axis == i else 1 for i in range(3)]
         )
-        for axis, (n, start) in enumerate(zip(shape, ORIGIN, strict=True))
+        for axis, (n, start) in enumerate(zip(shape, ORIGIN_MM, strict=True))
     )
     return x, y, z
 
@@ -156,7 +150,7 @@ def _sharpen(t1: Array) -> Array:
 
 def _suprasellar_fluid(t1: Array, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the suprasellar cistern, which the atlas's brain mask leaves out."""
-    ball = _landmarks()["suprasellar"]
+    ball = _LANDMARKS["suprasellar"]
     x0, y0, z0 = ball["centre"]
     x, y, z = _grid(t1.shape)
     near = (x - x0) ** 2 + (y - y0) ** 2 + (z - z0) ** 2 < ball["radius"] ** 2
@@ -229,7 +223,7 @@ def _stamp_ball(
     target: Array, centre: npt.ArrayLike, radii: Sequence[float], strength: float
 ) -> None:
     """Draw an ellipsoid with a soft edge of about 1 mm into ``target`` (in place, maximum)."""
-    middle = np.asarray(centre, dtype=np.float32) - np.array(ORIGIN, dtype=np.float32)
+    middle = np.asarray(centre, dtype=np.float32) - np.array(ORIGIN_MM, dtype=np.float32)
     low = np.maximum(np.floor(middle - radii - 2).astype(int), 0)
     high = np.minimum(np.ceil(middle + radii + 3).astype(int), target.shape)
     if (low >= high).any():
@@ -247,7 +241,7 @@ def _stamp_ball(
 def _vessels(cavity: npt.NDArray[np.bool_], in_brain: Array) -> Array:
     """Return the enhancement of sinuses, veins and arteries, 0 to 1."""
     vessels = np.zeros(cavity.shape, np.float32)
-    _stamp(vessels, _landmarks()["vessels"])
+    _stamp(vessels, _LANDMARKS["vessels"])
     x, y, z = _grid(cavity.shape)
     taper = np.float32(0.7) * np.maximum(4 - in_brain, 0)
     wedge = smoothstep(np.asarray(np.abs(x) + taper, dtype=np.float32), 6.0, 3.5)
@@ -265,10 +259,10 @@ def _glands(
     """Return the enhancement of dura, falx, tentorium, glands, plexus and mucosa, 0 to 1."""
     x, _, z = _grid(cavity.shape)
     glands = np.zeros(cavity.shape, np.float32)
-    for gland in _landmarks()["glands"]:
+    for gland in _LANDMARKS["glands"]:
         _stamp_ball(glands, gland["centre"], gland["radii"], gland["strength"])
     plexus = np.zeros_like(glands)
-    _stamp(plexus, _landmarks()["plexus"])
+    _stamp(plexus, _LANDMARKS["plexus"])
     glands = np.maximum(glands, plexus * ndimage.binary_dilation(ventricles))
     dura = 0.45 * smoothstep(np.abs(in_brain - 1.5), 1.3, 0.3) * (z > -60)
     falx = 0.40 * smoothstep(np.abs(x), 1.2, 0.2) * (labels == 0) * cavity * (z > 28)

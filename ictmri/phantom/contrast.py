@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ictmri.phantom.anatomy import CORTEX_MM, ORIGIN, SHELL_SCALE, TISSUE_SCALE, Bytes, HeadMaps
+from ictmri.atlas.template import ORIGIN_MM
+from ictmri.phantom.anatomy import CORTEX_MM, SHELL_SCALE, TISSUE_SCALE, Bytes, HeadMaps
 from ictmri.phantom.fields import Array, Texture, interpolate, smoothstep
 
 _TUBE_WIDTH: Final = 0.13
@@ -73,7 +74,7 @@ def draw_contrast(rng: np.random.Generator, age: float) -> Contrast:
 
 def sample(volume: Bytes, points: Array) -> Array:
     """Read a template map at ``(3, ...)`` template mm, linearly; beyond the edges the edge goes on."""
-    index = points - np.array(ORIGIN, dtype=np.float32).reshape(3, *[1] * (points.ndim - 1))
+    index = points - np.array(ORIGIN_MM, dtype=np.float32).reshape(3, *[1] * (points.ndim - 1))
     return interpolate(volume, index)
 
 
@@ -96,7 +97,7 @@ def head_signal(
 
 def _sparse(volume: Bytes, near: npt.NDArray[np.bool_], points: Array) -> Array:
     """Return the weight that a map of mostly zeros has at points ``(3, n)``; only near ones are read."""
-    nearest = np.rint(points - np.array(ORIGIN, dtype=np.float32).reshape(3, 1)).astype(np.int16)
+    nearest = np.rint(points - np.array(ORIGIN_MM, dtype=np.float32).reshape(3, 1)).astype(np.int16)
     for row, size in zip(nearest, volume.shape, strict=True):
         np.clip(row, 0, size - 1, out=row)
     weight = np.zeros(points.shape[1], dtype=np.float32)

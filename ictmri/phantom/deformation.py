@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ictmri.phantom.anatomy import HELPER_STEP, ORIGIN, HeadMaps
+from ictmri.atlas.template import ORIGIN_MM
+from ictmri.phantom.anatomy import HELPER_STEP, HeadMaps
 from ictmri.phantom.fields import Array, interpolate, resample_axes, smooth_noise, smoothstep, steps
 
 Doubles = npt.NDArray[np.float64]
@@ -227,7 +228,7 @@ def warp(pose: Pose, masses: Sequence[Mass], atlas: HeadMaps) -> Warp:
     at = pose.lesion
     for mass in masses:
         at = push_back(at, mass, atlas)
-    origin = np.array(ORIGIN, dtype=np.float32).reshape(3, 1, 1, 1)
+    origin = np.array(ORIGIN_MM, dtype=np.float32).reshape(3, 1, 1, 1)
     index = (at - origin) / np.float32(HELPER_STEP)
     pull = np.stack([interpolate(component, index) for component in atlas.ventricle_pull])
     depth = interpolate(atlas.depth, index)
@@ -249,7 +250,7 @@ def push_back(points: Array, mass: Mass, atlas: HeadMaps) -> Array:
     outside = np.cbrt(np.maximum(r**3 - added, 0))
     shrunk = r * np.float32(np.cbrt(1 - mass.push))
     shift = r - np.where(r < mass.radius, shrunk, outside)
-    index = (points - np.array(ORIGIN, dtype=np.float32).reshape(3, 1, 1, 1)) / np.float32(
+    index = (points - np.array(ORIGIN_MM, dtype=np.float32).reshape(3, 1, 1, 1)) / np.float32(
         HELPER_STEP
     )
     depth = interpolate(atlas.depth, index)

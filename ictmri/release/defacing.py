@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +19,7 @@ from scipy import ndimage
 from ictmri.atlas.alignment import align
 from ictmri.atlas.template import SPACING_MM, template
 from ictmri.io.volumes import plain
+from ictmri.scans.examine import corners
 
 BROW_Z_MM: Final = 30.0
 """Nothing above this height (MNI) is face."""
@@ -60,12 +61,12 @@ def remove_face(image: nib.Nifti1Image) -> Defaced:
         AlignmentError: the scan is not a head, so that its face cannot be found.
     """
     aligned = align(image)
-    if aligned.support is not None:
+    if aligned.extracted:
         return Defaced(image, 0.0, aligned.overlap(), extracted=True)
     face = face_region(image.shape, image.affine, aligned.scan_from_mni)
     kept = plain(image)
     voxels = np.array(kept.dataobj)
-    voxels[face] = _background(voxels)
+    voxels[face] = np.sort(corners(voxels))[4]
     millilitres = float(face.sum() * abs(np.linalg.det(image.affine[:3, :3])) / 1000)
     changed = nib.Nifti1Image(voxels, kept.affine, kept.header, dtype=voxels.dtype)
     return Defaced(changed, millilitres, aligned.overlap(), extracted=False)
@@ -108,8 +109,3 @@ def _protected() -> npt.NDArray[np.uint8]:
     distance = ndimage.distance_transform_edt(~template().mask, sampling=SPACING_MM)
     near: npt.NDArray[np.uint8] = (distance <= BRAIN_MARGIN_MM).astype(np.uint8)
     return near
-
-
-def _background(voxels: npt.NDArray[Any]) -> Any:
-    corners = voxels[np.ix_(*[(0, -1)] * 3)].ravel()
-    return np.sort(corners)[len(corners) // 2]

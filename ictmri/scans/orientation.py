@@ -60,7 +60,7 @@ def orientation(aligned: Aligned) -> str:
         other = align(_turned_image(aligned, turn))
     except AlignmentError:
         return ""
-    if other.support is None and other.overlap() < LIKE_A_HEAD:
+    if not other.extracted and other.overlap() < LIKE_A_HEAD:
         return ""
     if information(other) < max(MUCH_BETTER * information(aligned), LEAST_INFORMATION):
         return ""
@@ -75,7 +75,7 @@ def best_orientation(aligned: Aligned) -> Turn:
     """Return the turn under which a scan looks most like the template."""
     scan = np.maximum(_coarse(aligned), 0)
     scan = np.minimum(scan, np.percentile(scan, 99))
-    target = _target(extracted=aligned.support is not None)
+    target = _target(extracted=aligned.extracted)
     turns = [
         (axes, signs)
         for axes in permutations(range(3))
@@ -91,7 +91,7 @@ def best_orientation(aligned: Aligned) -> Turn:
 def information(aligned: Aligned) -> float:
     """Return the mutual information (nats) of scan and template inside the brain, 0 where unseen."""
     target = template()
-    scan = aligned.on_template(aligned.scan)[::2, ::2, ::2]
+    scan = aligned.on_template()[::2, ::2, ::2]
     brain = target.mask[::2, ::2, ::2]
     seen = brain & (scan > 0)
     if not seen.any():

@@ -81,7 +81,7 @@ def place(image: nib.Nifti1Image) -> Placement:
         text = f"the head lies otherwise than its header says: {lies}"
         return Placement([Note("orientation-wrong", text)], fingerprint=fingerprint(aligned))
     notes = _missing(image, aligned)
-    if not notes and aligned.support is None and aligned.overlap() < LIKE_A_HEAD:
+    if not notes and not aligned.extracted and aligned.overlap() < LIKE_A_HEAD:
         notes = [Note("unlike-a-head", "its outline is not that of a head")]
     centre = apply_affine(aligned.scan_from_mni, np.array(CENTRE_MM))
     return Placement(notes, centre, fingerprint(aligned))

@@ -98,7 +98,7 @@ def process(
         steps["brain"] = own_mask_step(own_mask, image)
     scan = volume_of(image)
     place = case.timed("align", _Alignment(), lambda: align(image))
-    extracted = place.support is not None
+    extracted = place.extracted
     scan = on_plain_background(scan) if extracted else scan
     if own_mask is None and extracted and not settings.extract_again:
         steps["brain"] = AlreadyExtracted()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from annotated_types import MinLen
-from pydantic import AfterValidator, BaseModel, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, BaseModel, NonNegativeInt
 
 from ictmri.classes import CLASSES
-from ictmri.errors import InputError, nearest, validation_problems
+from ictmri.errors import InputError, nearest, validated
 from ictmri.io.yamlfile import read_yaml
 
 OPEN: Final = "?"
@@ -95,11 +95,7 @@ def read_mapping(path: Path) -> ClinicalMapping:
     still_open = [f"{place} is still open" for place in _open_places(content, "")]
     if still_open:
         raise InputError(str(path), still_open, 'replace each "?" by one of the choices beside it')
-    try:
-        return ClinicalMapping.model_validate(content)
-    except ValidationError as error:
-        problems = validation_problems(error, model=ClinicalMapping)
-        raise InputError(str(path), problems, "correct it") from None
+    return validated(ClinicalMapping, content, str(path), "correct it")
 
 
 def _open_places(value: Any, place: str) -> list[str]:

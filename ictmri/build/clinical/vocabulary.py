@@ -7,11 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import yaml
+from typing import Any, Literal, NamedTuple, cast
 
 from ictmri.build.ages import is_unit_header, read_age_header
+from ictmri.io.yamlfile import own_table
 from ictmri.scans.contrast import is_t1, read_contrast
 from ictmri.tumours import tumour_name
 
@@ -33,12 +32,9 @@ def settled(words: Iterable[ClassWord]) -> str:
     return first[0] if len(first) == 1 else ""
 
 
-@cache
 def lists(name: str = "vocabulary") -> dict[str, Any]:
     """Return the content of a YAML file of this folder."""
-    path = Path(__file__).with_name(f"{name}.yaml")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
+    return cast(dict[str, Any], own_table(Path(__file__).with_name(f"{name}.yaml")))
 
 
 @cache

@@ -197,7 +197,7 @@ def _anywhere(rng: Rng, atlas: anatomy.HeadMaps, depth: tuple[float, float]) -> 
     """Return a place in the brain so many mm below its surface."""
     found = np.argwhere((atlas.depth > depth[0]) & (atlas.depth <= depth[1]))
     at = found[int(rng.integers(len(found)))] * anatomy.HELPER_STEP + rng.uniform(-2, 2, 3)
-    x, y, z = at + np.array(anatomy.ORIGIN)
+    x, y, z = at + np.array(ORIGIN_MM)
     return float(x), float(y), float(z)
 
 

@@ -33,7 +33,7 @@ class AlreadyExtracted:
     def run(self, volume: Volume, place: Aligned) -> Volume:
         """Return the volume with its support as the mask."""
         support = support_of(volume)
-        if place.support is None or support is None:
+        if not place.extracted or support is None:
             raise ValueError("this scan has its skull")
         return volume.with_mask(support)
 

@@ -137,7 +137,7 @@ def head_overlap(image: nib.Nifti1Image, processed: Processed) -> float:
     scan = shrink(to_itk(voxels - voxels.min(), world), SPACING_MM)
     scan_from_mni = processed.mapping.scan_from_mni
     to_plain = world @ np.linalg.inv(affine) @ scan_from_mni
-    return Aligned(scan, None, to_plain, scan_from_mni).overlap()
+    return Aligned(scan, False, to_plain, scan_from_mni).overlap()
 
 
 def _range(voxels: Volume, mask: Mask) -> tuple[float, float]:
