@@ -99,6 +99,27 @@ def transaction(root: Path) -> Iterator[Path]:
     _finish_change(root)
 
 
+@contextmanager
+def assembled(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of ``out`` when the block succeeds, and is gone else.
+
+    The caller holds :func:`cohort_lock` on ``out``, and knows that what is there may go.
+    """
+    part, before = work_folder(out, "part"), work_folder(out, "draft")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if out.exists():
+            out.rename(before)
+        part.rename(out.resolve())
+    except BaseException:
+        # On a full disk, what cannot be finished must not keep the space.
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
 def _finish_change(root: Path) -> None:
     change = work_folder(root, "change")
     if not change.is_dir():

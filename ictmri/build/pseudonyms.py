@@ -15,7 +15,7 @@ from ictmri.build.identity import identity_key, one_or_two, spoiled_id
 from ictmri.build.table import TableRow
 from ictmri.errors import InputError
 from ictmri.io.csvfile import csv_text, shown
-from ictmri.io.files import replacing, sha256_bytes
+from ictmri.io.files import sha256_bytes, write_bytes, write_text
 
 LINK_COLUMNS: Final = ("patient_id", "case_id", "image")
 _CASE: Final = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}")
@@ -170,8 +170,7 @@ def write_link(link: Path, rows: list[TableRow], ids: Mapping[str, str]) -> None
         row.patient_id: Link(row.patient_id, ids[row.patient_id], row.image.name) for row in rows
     }
     cells = ((x.patient_id, x.case_id, x.image) for _, x in sorted(known.items()))
-    with replacing(link, mode=0o600) as part:
-        part.write_text(csv_text(LINK_COLUMNS, cells), encoding="utf-8")
+    write_text(link, csv_text(LINK_COLUMNS, cells), mode=0o600)
 
 
 def copy_link_file(earlier: Path, out: Path) -> None:
@@ -183,8 +182,7 @@ def copy_link_file(earlier: Path, out: Path) -> None:
     """
     link = link_path(out)
     if not link.is_file():
-        with replacing(link, mode=0o600) as part:
-            part.write_bytes(link_path(earlier).read_bytes())
+        write_bytes(link, link_path(earlier).read_bytes(), mode=0o600)
 
 
 def owner_names(root: Path) -> dict[str, str]:

@@ -14,10 +14,9 @@ from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow, write_folds
 from ictmri.io.files import is_free, replacing, write_bytes, write_text
-from ictmri.io.lock import work_folder
 from ictmri.manifest import Manifest, fingerprints, write_manifest
 from ictmri.schema import Config, features
-from ictmri.transaction import check_place, close_work, transaction
+from ictmri.transaction import assembled, check_place, close_work, transaction
 
 if TYPE_CHECKING:
     from ictmri.documents.facts import Facts
@@ -97,21 +96,13 @@ def assemble(out: Path, plan: Plan) -> Cohort:
 
     The work folder with the finished cases is removed then.
     """
-    part = work_folder(out, "part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with assembled(out) as part:
         _write(part, plan)
-    except BaseException:
-        # On a full disk, what cannot be finished must not keep the space.
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    part.rename(out.resolve())
     close_work(out, CASES)
     return open_cohort(out)
 
 
 def _write(part: Path, plan: Plan) -> None:
-    part.mkdir(parents=True)
     digest = write_folds(part / "folds.csv", plan.folds)
     for config, rows in plan.configs.items():
         write_config(part, config, plan.folds, rows)

@@ -93,7 +93,6 @@ def publish(
     Example: ictmri publish out/mine --repo-id clinic/mine --dry-run
     """
     from ictmri.cohort import open_cohort
-    from ictmri.errors import InputError
     from ictmri.release.make_release import Order
     from ictmri.release.publish import plan_lines, prepare
     from ictmri.release.publish import publish as send

@@ -216,15 +216,15 @@ def check_space(path: Path, n_bytes: float) -> None:
         raise InputError(str(path), [problem], f"free some space, or {_ELSEWHERE}")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` in one step."""
-    with replacing(path) as part:
+def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write ``content`` to ``path`` in one step; ``mode`` as for :func:`replacing`."""
+    with replacing(path, mode=mode) as part:
         part.write_bytes(content)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o666) -> None:
     """Write ``text`` as UTF-8 to ``path`` in one step, line ends as they are."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), mode)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -32,7 +32,7 @@ from ictmri.release.faces import (
     write_faces_page,
 )
 from ictmri.release.records import released_boxes, released_steps
-from ictmri.transaction import cohort_lock, opened_work
+from ictmri.transaction import assembled, cohort_lock, opened_work
 
 OLDEST_EXACT: Final = 90.0
 """Ages from here on are merged even under the gate (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
@@ -125,16 +125,8 @@ def make_release(cohort: Cohort, order: Order, facts: Facts, *, jobs: int | None
         step = _step(cohort, order, facts, public, faces)
         if _made_by(out, step):
             return Release(open_cohort(out), public, subtypes, faces)
-        part = work_folder(out, "part")
-        try:
+        with assembled(out) as part:
             _write(cohort, order, facts, public, subtypes, part, step)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        if out.exists():
-            out.rename(work_folder(out, "draft"))
-        part.rename(out)
-        shutil.rmtree(work_folder(out, "draft"), ignore_errors=True)
         return Release(open_cohort(out), public, subtypes, faces)
 
 

@@ -16,11 +16,10 @@ from ictmri.errors import InputError, nearest
 from ictmri.folds import FoldRow, write_folds
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import is_free, write_text
-from ictmri.io.lock import work_folder
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.scans.findings import FILE_NAME as FINDINGS
 from ictmri.scans.findings import findings_text, read_findings
-from ictmri.transaction import cohort_lock, transaction
+from ictmri.transaction import assembled, cohort_lock, transaction
 
 REASONS: Final = {
     "consent": "Withdrawn: consent was taken back.",
@@ -49,9 +48,7 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> 
     kept = [row for row in rows if row.case_id not in set(case_ids)]
     _check(cohort, rows, kept, case_ids, reason, out)
     change = REASONS[reason] + " The folds of all other cases are unchanged."
-    with cohort_lock(out):
-        part = work_folder(out, "part")
-        part.mkdir(parents=True)
+    with cohort_lock(out), assembled(out) as part:
         digest = write_folds(part / "folds.csv", kept)
         for config in cohort.manifest.configs:
             left_out = cohort.manifest.left_out if config == "processed" else {}
@@ -69,7 +66,6 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> 
         if link_path(cohort.root).is_file():
             # Who left keeps his case id there, and the others' names are looked for when it is published.
             copy_link_file(cohort.root, out)
-        part.rename(out)
     return open_cohort(out)
 
 

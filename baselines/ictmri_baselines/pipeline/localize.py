@@ -258,8 +258,7 @@ def _keep_replies(path: Path, cases: list[FoldRow], work: Path) -> None:
         return
     # Of a case without a reply its boxes, so that the file holds every slice that was looked at.
     each = (one if one.is_file() else one.with_suffix(".jsonl") for one in found)
-    with replacing(path, mode=_OWNER) as part:
-        part.write_bytes(b"".join(one.read_bytes() for one in each))
+    write_bytes(path, b"".join(one.read_bytes() for one in each), mode=_OWNER)
 
 
 def _added(cohort: Cohort, cases: list[FoldRow], work: Path, settings: dict[str, Any]) -> Cohort:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ictmri.atlas.template import SPACING_MM, grid_affine
 from ictmri.classes import CLASS_TITLES, CLASSES
-from ictmri.io.files import canonical_json, replacing
+from ictmri.io.files import canonical_json, write_text
 from ictmri.io.volumes import pack
 from ictmri.pages.templating import pages, policy, webp_uri
 from ictmri.pages.triplanar import LETTERS, SIZE, SMALL_SIZE, heat_scale, montage
@@ -51,8 +51,7 @@ def write_page(
     made = pictures_of(biopsy) if pictures is None else pictures
     context = _context(biopsy, content, made)
     text = pages(_TEMPLATES).get_template("biopsy.html.j2").render(context)
-    with replacing(path, mode=0o600) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, text, mode=0o600)
 
 
 def _context(

@@ -21,7 +21,6 @@ from ictmri.io.files import (
     is_free,
     private_folder,
     remove_parts,
-    replacing,
     sha256_file,
     write_bytes,
     write_json,
@@ -177,8 +176,7 @@ def _hand_out(work: Path, scans: Scans, folder: Path) -> None:
     for name in scans.ids:
         made, place = work / name / SEGMENTATION, folder / f"{name}.dcm"
         if made.is_file():
-            with replacing(place, mode=0o600) as part:
-                part.write_bytes(made.read_bytes())
+            write_bytes(place, made.read_bytes(), mode=0o600)
         else:
             place.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ictmri.errors import InputError
-from ictmri.io.files import read_plain, replacing, write_bytes
+from ictmri.io.files import read_plain, write_bytes
 from ictmri.io.resources import AnyPath, at_home
 
 _MAX_BYTES: Final = 10_000
@@ -21,12 +21,6 @@ _EIGHTH: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A1
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _EIGHTH, _P - _EIGHTH})
 """The y of the eight points whose order divides 8; each is a key for which any message has a signature."""
 _MAKE: Final = "make a pair with: ictmri sealed key participant.key"
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone may read."""
-    with replacing(path, mode=0o600) as part:
-        part.write_bytes(content)
 
 
 def check_secret(path: Path) -> None:
@@ -38,7 +32,7 @@ def check_secret(path: Path) -> None:
 def write_key(path: Path, key: Ed25519PrivateKey) -> None:
     """Write a private key (PEM, PKCS 8) that its owner alone may read."""
     plain = (form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    write_secret(path, key.private_bytes(*plain))
+    write_bytes(path, key.private_bytes(*plain), mode=0o600)
 
 
 def make_pair(path: AnyPath) -> Path:

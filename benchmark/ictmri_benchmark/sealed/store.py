@@ -70,7 +70,7 @@ class ChallengeStore:
             write_folds(store.private / "folds.csv", rows)
             (store.private / "folds.csv").chmod(0o600)
             keys.write_key(store.private / "organiser.key", key)
-            keys.write_secret(store.private / "salt", salt.hex().encode() + b"\n")
+            write_text(store.private / "salt", salt.hex() + "\n", mode=0o600)
             write_text(store.public / "challenge.json", challenge.to_json())
             store._append("open")
         return challenge
@@ -191,7 +191,7 @@ class ChallengeStore:
         record = Record.signed_by(self._key, **given)
         self.log.add(record)
         if archive:
-            keys.write_secret(self._place(record.submission), archive)
+            write_bytes(self._place(record.submission), archive, mode=0o600)
         lines = [documents.compact(item.content()) + b"\n" for item in records]
         write_bytes(self.public / "log.jsonl", b"".join(lines))
         if os.name == "posix":

@@ -17,11 +17,11 @@ from ictmri.cohort import CLINICAL, Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.folds import DEFAULT_N_FOLDS
 from ictmri.hub.download import download, preflight, read_snapshot
-from ictmri.io.files import private_folder, replacing, sha256_bytes
+from ictmri.io.files import private_folder, sha256_bytes, write_text
 from ictmri.io.lock import folder_lock, work_folder
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.manifest import FILE_NAME, SCHEMA
-from ictmri.transaction import check_place, cohort_lock
+from ictmri.transaction import assembled, check_place, cohort_lock
 from ictmri.version import __version__
 
 SOURCE: Final = "Shirelle12/DeepSite-MRI"
@@ -184,16 +184,12 @@ def _adopt(root: Path, out: Path, *, dry_run: bool, tell: Tell) -> FolderBuild |
         return None
     with cohort_lock(out):
         if not (out / FILE_NAME).is_file():
-            part = work_folder(out, "part")
-            shutil.rmtree(part, ignore_errors=True)
-            for name in (*cohort.manifest.files, FILE_NAME):
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(root / name, part / name)
-            found = leaks(Cohort(part, cohort.manifest))
-            if found:
-                shutil.rmtree(part)
-                raise InputError(str(root), found, "tell the people who keep the repository")
-            part.rename(out.resolve())
+            with assembled(out) as part:
+                for name in (*cohort.manifest.files, FILE_NAME):
+                    (part / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(root / name, part / name)
+                if found := leaks(Cohort(part, cohort.manifest)):
+                    raise InputError(str(root), found, "tell the people who keep the repository")
     made = open_cohort(out)
     if made.manifest != cohort.manifest:
         problem = f"holds another version of the cohort {made.name!r}"
@@ -213,8 +209,7 @@ def _stopped(out: Path, proposal: Proposal, subject: str, mapping: Path | None) 
         (mapping and place.samefile(mapping)) or place.read_text(encoding="utf-8") != text
     ):
         place = first.with_name(f"{name}.mapping-{next(numbers)}.yaml")
-    with replacing(place, mode=0o600) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(place, text, mode=0o600)
     kept = f" ({first.name} was there before and stays as it is)" if place != first else ""
     full = work_folder(out, "source")
     waiting = f"; until then data of patients lie in {full}" if any(full.glob("*")) else ""

@@ -27,7 +27,7 @@ from ictmri.classes import CLASSES
 from ictmri.cli.app import main
 from ictmri.errors import InputError
 from ictmri.folds import Candidate, FoldRow, FoldTable, assign_folds
-from ictmri.io.files import sha256_bytes, stored_zip
+from ictmri.io.files import sha256_bytes, stored_zip, write_bytes
 from ictmri_benchmark import evaluate
 from ictmri_benchmark.board.entry import BenchmarkRef, Entry, InputsUsed, MethodInfo, write_entry
 from ictmri_benchmark.score.metrics import headline
@@ -870,7 +870,7 @@ def test_keys_of_a_wrong_kind(tmp_path: Path) -> None:
 
 
 def write_and_load(path: Path, content: bytes) -> object:
-    keys.write_secret(path, content)
+    write_bytes(path, content, mode=0o600)
     return keys.load_key(path)
 
 

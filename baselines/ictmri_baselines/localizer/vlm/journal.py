@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ictmri.io.files import replacing
+from ictmri.io.files import write_bytes
 from ictmri_baselines.localizer.boxes import Count, Tokens
 
 _OWNER: Final = 0o600
@@ -95,8 +95,7 @@ class Journal:
             good.append(line.rstrip(b"\n") + b"\n")
         if bad or not content.endswith(b"\n"):
             _append(self.path.with_name(f"{self.path.name}.damaged"), b"".join(bad))
-            with replacing(self.path, mode=_OWNER) as part:
-                part.write_bytes(b"".join(good))
+            write_bytes(self.path, b"".join(good), mode=_OWNER)
 
     def find(self, question: str) -> Answer | None:
         """Return the answer to a question, by its digest; None where there is none yet."""
