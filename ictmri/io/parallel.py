@@ -96,7 +96,7 @@ def _run_here(
 ) -> list[R]:
     title = str(bar["desc"])
     if jobs == 1 and not environment:
-        with _variables(ONE_THREAD):
+        with variables(ONE_THREAD):
             return list(_bar(map(function, items), **bar))
     supervised = _Supervised(function, os.getpid())
     given = {**os.environ, **ONE_THREAD, **environment}
@@ -214,7 +214,8 @@ def _replacing_silently() -> Iterator[None]:
 
 
 @contextmanager
-def _variables(environment: Mapping[str, str]) -> Iterator[None]:
+def variables(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment in this block, and put back what was there."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:

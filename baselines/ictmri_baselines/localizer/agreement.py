@@ -35,8 +35,8 @@ _NEIGHBOURS: Final = np.ones((3, 3, 3), dtype=bool)
 class Agreement:
     """A prior and the truth on one grid.
 
-    Without a true lesion recalls, Dice and ratio are NaN, and everything marked is false. Without a
-    prior recalls, Dice and ratio are 0.
+    Without a true lesion Dice and ratio are NaN, and everything marked is false. Without a prior both
+    are 0.
 
     Attributes:
         lesions: parts of the truth of at least :data:`LEAST_ML`; the largest one if all are smaller.
@@ -44,7 +44,6 @@ class Agreement:
         touched: how many of them are covered by at least :data:`TOUCHED_SHARE`.
         cores: as ``lesions``, of the truth without oedema.
         cores_found: how many of them are covered by at least :data:`FOUND_SHARE`.
-        voxel_recall: share of the truth that is marked.
         dice: 2 |A and B| / (|A| + |B|).
         volume_ratio: marked volume over true volume.
         false_ml: marked volume outside the truth.
@@ -55,20 +54,9 @@ class Agreement:
     touched: int
     cores: int
     cores_found: int
-    voxel_recall: float
     dice: float
     volume_ratio: float
     false_ml: float
-
-    @property
-    def lesion_recall(self) -> float:
-        """Share of the lesions that were found."""
-        return self.found / self.lesions if self.lesions else float("nan")
-
-    @property
-    def core_recall(self) -> float:
-        """Share of the cores that were found."""
-        return self.cores_found / self.cores if self.cores else float("nan")
 
 
 def agreement(
@@ -97,7 +85,6 @@ def agreement(
         touched=sum(share >= TOUCHED_SHARE for share in shares),
         cores=len(of_cores),
         cores_found=sum(share >= FOUND_SHARE for share in of_cores),
-        voxel_recall=both / n_truth if n_truth else float("nan"),
         dice=2 * both / (n_marked + n_truth) if n_truth else float("nan"),
         volume_ratio=n_marked / n_truth if n_truth else float("nan"),
         false_ml=(n_marked - both) * float(np.prod(spacing_mm)) / 1000,

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ictmri.atlas.template import SPACING_MM, grid_affine
 from ictmri.pages.triplanar import (
     MIDDLE_MM,
-    Plane,
     Point,
     brain_grey,
     deepest,
     draw,
     mni_planes,
 )
+from ictmri_baselines.localizer.prior import stacked_boxes
 
 if TYPE_CHECKING:
     from ictmri_baselines.cases import Brain
@@ -58,7 +58,8 @@ def figure(
             heat=lambda axis: heat(axis) * (grey(axis) > 0),
         )
     priors = [(coarse, COARSE_INK), (refined, REFINED_INK)]
-    drawn = [(_boxed(found, coarse.shape), BOX_INK), *priors] if boxes else priors
+    boxed = stacked_boxes(found.boxes if boxes else (), coarse.shape).astype(np.float32)
+    drawn = [(boxed, BOX_INK), *priors] if boxes else priors
     return draw(planes, grey, lines=[(planes.cut(v, affine), ink, 0) for v, ink in drawn])
 
 
@@ -79,11 +80,3 @@ def shown_brain(brain: Brain) -> Volume:
     """Return a brain's intensities in 0..1 as they are shown, 0 outside it."""
     image = brain.image.get_fdata(dtype=np.float32)
     return brain_grey(image, np.asarray(brain.mask.dataobj) > 0)
-
-
-def _boxed(found: Localization, shape: tuple[int, ...]) -> Plane:
-    boxed = np.zeros(shape, dtype=np.float32)
-    for row in found.boxes:
-        for box in row.boxes:
-            boxed[box.x0 : box.x1, box.y0 : box.y1, row.slice] = 1
-    return boxed

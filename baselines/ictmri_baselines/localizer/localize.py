@@ -175,11 +175,11 @@ def _refined(
     if seen is None:
         return inside, ["no-contrast"]
     every = (slice(None, None, step),) * 3
-    found = refine(seen, np.ascontiguousarray(coarse[every]), seed=seed, model=model)
-    if found.outcome == "empty":  # thinner than a voxel of the 2 mm grid
+    found, outcome = refine(seen, np.ascontiguousarray(coarse[every]), seed=seed, model=model)
+    if outcome == "empty":  # thinner than a voxel of the 2 mm grid
         return inside, ["few-voxels"]
-    flags: list[str] = [] if found.outcome == "refined" else [found.outcome]
-    back = on_brain_grid(found.mask.astype(np.float32), brain) >= 0.5
+    flags: list[str] = [] if outcome == "refined" else [outcome]
+    back = on_brain_grid(found.astype(np.float32), brain) >= 0.5
     return back & mask, flags
 
 

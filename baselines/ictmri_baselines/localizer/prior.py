@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ictmri.atlas.box import box_of
 from ictmri_baselines.localizer.boxes import SliceBoxes
 from ictmri_baselines.localizer.region import Region
 
@@ -77,28 +78,15 @@ def _widened(
 ) -> npt.NDArray[np.float32]:
     prior = np.zeros(volume.shape, dtype=np.float32)
     # Nothing changes farther away than the two filters reach.
-    part = _reached(volume > 0, _TRUNCATE * sigma_mm + dilation_mm, spacing)
-    if part is None:
+    reach = int(np.ceil((_TRUNCATE * sigma_mm + dilation_mm) / spacing.min())) + 2
+    part = box_of(volume > 0, reach)
+    if not part[0].stop:
         return prior
     smooth = ndimage.gaussian_filter(volume[part], sigma_mm / spacing, truncate=_TRUNCATE)
     if dilation_mm > 0:
         smooth = ndimage.grey_dilation(smooth, footprint=_ball(dilation_mm, spacing))
     prior[part] = np.clip(smooth, 0.0, 1.0)
     return prior
-
-
-def _reached(
-    stacked: npt.NDArray[np.bool_], margin_mm: float, spacing: npt.NDArray[Any]
-) -> tuple[slice, ...] | None:
-    found = []
-    for axis, step in enumerate(spacing):
-        others = tuple({0, 1, 2} - {axis})
-        used = np.flatnonzero(stacked.any(axis=others))
-        if not len(used):
-            return None
-        margin = int(np.ceil(margin_mm / step)) + 2
-        found.append(slice(max(int(used[0]) - margin, 0), int(used[-1]) + margin + 1))
-    return tuple(found)
 
 
 def _ball(radius_mm: float, spacing: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

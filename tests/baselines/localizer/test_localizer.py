@@ -231,7 +231,7 @@ def test_the_union_leaves_out_what_the_model_clearly_rejects() -> None:
     # A model of one feature, intensity: 1 above two spreads of white matter, 0 below.
     weights = (np.eye(10, 1) * 20.0,)
     model = VoxelModel(np.full(10, 2.0), np.ones(10), weights, (np.zeros(1),))
-    refined = refine(seen, box.astype(np.float32), model=model).mask
+    refined, _ = refine(seen, box.astype(np.float32), model=model)
     assert refined[lesion].mean() > 0.9
     assert refined[box & ~within(lesion, 4.0)].mean() < 0.02
     assert not refined[~within(box, 5.0)].any()

@@ -154,26 +154,13 @@ class VoxelModel:
         return (0.5 * (1 + np.tanh(logit / 2))).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Refined:
-    """The refined prior on the 2 mm grid.
-
-    Attributes:
-        mask: bool.
-        probability: of the MLP, float32 in [0, 1]; zeros where none was applied.
-        outcome: ``refined``; ``empty``: no box inside the brain; ``whole-brain``: the boxes fill it, the
-            mask is what lies inside them; ``few-voxels``: too few to learn from, the same.
-    """
-
-    mask: Mask
-    probability: Field
-    outcome: Literal["refined", "empty", "whole-brain", "few-voxels"]
+Outcome = Literal["refined", "empty", "whole-brain", "few-voxels"]
 
 
 def refine(
     seen: Evidence, coarse: Field, *, seed: int = 0, model: VoxelModel | None = None
-) -> Refined:
-    """Refine a case's coarse prior.
+) -> tuple[Mask, Outcome]:
+    """Refine a case's coarse prior on the 2 mm grid.
 
     Args:
         seen: the brain, compared with the template.
@@ -181,24 +168,27 @@ def refine(
         seed: of the draw of voxels and of the MLP; equal seeds give equal masks.
         model: trained over a cohort (``fit`` of ``samples`` of its cases); where None, one is trained on
             this case alone.
+
+    Returns:
+        The mask, and ``refined``; ``empty``: no box inside the brain; ``whole-brain``: the boxes fill it,
+        the mask is what lies inside them; ``few-voxels``: too few to learn from, the same.
     """
     inside = seen.mask & (coarse > INSIDE)
-    nothing = np.zeros(coarse.shape, dtype=np.float32)
     box = box_of(inside, margin=_SURROUNDINGS)
     if box is None:
-        return Refined(inside, nothing, "empty")
+        return inside, "empty"
     if inside.sum() > WHOLE_BRAIN * seen.mask.sum():
-        return Refined(inside, nothing, "whole-brain")
+        return inside, "whole-brain"
     features = voxel_features(seen, box)
     if model is None:
         drawn = _drawn_samples(seen, coarse, box, features, seed)
         if drawn is None:
-            return Refined(inside, nothing, "few-voxels")
+            return inside, "few-voxels"
         model = fit([drawn], seed=seed)
     near = seen.mask & within(inside, REACH_MM)
-    probability = nothing
+    probability = np.zeros(coarse.shape, dtype=np.float32)
     probability[near] = model.probability(features[:, near[box]].T)
-    return Refined(_united(seen, inside, probability, near), probability, "refined")
+    return _united(seen, inside, probability, near), "refined"
 
 
 def samples(seen: Evidence, coarse: Field, *, seed: int = 0) -> Samples | None:

@@ -55,26 +55,21 @@ class SyntheticDetector:
 
     def map_of(self, seen: Evidence) -> Field:
         """Return the map on the 2 mm grid: above one half from :data:`MARKED_FROM` on; 1 in a candidate."""
-        core, _ = self.shares_of(seen)
+        core = self.core_of(seen)
         some = seen.mask & (core > CANDIDATE_FROM)
         found = np.where(some, np.minimum(core * np.float32(MARKED / MARKED_FROM), 1), 0)
         if kept := reported(seen):
             found[whole(kept) & some] = 1
         return np.asarray(found, dtype=np.float32)
 
-    def shares_of(self, seen: Evidence) -> tuple[Field, Field]:
-        """Return how much of a voxel the network takes for core and for lesion, on the 2 mm grid."""
+    def core_of(self, seen: Evidence) -> Field:
+        """Return how much of a voxel the network takes for core, on the 2 mm grid."""
         with torch.inference_mode():
             channels = torch.from_numpy(channels_of(fields_of(seen)))[None]
             channels = channels.contiguous(memory_format=torch.channels_last_3d)
-            found = torch.sigmoid(self._network(channels))[0].numpy()
-        core, lesion = (
-            uncropped(
-                ndimage.zoom(part, 2, order=1, grid_mode=True, mode="nearest"), seen.mask.shape
-            )
-            for part in found
-        )
-        return core, lesion
+            core, _ = torch.sigmoid(self._network(channels))[0].numpy()
+        fine = ndimage.zoom(core, 2, order=1, grid_mode=True, mode="nearest")
+        return uncropped(fine, seen.mask.shape)
 
 
 class Synthetic(DetectorSettings):

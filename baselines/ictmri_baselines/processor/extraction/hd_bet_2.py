@@ -6,28 +6,24 @@ Source: https://github.com/MIC-DKFZ/HD-BET (release 2, an nnU-Net); weights in Z
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ictmri.atlas.alignment import Aligned
-from ictmri.errors import InputError, MissingDependencyError
+from ictmri.errors import InputError
+from ictmri.extras import need
 from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
-from ictmri_baselines.processor.extraction.network import (
-    cleaned,
-    network_grid,
-    on_scan,
-    one_torch_thread,
-)
+from ictmri_baselines.processor.extraction.network import brain_by, one_torch_thread
+from ictmri_baselines.processor.points import Array
 from ictmri_baselines.processor.step import described, version_of
-from ictmri_baselines.processor.volume import Volume
+from ictmri_baselines.processor.volume import Volume, Voxels
 
 FOLDER_VARIABLE: Final = "ICTMRI_HD_BET_2"
 _FILES: Final = ("dataset.json", "plans.json", "fold_all/checkpoint_final.pth")
@@ -85,14 +81,12 @@ class HdBet2:
             MissingDependencyError: nnunetv2 is not installed.
             InputError: the weights are not in their place.
         """
-        voxels, affine = network_grid(volume, place, _GRID_MM)
-        inside = on_scan(_probability(voxels, self.weights()), affine, volume)
-        return volume.with_mask(cleaned(inside > 0.5, volume, "HD-BET 2"))
+        need("baselines", _WHAT, "nnunetv2")
+        probability = partial(_probability, self.weights())
+        return brain_by(probability, volume, place, _GRID_MM, "HD-BET 2")
 
 
-def _probability(voxels: np.ndarray[Any, Any], folder: Path) -> np.ndarray[Any, Any]:
-    if importlib.util.find_spec("nnunetv2") is None:
-        raise MissingDependencyError(_WHAT, "baselines")
+def _probability(folder: Path, voxels: Voxels) -> Array:
     import torch
 
     with one_torch_thread(), contextlib.redirect_stdout(io.StringIO()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -34,6 +34,30 @@ def network_grid(volume: Volume, place: Aligned, edge_mm: float) -> tuple[Voxels
     grid[:3, 3] = volume.affine[:3, :3] @ first + volume.affine[:3, 3]
     index = np.linalg.inv(affine) @ grid
     return look_up_affine(fine, index, counts.tolist()), grid
+
+
+def brain_by(
+    probability: Callable[[Voxels], Array],
+    volume: Volume,
+    place: Aligned,
+    edge_mm: float,
+    title: str,
+) -> Volume:
+    """Return a volume with the brain mask that a network finds on cubes of ``edge_mm``.
+
+    Args:
+        probability: of brain, in [0, 1], on the cubes that it is given.
+        volume: the scan.
+        place: where it lies in MNI152 space.
+        edge_mm: what the network was trained on.
+        title: of the network, for messages.
+
+    Raises:
+        ExtractionError: no brain was found.
+    """
+    voxels, affine = network_grid(volume, place, edge_mm)
+    inside = on_scan(probability(voxels), affine, volume)
+    return volume.with_mask(cleaned(inside > 0.5, volume, title))
 
 
 def on_scan(found: Array, affine: Affine, volume: Volume) -> Array:

@@ -10,7 +10,6 @@ Analysis 2008, doi:10.1016/j.media.2007.06.004.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,7 +23,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from ictmri.errors import MissingDependencyError
+from ictmri.extras import need
+from ictmri.io.parallel import variables
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -68,8 +68,7 @@ def check_ants() -> None:
     Raises:
         MissingDependencyError: it is not.
     """
-    if importlib.util.find_spec("ants") is None:
-        raise MissingDependencyError("SyN (antspyx)", "baselines")
+    need("baselines", "SyN (antspyx)", "ants")
 
 
 def syn(
@@ -106,9 +105,7 @@ def syn(
 
 def _bring_in() -> None:
     """Import ANTs and make its ITK settle on one thread."""
-    before = os.environ.get(_THREADS)
-    os.environ[_THREADS] = "1"
-    try:
+    with variables({_THREADS: "1"}):
         noise = np.random.default_rng(0).random((2, *[_PRIMER] * 3), dtype=np.float32)
         _run(
             noise[0],
@@ -117,11 +114,6 @@ def _bring_in() -> None:
             1.0,
             SynParameters(iterations=(1,), shrink=(1,), smoothing=(0,)),
         )
-    finally:
-        if before is None:
-            del os.environ[_THREADS]
-        else:
-            os.environ[_THREADS] = before
     _state["ours"] = True
 
 
