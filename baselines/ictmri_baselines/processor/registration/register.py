@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from ictmri.atlas.alignment import Aligned
+from ictmri.atlas.box import box_of
 from ictmri.atlas.geometry import Affine, shrink, to_itk
 from ictmri.atlas.registration import COARSE_MM, FINE_MM, reference, register
 from ictmri.atlas.template import grid_affine, template
@@ -127,7 +128,7 @@ class Syn:
             RuntimeError: ANTs failed.
         """
         target = template(GRID_MM)
-        box = _box()
+        box = box_of(target.mask, MARGIN_MM // GRID_MM)
         start = brain_affine(volume, place) if self.again else place.scan_from_mni
         coarse = block_means(brain_voxels(volume), volume.affine, float(GRID_MM))
         moving = Mapping(start).pull(*coarse, GRID_MM)[box]
@@ -140,16 +141,6 @@ class Syn:
             self.parameters,
         )
         return Mapping(start, stored_warp(found, _box_affine(box)))
-
-
-def _box() -> tuple[slice, ...]:
-    mask = template(GRID_MM).mask
-    margin = MARGIN_MM // GRID_MM
-    slices = []
-    for axis in range(3):
-        (filled,) = np.nonzero(mask.any(axis=tuple(i for i in range(3) if i != axis)))
-        slices.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + margin + 1))
-    return tuple(slices)
 
 
 def _box_affine(box: tuple[slice, ...]) -> Affine:
