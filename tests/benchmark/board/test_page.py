@@ -112,6 +112,22 @@ def test_hostile_text_changes_no_element_of_the_page(board: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
+    ("summary", "shown"),
+    [
+        ("as `table2/5`, <b>bold</b>", "as <code>table2/5</code>, &lt;b&gt;bold&lt;/b&gt;"),
+        ("`<script>` and `", "`&lt;script&gt;` and `"),
+        ("` one", "` one"),
+    ],
+)
+def test_what_stands_between_backticks_is_code(
+    board: dict[str, Any], summary: str, shown: str
+) -> None:
+    changed = copy.deepcopy(board)
+    changed["entries"][0]["summary"] = summary
+    assert f"<p><bdi>{shown}</bdi></p>" in render_page(changed)
+
+
+@pytest.mark.parametrize(
     ("text", "link"),
     [
         ("https://example.org/a?b=c#d", "https://example.org/a?b=c#d"),

@@ -59,9 +59,12 @@ function filterRows() {
     const kept = [...body.querySelectorAll("tr.entry")];
     body.classList.toggle("empty", kept.every(row => row.hidden));
   }
-  const shown = entries.filter(row => !row.hidden).length;
+  // The ensemble that the board makes is no entry.
+  const counted = entries.filter(row => !row.classList.contains("made"));
+  const shown = counted.filter(row => !row.hidden).length;
+  const fits = entries.some(row => !row.hidden);
   const sorted = heads[column()].querySelector("button").textContent;
-  byId("status").textContent = (shown ? `${shown} of ${entries.length} entries shown` : "No entry fits")
+  byId("status").textContent = (fits ? `${shown} of ${counted.length} entries shown` : "No entry fits")
     + `, sorted by ${sorted.toLowerCase()}${direction() < 0 ? ", highest first" : ""}.`;
 }
 
