@@ -32,6 +32,7 @@ from ictmri_baselines.localizer.detectors import (
 from ictmri_baselines.localizer.page import LocalizedCase, figure, localization_page
 from ictmri_baselines.localizer.vlm.tally import Tally, tally
 from ictmri_baselines.machine import is_pinned, pins
+from ictmri_baselines.pipeline.process import LOCALIZED
 from ictmri_baselines.pipeline.resumable import (
     Workers,
     beside,
@@ -44,7 +45,6 @@ from ictmri_baselines.pipeline.resumable import (
 from ictmri_baselines.processor import Mapping
 from ictmri_baselines.registry import DEFAULT_DETECTOR
 
-PAGE: Final = "localize"
 REPLIES: Final = "replies"
 _OWNER: Final = 0o600
 _BRAIN: Final = ("case_id", "image", "brain_mask", "scan_from_mni", "warp")
@@ -129,7 +129,7 @@ def _localized(
         workers=workers,
         environment=_environment(detector),
     )
-    page = beside(cohort.root, PAGE)
+    page = beside(cohort.root, LOCALIZED)
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
     localization_page(
         page,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nibabel as nib
 
@@ -41,6 +41,8 @@ from ictmri_baselines.processor.qc.page import ProcessedCase, processing_page
 from ictmri_baselines.processor.step_cache import StepCache
 
 PAGE = "process"
+LOCALIZED: Final = "localize"
+"""Page of priors, which go with the volumes that they were made of."""
 TABLE = "qc/process.csv"
 
 
@@ -97,7 +99,9 @@ def _processed(
     page, cases = beside(cohort.root, PAGE), _page_cases(cohort, work)
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
     processing_page(page, cases, title=cohort.name, synthetic=cohort.synthetic)
-    return _added(cohort, work, recorded)
+    done = _added(cohort, work, recorded)
+    beside(cohort.root, LOCALIZED).unlink(missing_ok=True)
+    return done
 
 
 def _process(

@@ -174,6 +174,9 @@ def test_mirrored_brains_are_asked_about_and_boxes_compared(
     rows = json.loads(shown)["rows"]
     assert len(rows) == 6
     assert [rows[0][key] for key in ("cases", "IoU")] == [rows[3][key] for key in ("cases", "IoU")]
+    process_cohort(cohort, LIGHT.model_copy(update={"mask_in_n4": False}), workers=Workers(1))
+    beside = sorted(path.name for path in cohort.root.parent.glob(f"{cohort.root.name}.*.html"))
+    assert beside == [f"{cohort.root.name}.process.html"], "its priors are gone"
 
 
 @pytest.mark.parametrize(
