@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
+from scipy.special import softmax
 from sklearn.model_selection import StratifiedKFold
 
 from ictmri.classes import CLASSES
@@ -137,8 +138,7 @@ def pool_powers(members: Floats, labels: NDArray[np.int64]) -> Floats:
 def pooled(members: Floats, powers: Floats) -> Floats:
     """Return the product (n, 4) of probabilities (k, n, 4), each to its power (k,), summing to 1."""
     logits = np.tensordot(powers, np.log(np.maximum(members, _SMALLEST)), axes=1)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scaled: Floats = shares / shares.sum(axis=1, keepdims=True)
+    scaled: Floats = softmax(logits, axis=1)
     return scaled
 
 

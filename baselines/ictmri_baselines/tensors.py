@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
 """The largest network here, ViT3D, has a header of 20 kB."""
 _LENGTH_BYTES: Final = 8
-_SHOWN: Final = 10
 
 
 class Kind(NamedTuple):
@@ -65,8 +64,8 @@ def kinds(file: Any) -> dict[str, Kind]:
 
 
 def differences(expected: Mapping[str, Kind], found: Mapping[str, Kind]) -> list[str]:
-    """Return one line for each tensor that is missing, too much or of another kind; ten at most."""
-    lines = [
+    """Return one line for each tensor that is missing, too much or of another kind."""
+    return [
         *(f"no tensor {name}" for name in expected if name not in found),
         *(f"a tensor {name[:100]!r} too much" for name in found if name not in expected),
         *(
@@ -75,23 +74,15 @@ def differences(expected: Mapping[str, Kind], found: Mapping[str, Kind]) -> list
             if name in found and found[name] != kind
         ),
     ]
-    return shortened(lines)
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each tensor with numbers that are not finite; ten at most."""
-    return shortened(
+    """Return one line for each tensor with numbers that are not finite."""
+    return [
         f"{name} holds numbers that are not finite"
         for name, tensor in tensors.items()
         if not tensor.isfinite().all()
-    )
-
-
-def shortened(lines: Iterable[str]) -> list[str]:
-    """Return the first ten lines, and how many more there are."""
-    lines = list(lines)
-    more = [f"... and {len(lines) - _SHOWN} tensors more"] if len(lines) > _SHOWN else []
-    return [*lines[:_SHOWN], *more]
+    ]
 
 
 def refusal(path: Path, what: str, problems: Iterable[str], next_step: str) -> InputError:

@@ -24,7 +24,7 @@ from ictmri.io.files import sha256_file
 from ictmri.io.resources import at_home
 from ictmri_baselines.processor.extraction.hd_bet import NETWORK_MM, flushed_network, hd_bet_network
 from ictmri_baselines.settings import CheckedSettings
-from ictmri_baselines.tensors import not_finite, opened, refusal, shortened
+from ictmri_baselines.tensors import not_finite, opened, refusal
 
 SHIPPED: Final = "shipped"
 RANDOM: Final = "random"
@@ -211,9 +211,7 @@ def _load(network: nn.Module, settings: EncoderSettings) -> None:
     ]
     if problems:
         what = f"not weights of {settings.network}"
-        raise refusal(
-            path, what, shortened(problems), "give the network that they are of, its edge"
-        )
+        raise refusal(path, what, problems, "give the network that they are of, its edge")
     network.load_state_dict({name: given[name].float() for name in wanted}, strict=False)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import optimize
+from scipy.special import softmax
 
 from ictmri.classes import CLASSES
 from ictmri_baselines.diagnoser.augmentation import Variant
@@ -74,8 +75,7 @@ def apply_temperature(
     if temperature == 1:
         return probabilities
     logits = np.log(np.maximum(probabilities, SMALLEST)) / temperature
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scaled: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    scaled: NDArray[np.float64] = softmax(logits, axis=1)
     return scaled
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ictmri.errors import InputError, nearest, validation_problems
+from ictmri.errors import MAX_PROBLEMS, InputError, nearest, validation_problems
 from ictmri.io.files import replacing, unique_keys
 from ictmri_baselines.localizer.grid import FULL_SHAPE, Grid
 from ictmri_baselines.registry import DETECTORS
@@ -25,8 +25,6 @@ from ictmri_baselines.registry import DETECTORS
 SCHEMA: Final = "ictmri/boxes/1"
 MAX_LINE_BYTES: Final = 1024 * 1024
 """An answer of 4,096 tokens has at most some 30 kB; a line beyond this limit is no slice's."""
-MAX_PROBLEMS: Final = 200
-"""After which the rest of a file is not read."""
 MAX_HINTS: Final = 20
 """Problems that are shown, and told with a guess at what was meant."""
 _SAME_MM: Final = 0.01
