@@ -314,7 +314,7 @@ def test_each_kind_of_model_that_is_none(model: Path, kind: str) -> None:
     assert time.process_time() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
     assert all("\n" not in problem for problem in caught.value.problems)
-    assert len(caught.value.problems) <= 12
+    assert str(caught.value).count("\n") <= 22
     assert caught.value.next_step
 
 
