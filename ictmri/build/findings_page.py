@@ -13,6 +13,7 @@ from typing import Final
 
 from ictmri.build.duplicates import Pair
 from ictmri.classes import CLASS_TITLES
+from ictmri.io.lock import beside
 from ictmri.pages.gallery import (
     FINDING_COLUMNS,
     Card,
@@ -87,7 +88,7 @@ class TableCase:
 
 def page_path(out: Path) -> Path:
     """Return where the page of a cohort lies: beside it."""
-    return out.with_name(out.name + ".findings.html")
+    return beside(out, "findings.html")
 
 
 def write_page(

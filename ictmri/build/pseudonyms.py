@@ -16,6 +16,7 @@ from ictmri.build.table import TableRow
 from ictmri.errors import InputError
 from ictmri.io.csvfile import csv_text, shown
 from ictmri.io.files import sha256_bytes, write_bytes, write_text
+from ictmri.io.lock import beside
 
 LINK_COLUMNS: Final = ("patient_id", "case_id", "image")
 _CASE: Final = re.compile(r"[A-Za-z0-9_.-]+-\d{4,}")
@@ -40,7 +41,7 @@ class Link:
 
 def link_path(out: Path) -> Path:
     """Return where the link between source ids and pseudonyms is kept: beside the cohort."""
-    return out.with_name(out.name + ".link.csv")
+    return beside(out, "link.csv")
 
 
 def pseudonyms(

@@ -66,6 +66,7 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, value in found.items():
             if name in OUTPUTS and isinstance(value, Path) and value != STDOUT:
                 _try_place(value)
+                _check_outside(value, builds=function.__name__.startswith("build_"))
             if name in INPUTS and isinstance(value, Path) and not value.exists():
                 there = [path.name for path in value.parent.glob("*")]
                 problem = f"is not there{nearest(value.name, there)}"
@@ -106,6 +107,18 @@ def _try_place(path: Path) -> None:
         raise InputError(str(path), [problem], "name a folder or file in it")
     if is_free(path) or path.is_file():
         check_writable(path)
+
+
+def _check_outside(path: Path, *, builds: bool) -> None:
+    """Refuse to write into a cohort folder, which holds what its manifest lists; a build may name one."""
+    from ictmri.manifest import FILE_NAME, SCHEMA
+
+    place = path.resolve()
+    for folder in place.parents if builds else (place, *place.parents):
+        manifest = folder / FILE_NAME
+        if manifest.is_file() and f'"{SCHEMA}"'.encode() in manifest.read_bytes():
+            problem = f"lies in the cohort folder {folder}, which would not be whole any more"
+            raise InputError(str(path), [problem], "choose a place beside it")
 
 
 def _expanded(name: str, value: Any) -> Any:

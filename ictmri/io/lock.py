@@ -68,6 +68,12 @@ def folder_lock(out: Path) -> Iterator[None]:
         yield
 
 
+def beside(out: Path, ending: str) -> Path:
+    """Return the path of what lies beside a folder and belongs to it, whatever link or name leads there."""
+    place = out.resolve()
+    return place.with_name(f"{place.name}.{ending}")
+
+
 def work_folder(out: Path, stage: str) -> Path:
     """Return the folder beside a cohort that holds finished cases until a stage is complete.
 

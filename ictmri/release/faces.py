@@ -15,6 +15,7 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.extras import need
 from ictmri.io.files import write_bytes
+from ictmri.io.lock import beside
 from ictmri.io.parallel import run_all
 from ictmri.io.states import AGAIN, facts_in, needed, read_record, write_record
 from ictmri.io.volumes import pack, unpack
@@ -163,7 +164,7 @@ def _outcome_path(work: Path, case_id: str) -> Path:
 
 def faces_page_path(root: Path) -> Path:
     """Return where the page of a cohort lies: beside it, since it shows faces."""
-    return root.with_name(root.name + ".faces.html")
+    return beside(root, "faces.html")
 
 
 def write_faces_page(path: Path, name: str, outcomes: Sequence[FaceOutcome], work: Path) -> None:

@@ -18,7 +18,7 @@ from ictmri.documents.public_table import PublicTable, public_rows, public_table
 from ictmri.documents.subtypes import Subtypes, named_in_words, released_subtypes
 from ictmri.errors import InputError
 from ictmri.io.files import is_free, sha256_bytes, sha256_file, write_json, write_text
-from ictmri.io.lock import work_folder
+from ictmri.io.lock import beside, work_folder
 from ictmri.io.resources import AnyPath
 from ictmri.manifest import FILE_NAME as MANIFEST
 from ictmri.manifest import Manifest
@@ -94,7 +94,7 @@ class Release:
 
 def release_path(root: Path) -> Path:
     """Return where the release of a cohort folder is made."""
-    return root.with_name(root.name + ".release")
+    return beside(root, "release")
 
 
 def make_release(cohort: Cohort, order: Order, facts: Facts, *, jobs: int | None = None) -> Release:
@@ -113,12 +113,14 @@ def make_release(cohort: Cohort, order: Order, facts: Facts, *, jobs: int | None
         InputError: the cohort may not be released, or something else lies where the release goes.
     """
     out = release_path(cohort.root)
-    public = _public(cohort)
-    subtypes = released_subtypes(cohort, facts, public.rows, gated=order.gated)
-    told = list(named_in_words(cohort, facts, subtypes.few))
-    if told and not cohort.synthetic:
-        raise InputError("subtypes", told, "say it without this name; nothing was sent")
-    with cohort_lock(out):
+    # The cohort's too: what is released is one state of it.
+    with cohort_lock(cohort.root), cohort_lock(out):
+        cohort = open_cohort(cohort.root)
+        public = _public(cohort)
+        subtypes = released_subtypes(cohort, facts, public.rows, gated=order.gated)
+        told = list(named_in_words(cohort, facts, subtypes.few))
+        if told and not cohort.synthetic:
+            raise InputError("subtypes", told, "say it without this name; nothing was sent")
         faces = _faces(cohort, jobs) if not cohort.synthetic else []
         if not order.faces_checked:
             refuse_unfound(faces)

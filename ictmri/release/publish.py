@@ -240,6 +240,12 @@ def _privacy_lines(prepared: Prepared) -> Iterator[str]:
     )
     yield from (f"             look at {line}" for line in prepared.to_confirm)
     yield f"             pictures of all, for you alone: {prepared.faces_page}"
+    if not prepared.words:
+        yield (
+            "  hunted     NOTHING: the link file beside the cohort (DIR.link.csv) is not there, or has no "
+            f"id or file name of {SHORTEST} characters, so no identifier of the source could be looked for"
+        )
+        return
     yield f"  hunted     {prepared.words} identifiers of the source, none found; allow-list: nothing else"
 
 

@@ -44,11 +44,21 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> 
         InputError: unknown cases or reason, ``out`` is taken, or a fold would be empty.
     """
     out = at_home(out)
-    rows = cohort.folds().rows
-    kept = [row for row in rows if row.case_id not in set(case_ids)]
-    _check(cohort, rows, kept, case_ids, reason, out)
+    _check(cohort, case_ids, reason, out)
     change = REASONS[reason] + " The folds of all other cases are unchanged."
-    with cohort_lock(out), assembled(out) as part:
+    with cohort_lock(cohort.root), cohort_lock(out):
+        # Whoever held the locks may have changed the one and made the other.
+        cohort = open_cohort(cohort.root)
+        kept = _check(cohort, case_ids, reason, out)
+        cohort.check()
+        _write(cohort, case_ids, kept, change, out)
+    return open_cohort(out)
+
+
+def _write(
+    cohort: Cohort, case_ids: list[str], kept: list[FoldRow], change: str, out: Path
+) -> None:
+    with assembled(out) as part:
         digest = write_folds(part / "folds.csv", kept)
         for config in cohort.manifest.configs:
             left_out = cohort.manifest.left_out if config == "processed" else {}
@@ -66,7 +76,6 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> 
         if link_path(cohort.root).is_file():
             # Who left keeps his case id there, and the others' names are looked for when it is published.
             copy_link_file(cohort.root, out)
-    return open_cohort(out)
 
 
 def add_erratum(cohort: Cohort, text: str, case_ids: list[str]) -> Cohort:
@@ -85,21 +94,19 @@ def add_erratum(cohort: Cohort, text: str, case_ids: list[str]) -> Cohort:
         problems.append("the text of the erratum is empty")
     if problems:
         raise InputError("erratum", problems, "nothing was written")
-    with cohort_lock(cohort.root), transaction(cohort.root) as draft:
-        manifest = revised(cohort.manifest, "patch", f"Erratum: {text.strip()}", cases=case_ids)
-        write_text(draft / CHANGES, changes_text(manifest))
-        publish_documents(draft, manifest)
+    with cohort_lock(cohort.root):
+        before = open_cohort(cohort.root).manifest  # of whoever held the lock
+        manifest = revised(before, "patch", f"Erratum: {text.strip()}", cases=case_ids)
+        with transaction(cohort.root) as draft:
+            write_text(draft / CHANGES, changes_text(manifest))
+            publish_documents(draft, manifest)
     return open_cohort(cohort.root)
 
 
-def _check(
-    cohort: Cohort,
-    rows: tuple[FoldRow, ...],
-    kept: list[FoldRow],
-    case_ids: list[str],
-    reason: str,
-    out: Path,
-) -> None:
+def _check(cohort: Cohort, case_ids: list[str], reason: str, out: Path) -> list[FoldRow]:
+    """Return the rows that stay; an InputError says why nothing can be written."""
+    rows = cohort.folds().rows
+    kept = [row for row in rows if row.case_id not in set(case_ids)]
     problems = _unknown([row.case_id for row in rows], case_ids)
     if not case_ids:
         problems.append("no case was named")
@@ -107,11 +114,13 @@ def _check(
         problems.append(f"unknown reason {reason!r}; choose {', '.join(REASONS)}")
     if not is_free(out):
         problems.append(f"{out} is taken: a version is never written over another")
+    elif out.resolve().is_relative_to(cohort.root.resolve()):
+        problems.append(f"{out} lies inside the cohort")
     emptied = {row.fold for row in rows} - {row.fold for row in kept}
     problems += [f"fold {fold} would be empty" for fold in sorted(emptied)]
     if problems:
         raise InputError("withdraw", problems, "correct these; nothing was written")
-    cohort.check()
+    return kept
 
 
 def _unknown(known: list[str], case_ids: list[str]) -> list[str]:

@@ -270,6 +270,6 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 
 def _page(cohort: Cohort, name: str) -> Path:
-    from ictmri_baselines.pipeline.resumable import beside
+    from ictmri.io.lock import beside
 
-    return beside(cohort.root, name)
+    return beside(cohort.root, f"{name}.html")

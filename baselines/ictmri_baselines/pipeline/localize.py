@@ -16,6 +16,7 @@ from ictmri.cohort import Cohort
 from ictmri.errors import InputError
 from ictmri.folds import FoldRow
 from ictmri.io.files import replacing, write_bytes
+from ictmri.io.lock import beside
 from ictmri.io.volumes import pack, unpack
 from ictmri.version import __version__
 from ictmri_baselines.cases import Brain
@@ -35,7 +36,6 @@ from ictmri_baselines.machine import is_pinned, pins
 from ictmri_baselines.pipeline.process import LOCALIZED
 from ictmri_baselines.pipeline.resumable import (
     Workers,
-    beside,
     each_case,
     facts_of,
     finish_case,
@@ -129,7 +129,7 @@ def _localized(
         workers=workers,
         environment=_environment(detector),
     )
-    page = beside(cohort.root, LOCALIZED)
+    page = beside(cohort.root, f"{LOCALIZED}.html")
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
     localization_page(
         page,
@@ -167,8 +167,7 @@ def _tell_mirrored(cases: list[FoldRow], work: Path) -> None:
 
 def replies_of(root: Path, detector: str) -> Path:
     """Return the boxes file beside a cohort, with a model's words and counts; its owner alone reads it."""
-    place = root.resolve()
-    return place.with_name(f"{place.name}.{REPLIES}.{detector}.jsonl")
+    return beside(root, f"{REPLIES}.{detector}.jsonl")
 
 
 def boxes_tally(cohort: Cohort) -> Tally:

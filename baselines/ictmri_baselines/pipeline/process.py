@@ -16,6 +16,7 @@ from ictmri.errors import InputError, ScanError
 from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import write_bytes
+from ictmri.io.lock import beside
 from ictmri.io.resources import AnyPath, at_home
 from ictmri.io.volumes import pack, unpack
 from ictmri.scans.findings import Finding, has_error
@@ -24,7 +25,6 @@ from ictmri.version import __version__
 from ictmri_baselines.cases import mask_digests, strange_masks
 from ictmri_baselines.pipeline.resumable import (
     Workers,
-    beside,
     each_case,
     facts_of,
     finish_case,
@@ -96,11 +96,11 @@ def _processed(
         title="process",
         workers=workers,
     )
-    page, cases = beside(cohort.root, PAGE), _page_cases(cohort, work)
+    page, cases = beside(cohort.root, f"{PAGE}.html"), _page_cases(cohort, work)
     # Before the cohort changes: afterwards the step counts as done, and nobody would write it.
     processing_page(page, cases, title=cohort.name, synthetic=cohort.synthetic)
     done = _added(cohort, work, recorded)
-    beside(cohort.root, LOCALIZED).unlink(missing_ok=True)
+    beside(cohort.root, f"{LOCALIZED}.html").unlink(missing_ok=True)
     return done
 
 

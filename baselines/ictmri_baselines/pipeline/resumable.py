@@ -110,9 +110,3 @@ def facts_of(work: Path, case_id: str) -> dict[str, Any]:
 def volume(path: Path, case_id: str) -> dict[str, Any] | None:
     """Return a stored volume as a row of the data files holds it, None where there is none."""
     return {"bytes": path.read_bytes(), "path": f"{case_id}.nii.gz"} if path.is_file() else None
-
-
-def beside(root: Path, page: str) -> Path:
-    """Return the path of a page that shows patients' scans: beside the cohort, never in it."""
-    place = root.resolve()
-    return place.with_name(f"{place.name}.{page}.html")

@@ -27,6 +27,7 @@ from ictmri.io.files import (
     write_json,
     write_text,
 )
+from ictmri.io.lock import beside
 from ictmri.pages.templating import document
 from ictmri.release.make_release import Order
 from ictmri.release.publish import access_words, repo_id_problems
@@ -95,8 +96,7 @@ class ModelRelease:
 
 def release_path(run: Path) -> Path:
     """Return where the release of a run is made: beside it."""
-    place = run.resolve()
-    return place.with_name(f"{place.name}.model")
+    return beside(run, "model")
 
 
 def make_model_release(run: Path, repo_id: str, licence: str | None = None) -> ModelRelease:

@@ -204,6 +204,29 @@ def test_nothing_is_made_beside_a_root(
         placed(lambda out: out)(out=Path(out))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "COHORT", "--to", "folds", "--out", "COHORT/ex"],
+        ["info", "COHORT", "--json", "COHORT/data/facts.json"],
+        ["info", "COHORT", "--json", "LINK/facts.json"],
+        ["leaderboard", "--out", "COHORT"],
+        ["build", "folder", "TABLE", "--out", "COHORT/inside"],
+    ],
+)
+def test_nothing_is_written_into_a_cohort_folder(words: list[str], tmp_path: Path) -> None:
+    table = write_table(tmp_path)
+    cohort = build_folder(table, tmp_path / "mini", n_folds=2, jobs=1).cohort
+    before = sorted(cohort.root.rglob("*"))
+    (tmp_path / "way").symlink_to(cohort.root)
+    places = {"COHORT": cohort.root, "LINK": tmp_path / "way", "TABLE": table}
+    for name, place in places.items():
+        words = [word.replace(name, str(place)) for word in words]
+    done = run(*words, code=1)
+    assert "lies in the cohort folder" in done.stderr
+    assert sorted(cohort.root.rglob("*")) == before
+
+
 def test_an_empty_folder_is_free(tmp_path: Path) -> None:
     assert is_free(tmp_path)
     assert is_free(tmp_path / "missing")

@@ -13,6 +13,7 @@ from ictmri.changes import changes_text, next_version
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
 from ictmri.loader import load_dataset
+from ictmri.release.publish import identifiers
 from ictmri.release.withdraw import add_erratum, withdraw
 from ictmri.verify.cohort import check_rows
 from ictmri.verify.privacy import leaks
@@ -118,6 +119,40 @@ def test_mistakes_are_all_named(cohort: Cohort, tmp_path: Path) -> None:
         withdraw(cohort, one_fold, "other", tmp_path / "second")
     with pytest.raises(InputError, match="text of the erratum is empty"):
         add_erratum(cohort, " ", [])
+
+
+def test_a_link_to_the_cohort_and_the_folder_itself_lead_to_what_lies_beside(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(cohort.root)
+    known = identifiers(cohort)
+    assert len(known) > 10
+    for name in (tmp_path / "link", cohort.root / "data" / ".."):
+        assert identifiers(open_cohort(name)) == known
+    done = withdraw(open_cohort(tmp_path / "link"), ["mini-0004"], "consent", tmp_path / "second")
+    assert read_link(link_path(done.root)) == read_link(link_path(cohort.root))
+    monkeypatch.chdir(cohort.root)
+    assert identifiers(open_cohort(".")) == known
+    here = withdraw(open_cohort("."), ["mini-0004"], "consent", tmp_path / "third")
+    assert link_path(here.root).is_file()
+
+
+def test_what_others_changed_meanwhile_is_kept(cohort: Cohort, tmp_path: Path) -> None:
+    """Each opened the cohort before the other was done: two errata are two versions."""
+    other = open_cohort(cohort.root)
+    assert add_erratum(cohort, "First.", []).manifest.version == "1.0.1"
+    assert add_erratum(other, "Second.", []).manifest.version == "1.0.2"
+    text = (cohort.root / "CHANGES.md").read_text()
+    assert "First." in text
+    assert "Second." in text
+    assert withdraw(other, ["mini-0004"], "other", tmp_path / "new").manifest.version == "2.0.0"
+    assert "Second." in (tmp_path / "new" / "CHANGES.md").read_text()
+
+
+def test_a_new_version_is_not_written_into_the_old_one(cohort: Cohort) -> None:
+    with pytest.raises(InputError, match="lies inside the cohort"):
+        withdraw(cohort, ["mini-0004"], "consent", cohort.root / "sub")
+    assert leaks(cohort) == []
 
 
 def test_the_first_version_says_so(cohort: Cohort) -> None:
