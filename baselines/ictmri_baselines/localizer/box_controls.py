@@ -88,9 +88,17 @@ class MirrorChecked:
         self.boxes, self.confirmed = (sum(len(row.boxes) for row in r) for r in (rows, kept))
         if not self._drop:
             return found
-        if isinstance(found, Region):
-            return replace(found, map=found.map * stacked_boxes(kept, found.map.shape))
-        return kept
+        return _only(kept, found) if isinstance(found, Region) else kept
+
+
+def _only(kept: Sequence[SliceBoxes], found: Region) -> Region:
+    """Return a map without what lies outside these boxes, and without the parts of the others in them."""
+    left = found.map * stacked_boxes(kept, found.map.shape)
+    for row in kept:
+        labels, boxes = found.parts(row.slice)
+        other = [place for place, box in enumerate(boxes, start=1) if box not in row.boxes]
+        left[:, :, row.slice][np.isin(labels, other)] = 0
+    return replace(found, map=left)
 
 
 def _rows(found: list[SliceBoxes] | Region) -> list[SliceBoxes]:

@@ -34,13 +34,14 @@ class Region:
 
     def boxes(self) -> list[SliceBoxes]:
         """Return a box around each part of each axial slice, its score the part's highest value."""
-        marked = self.map > MARKED
-        rows = []
-        for z in np.flatnonzero(marked.any(axis=(0, 1))):
-            labels, _ = ndimage.label(marked[:, :, z])
-            boxes = tuple(
-                Box(x.start, y.start, x.stop, y.stop, round(float(self.map[x, y, z].max()), 3))
-                for x, y in ndimage.find_objects(labels)
-            )
-            rows.append(SliceBoxes(int(z), boxes, self.detector))
-        return rows
+        used = np.flatnonzero((self.map > MARKED).any(axis=(0, 1)))
+        return [SliceBoxes(int(z), self.parts(z)[1], self.detector) for z in used]
+
+    def parts(self, z: int) -> tuple[npt.NDArray[np.int32], tuple[Box, ...]]:
+        """Return the parts of an axial slice: (X, Y) labels from 1 on, 0 elsewhere, and the box of each."""
+        labels, _ = ndimage.label(self.map[:, :, z] > MARKED)
+        boxes = (
+            Box(x.start, y.start, x.stop, y.stop, round(float(self.map[x, y, z].max()), 3))
+            for x, y in ndimage.find_objects(labels)
+        )
+        return labels, tuple(boxes)

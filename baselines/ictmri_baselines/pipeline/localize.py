@@ -119,7 +119,7 @@ def _localized(
     cases, model = _processed(cohort), None
     mirror: Mirror = settings.get("mirror", "off")
     if "voxel_model" in settings:
-        model = cohort_model(cohort, _ids(cohort), detector, work=work, workers=workers)
+        model = cohort_model(cohort, _ids(cohort), detector, mirror, work=work, workers=workers)
     each_case(
         partial(_localize, work, detector, mirror, model),
         cohort.rows("processed", _BRAIN),
@@ -301,6 +301,7 @@ def cohort_model(
     cohort: Cohort,
     case_ids: Sequence[str],
     detector: DetectorSettings,
+    mirror: Mirror = "off",
     *,
     work: Path,
     workers: Workers,
@@ -313,7 +314,7 @@ def cohort_model(
     folder = work / "voxels"
     folder.mkdir(exist_ok=True)
     each_case(
-        partial(_drawn, folder, work / "answers.journal", detector),
+        partial(_drawn, folder, work / "answers.journal", detector, mirror),
         cohort.rows("processed", _BRAIN),
         total=len(case_ids),
         work=folder,
@@ -329,10 +330,14 @@ def cohort_model(
     return fit([_some(part, each, place) for place, part in enumerate(found)])
 
 
-def _drawn(folder: Path, journal: Path, detector: DetectorSettings, row: dict[str, Any]) -> None:
+def _drawn(
+    folder: Path, journal: Path, detector: DetectorSettings, mirror: Mirror, row: dict[str, Any]
+) -> None:
     case_id = row["case_id"]
-    brain = brain_of(row)
-    found = voxels_of(brain, detector.detector(case_id=case_id, journal=journal))
+    made: Detector = detector.detector(case_id=case_id, journal=journal)
+    # What is dropped must not be learned from.
+    asked = MirrorChecked(made, drop=True) if mirror == "drop" else made
+    found = voxels_of(brain_of(row), asked)
     if found is not None:
         with replacing(folder / f"{case_id}.npz") as part, part.open("wb") as file:
             np.savez(file, features=found.features, tumour=found.tumour)

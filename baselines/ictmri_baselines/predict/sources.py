@@ -114,7 +114,8 @@ def _of_table(path: Path) -> Scans:
 def _id_problems(ids: Sequence[str], what: str) -> list[str]:
     """Name ids that cannot be names of files, and those that some disks would take for one another."""
     problems = [
-        f"{what} {shown(name)}: letters, digits, '.', '_' and '-' are taken, 64 at most"
+        f"{what} {shown(name)}: letters, digits, '.', '_' and '-' are taken, a letter or digit first, 64 "
+        "at most"
         for name in ids
         if not CASE_ID.fullmatch(name)
     ]
@@ -183,7 +184,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _study(folder: Path) -> str | None:
-    """Return the study of the first DICOM file below a folder, None where there is none."""
+    """Return the study of the first DICOM file below a folder that is no segmentation; None without one."""
     from ictmri.scans.dicom_slices import quiet, read_file
 
     with quiet():
@@ -192,6 +193,6 @@ def _study(folder: Path) -> str | None:
                 header = read_file(path, pixels=False) if _stem(path) == path.name else None
             except (ScanError, Exception):  # noqa: BLE001 - whatever is damaged is told when it is read
                 return str(folder)
-            if header is not None:
+            if header is not None and header.get("Modality") != "SEG":
                 return str(header.get("StudyInstanceUID") or folder)
     return None

@@ -74,3 +74,28 @@ def test_boxes_of_what_is_there_mirror_and_others_may_be_dropped() -> None:
         dropped = MirrorChecked(Looking(blind=True, voxels=voxels), drop=True).detect(brain)
         rows = dropped.boxes() if isinstance(dropped, Region) else dropped
         assert not stacked_boxes(rows, SHAPE).any()
+
+
+class SeesTheRingTwice:
+    """Marks a ring and a spot in it; on the mirrored brain the ring alone."""
+
+    def detect(self, brain: Brain) -> Region:
+        bright = (np.asarray(brain.image.dataobj) > 2).astype(np.float32)
+        bright[66:74, 53:57] = 0
+        return Region(bright, "ring")
+
+
+def test_a_dropped_part_inside_a_kept_box_is_gone() -> None:
+    voxels = np.zeros(SHAPE, dtype=np.float32)
+    voxels[20:32, 50:60, 40] = 5
+    voxels[22:30, 52:58, 40] = 0
+    ring = voxels > 2
+    voxels[25:27, 54:56, 40] = 5
+    affine = grid_affine(2.0)
+    brain = Brain(nib.Nifti1Image(voxels, affine), nib.Nifti1Image(voxels.astype(np.uint8), affine))
+    checked = MirrorChecked(SeesTheRingTwice(), drop=True)
+    found = checked.detect(brain)
+    assert isinstance(found, Region)
+    np.testing.assert_array_equal(found.map > 0.5, ring)
+    assert (checked.confirmed, checked.boxes) == (1, 2)
+    assert sum(len(row.boxes) for row in found.boxes()) == checked.confirmed

@@ -246,6 +246,23 @@ def test_nothing_stays_of_a_scan_that_cannot_be_read_any_more(
     assert list((out / "cases" / "a").iterdir()) == []
 
 
+def test_segmentations_in_the_folder_of_the_studies_are_no_scans(
+    run: Path, tmp_path: Path, good: Biopsy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(given: Given, title: str, *, force: bool = False) -> Biopsy:
+        prior = nib.Nifti1Image(np.ones(given.scan.image.shape, np.uint8), given.scan.image.affine)
+        return replace(good, title=title, marked=Marked(prior, prior))
+
+    monkeypatch.setattr(several, "biopsy_of", made)
+    folder = tmp_path / "studies"
+    for number, name in enumerate(("a", "b")):
+        save(slices(number), folder / name)
+    for _ in range(2):
+        found = predicted(folder, run, folder / "out", dicom_seg=folder / "pacs")
+        assert [case.case_id for case in found.cases] == ["a", "b"]
+        assert sorted(path.name for path in (folder / "pacs").iterdir()) == ["a.dcm", "b.dcm"]
+
+
 def test_what_is_passed_over_is_named_and_predictions_are_no_scans(
     run: Path, tmp_path: Path, head: nib.Nifti1Image, asked: list[str]
 ) -> None:
