@@ -289,8 +289,11 @@ def explain(
 
 
 def _in_words(content: dict[str, Any]) -> str:
+    from ictmri_baselines.explanation.page import not_explained
+
     head = f"{content['recipe']} on {content['cohort']}, {content['n_cases']} cases"
     head += " (SYNTHETIC)" if content["synthetic"] else ""
+    head = "\n".join(filter(None, [head, not_explained(content).strip()]))
     if content["summary"] is None:
         return f"{head}\nNobody drew the true lesions of this cohort: pictures, no number."
     from ictmri_baselines.explanation.attention_share import MEASURES

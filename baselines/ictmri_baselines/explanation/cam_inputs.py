@@ -81,17 +81,22 @@ def cohort_of_run(run: Path) -> Cohort:
     return next(same, found[0])
 
 
-def with_priors_of_run(run: Path, cohort: Cohort, workers: Workers) -> Cohort:
+def with_priors_of_run(
+    run: Path, cohort: Cohort, workers: Workers, fold: int | None = None
+) -> Cohort:
     """Return the cohort, or where the run's recipe named a detector the copy with that one's priors.
 
     Raises:
-        InputError: ``run`` is no run or one of another cohort, or the cohort is not processed.
+        InputError: ``run`` is no run, one of another cohort or without a model of the fold, or the cohort
+            is not processed.
     """
     identity = _identity(run)
     named = identity.get("detector")
     if named not in OFFLINE:
         return cohort
-    _check_same(run, identity, _of(cohort))  # before a cohort is localized for nothing
+    # Before a cohort is localized for nothing.
+    _check_same(run, identity, _of(cohort))
+    models_of(run, fold)
     return localized_copy(cohort, detector_settings(named), workers=workers)
 
 
@@ -148,7 +153,8 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
         )
         for folder in (run / "folds").glob("seed*-fold*")
         if (match := _FOLDER.fullmatch(folder.name)) and (folder / MODEL).is_file()
-        if folder.with_suffix(".csv").is_file()
+        # The record is written last, and vouches for the others.
+        if all(folder.with_suffix(ending).is_file() for ending in (".csv", ".json"))
     ]
     chosen = [model for model in found if fold in (None, model.fold)]
     problems = [f"{model.path}: {what}" for model in chosen for what in _strange(model)]
@@ -159,9 +165,12 @@ def models_of(run: Path, fold: int | None = None) -> list[FoldModel]:
         gone = any(
             MODEL in path.read_text(encoding="utf-8") for path in run.glob("folds/seed*.json")
         )
-        which += " (the run wrote one: it is gone)" if gone else ""
+        which += " (the run wrote one: it is gone)" if gone and not found else ""
         step = "run ictmri reproduce with a recipe that trains a network, e.g. table2/5"
-        raise InputError(str(run), [which], _AGAIN if gone else step)
+        if found:
+            others = sorted({model.fold for model in found})
+            step = f"finished are the folds {', '.join(map(str, others))}"
+        raise InputError(str(run), [which], _AGAIN if gone and not found else step)
     return sorted(chosen, key=lambda model: (model.seed, model.fold))
 
 
@@ -172,7 +181,7 @@ def _strange(model: FoldModel) -> Iterator[str]:
         if (there := origin.get(name, here)) != here:
             yield f"this model is of {name} {there}: it may have learned from these test cases"
     record = model.path.parent.with_suffix(".json")
-    files = needed(record, json_mapping, _AGAIN).get("files", {}) if record.is_file() else {}
+    files = needed(record, json_mapping, _AGAIN).get("files", {})
     for name, digest in files.items():
         file = record.with_name(name)
         if not file.is_file() or sha256_file(file) != digest:

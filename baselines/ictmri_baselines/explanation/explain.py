@@ -73,7 +73,7 @@ def explain(
         InputError: ``run`` is no run of this cohort, or holds no model.
     """
     run = at_home(run)
-    cohort = with_priors_of_run(run, cohort or cohort_of_run(run), Workers(jobs))
+    cohort = with_priors_of_run(run, cohort or cohort_of_run(run), Workers(jobs), fold)
     identity = identity_of_run(run, cohort)
     models = models_of(run, fold)
     cases = _of_each(partial(_measured, cohort.root, own), models, "explain", jobs)
@@ -122,6 +122,7 @@ def _content(
     identity: Mapping[str, Any], cohort: Cohort, models: Sequence[FoldModel], cases: list[Case]
 ) -> dict[str, Any]:
     settings = read_description(models[0].path).settings
+    n_cases = len({case["case_id"] for case in cases})
     return {
         "schema": SCHEMA,
         "recipe": identity["recipe"],
@@ -134,7 +135,8 @@ def _content(
         "folds": sorted({model.fold for model in models}),
         "network": settings["network"],
         "view": settings["view"],
-        "n_cases": len({case["case_id"] for case in cases}),
+        "n_cases": n_cases,
+        "n_not_explained": cohort.manifest.n_cases - len(cohort.manifest.left_out) - n_cases,
         "n_empty_maps": sum(case["empty_map"] for case in cases),
         "summary": _summary(cases, cohort.folds()) if has_truth(cohort) else None,
         "cases": cases,

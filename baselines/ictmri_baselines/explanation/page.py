@@ -105,10 +105,17 @@ def _intro(content: Mapping[str, Any]) -> str:
     return (
         f"3D Grad-CAM of the predicted class at the backbone’s feature map, of {content['n_cases']} "
         f"cases of {content['cohort']}, each explained by the model that never saw it "
-        f"({listed('fold')}; {listed('seed')}; profile {content['profile']}). "
+        f"({listed('fold')}; {listed('seed')}; profile {content['profile']}). {not_explained(content)}"
         f"Network: {network_in_words(content['network'])}. Input: {view_in_words(content['view'])}. "
         "For research, not a medical device."
     )
+
+
+def not_explained(content: Mapping[str, Any]) -> str:
+    """Return the sentence about cases of other folds, with a space behind it; empty where none are left."""
+    n_left = content["n_not_explained"]
+    folds = "folds that are not finished, or were not asked for"
+    return f"{n_left} more cases are in {folds}. " if n_left else ""
 
 
 def _numbers(content: Mapping[str, Any]) -> PageSection:

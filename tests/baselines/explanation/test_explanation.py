@@ -505,6 +505,7 @@ def test_explain_writes_numbers_and_a_page(
     assert json.loads((a_run / JSON).read_text()) == content
     assert content["synthetic"]
     assert (content["recipe"], content["n_cases"], content["folds"]) == ("tiny", 4, [0])
+    assert content["n_not_explained"] == len(phantom.folds().rows) - 4
     table = phantom.folds()
     truth = {row.case_id: row.label for row in table.rows if row.fold == 0}
     assert {case["case_id"]: case["label"] for case in content["cases"]} == truth
@@ -573,7 +574,7 @@ def test_patients_scans_are_readable_by_the_owner_alone(tmp_path: Path) -> None:
 
     content = {
         "recipe": "x", "profile": "cpu", "cohort": "ictmri", "synthetic": False, "seeds": [0],
-        "folds": [0], "n_cases": 0, "n_empty_maps": 0, "summary": None, "cases": [],
+        "folds": [0], "n_cases": 0, "n_not_explained": 0, "n_empty_maps": 0, "summary": None, "cases": [],
         "network": {"backbone": "densenet3d", "localisation": "none", "attention": False},
         "view": {"of": "brain", "edge": 96, "spacing_mm": 2},
     }  # fmt: skip
@@ -587,7 +588,7 @@ def test_what_is_no_run_of_this_cohort_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"no run\.json"):
         explain(tmp_path, phantom)
-    with pytest.raises(InputError, match="no finished model of fold 3"):
+    with pytest.raises(InputError, match=r"no finished model of fold 3\n.*folds 0$"):
         explain(a_run, phantom, fold=3)
     other = tmp_path / "other"
     other.mkdir()
@@ -613,6 +614,11 @@ def test_a_fold_that_is_not_as_the_run_wrote_it_is_refused(
     with pytest.raises(InputError, match=r"seed0-fold0\.csv is not as the run wrote it"):
         explain(run, phantom, jobs=1)
     csv.write_text(whole)
+    record = csv.with_suffix(".json")
+    record.rename(tmp_path / "record")
+    with pytest.raises(InputError, match="no finished model"):
+        explain(run, phantom, jobs=1)
+    (tmp_path / "record").rename(record)
     for path in (run / "folds").glob("seed0-fold0*"):
         path.rename(path.with_name(path.name.replace("fold0", "fold1")))
     with pytest.raises(InputError, match="this model is of fold 0: it may have learned from these"):
