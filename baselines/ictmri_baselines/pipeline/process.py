@@ -12,7 +12,7 @@ import nibabel as nib
 from ictmri.atlas.alignment import AlignmentError
 from ictmri.build.write import add_config, in_order
 from ictmri.cohort import Cohort
-from ictmri.errors import InputError, ScanError
+from ictmri.errors import InputError, ScanError, collected
 from ictmri.folds import FoldRow
 from ictmri.io.csvfile import csv_text
 from ictmri.io.files import write_bytes
@@ -33,6 +33,7 @@ from ictmri_baselines.pipeline.resumable import (
 )
 from ictmri_baselines.processor import PRESETS, ProcessorSettings, process
 from ictmri_baselines.processor.extraction.network import ExtractionError
+from ictmri_baselines.processor.extraction.own_mask import own_mask_step
 from ictmri_baselines.processor.process import Processed, used_steps
 from ictmri_baselines.processor.qc.apply_rules import BORROWED, FAILED, apply_rules, borrowed
 from ictmri_baselines.processor.qc.figure import centre_of, figure
@@ -75,9 +76,10 @@ def process_cohort(
         "own_masks": own_masks,
         "ictmri": __version__,
     }
-    case = partial(_process, settings, masks and masks.resolve())
-    make = partial(_processed, case, recorded, workers)
-    return resumed(cohort, "process", recorded, make, source="default")
+    masks = masks and masks.resolve()
+    make = partial(_processed, partial(_process, settings, masks), recorded, workers)
+    check = partial(_check_masks, masks)
+    return resumed(cohort, "process", recorded, make, source="default", prepare=check)
 
 
 def _processed(
@@ -139,6 +141,18 @@ def _own_masks(masks: Path, case_ids: Sequence[str]) -> dict[str, str]:
         step = "name each mask CASE_ID.nii.gz: the ids stand in folds.csv, whose they are in the link file"
         raise InputError(str(masks), problems, step)
     return mask_digests(masks)
+
+
+def _check_masks(masks: Path | None, cohort: Cohort) -> None:
+    """Hold every mask against its scan before the work: a wrong one is no reason to leave a case out."""
+    problems: list[str] = []
+    for row in cohort.rows("default", ["case_id", "image"]) if masks else ():
+        with collected(problems, f"{row['case_id']}.nii.gz"):
+            if mask := _own_mask(masks, row["case_id"]):
+                own_mask_step(mask, unpack(row["image"]))
+    if problems:
+        step = "give masks on the scans' own grids, 1 in the brain, 0 outside; nothing was changed"
+        raise InputError(str(masks), problems, step)
 
 
 def _own_mask(masks: Path | None, case_id: str) -> nib.Nifti1Image | None:

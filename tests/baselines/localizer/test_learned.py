@@ -183,6 +183,7 @@ def test_weights_of_another_network_are_named_by_tensor(tmp_path: Path) -> None:
     )
     assert f"no tensor {first}" in told({k: v for k, v in good.items() if k != first})
     assert "ictmri train-detector wrote" in told({"x": torch.zeros(3)})
+    assert f"{first} is I32 " in told(good | {first: good[first].int()})
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,22 @@ def test_masks_of_no_case_are_named_and_not_recorded(two: Cohort, tmp_path: Path
         process_cohort(two, LIGHT, masks=tmp_path / "none", workers=Workers(1))
 
 
+def test_a_wrong_mask_changes_nothing(two: Cohort, tmp_path: Path) -> None:
+    cohort, (first, second) = copy_of(two, tmp_path), two.folds().case_ids
+    before = cohort.manifest
+    small = np.zeros((9, 9, 9), dtype=np.uint8)
+    small[4] = 1
+    (tmp_path / "masks").mkdir()
+    nib.save(nib.Nifti1Image(small, np.eye(4)), tmp_path / "masks" / f"{first}.nii.gz")
+    (tmp_path / "masks" / f"{second}.nii.gz").write_bytes(b"none")
+    with pytest.raises(InputError) as caught:
+        process_cohort(cohort, LIGHT, masks=tmp_path / "masks", workers=Workers(1))
+    wrong, unreadable = caught.value.problems
+    assert wrong.startswith(f"{first}.nii.gz: it has 9 x 9 x 9 voxels, the scan ")
+    assert unreadable.startswith(f"{second}.nii.gz: the mask: ")
+    assert open_cohort(cohort.root).manifest == before
+
+
 @pytest.mark.long
 def test_processing_again_with_other_settings_replaces_what_was_there(
     few_localized: Cohort, tmp_path: Path

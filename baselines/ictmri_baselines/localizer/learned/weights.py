@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from ictmri.errors import InputError
 from ictmri.io.files import sha256_file, write_bytes
 from ictmri.io.yamlfile import own_table
-from ictmri_baselines.tensors import Kind, differences, not_finite, opened, refusal
+from ictmri_baselines.tensors import Kind, differences, kinds, not_finite, opened, refusal
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ictmri_baselines.localizer.learned.network import UNet
 
 SHIPPED: Final = Path(__file__).with_name("detector.safetensors")
 """What ``detector.yaml`` beside it describes, its digest included."""
+STORED: Final = "F16"
+"""Type of the tensors in the file."""
 _AGAIN: Final = "install the package again"
 _OWN: Final = "give the detector.safetensors that ictmri train-detector wrote"
 
@@ -66,15 +66,14 @@ def load_network(path: Path, _digest: str) -> UNet:
     """
     from ictmri_baselines.localizer.learned.network import network
 
-    def kinds(tensors: Mapping[str, Tensor]) -> dict[str, Kind]:
-        return {name: Kind(tuple(value.shape), "F32") for name, value in tensors.items()}
-
     try:
         with opened(path, "pt") as stream:
             facts = json.loads((stream.metadata() or {}).get("training", "{}"))
-            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
-        made = network(narrow=bool(facts.get("narrow")))
-        problems = differences(kinds(made.state_dict()), kinds(tensors)) or not_finite(tensors)
+            made = network(narrow=bool(facts.get("narrow")))
+            wanted = {n: Kind(tuple(t.shape), STORED) for n, t in made.state_dict().items()}
+            problems = differences(wanted, kinds(stream))
+            tensors = {} if problems else {n: stream.get_tensor(n).float() for n in wanted}
+        problems = problems or not_finite(tensors)
     except (ValueError, RuntimeError, AttributeError) as error:
         problems = [str(error).splitlines()[0]]
     if problems:
