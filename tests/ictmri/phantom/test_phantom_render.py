@@ -14,7 +14,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ictmri.atlas.template import atlas_file
+from ictmri.atlas.template import grid_affine, read_atlas
 from ictmri.errors import InputError, MissingDependencyError
 from ictmri.phantom import PhantomCase, PhantomVolume, render, roster
 from ictmri.phantom.rendering import MIN_CORE_ML
@@ -87,10 +87,8 @@ def test_lesions_are_there_and_inside_the_brain(index: int) -> None:
 
 @lru_cache(maxsize=1)
 def atlas_brain() -> nib.Nifti1Image:
-    path = atlas_file("mask")
-    brain = nib.load(path)
-    wide = ndimage.binary_dilation(brain.get_fdata() > 0.5, iterations=7)
-    return nib.Nifti1Image(wide.astype(np.uint8), brain.affine)
+    wide = ndimage.binary_dilation(read_atlas("mask") > 0.5, iterations=7)
+    return nib.Nifti1Image(wide.astype(np.uint8), grid_affine(1.0))
 
 
 def _share_in_atlas_brain(volume: PhantomVolume, core: np.ndarray) -> float:
@@ -194,4 +192,4 @@ def test_wrong_spacing_is_refused(spacing: float) -> None:
 def test_missing_atlas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"ictmri\[phantom\]"):
-        atlas_file("t1")
+        read_atlas("t1")
