@@ -329,7 +329,7 @@ def test_killed_and_called_again_it_ends_in_the_same_bytes(
     expected = fitted(made, tmp_path / "whole", **recipe)
     folder = tmp_path / "killed"
     last = folder / "last.ckpt"
-    seen = [-1]
+    seen, killed_at = [-1], set()
     for epoch in (2, 5):
 
         def ready(epoch: int = epoch) -> bool:
@@ -337,13 +337,15 @@ def test_killed_and_called_again_it_ends_in_the_same_bytes(
             return seen[0] >= epoch
 
         killed_when(ready, made, folder, **recipe)
+        killed_at.add(epoch_of(last))
         assert not (folder / MODEL).exists()
     found = fitted(made, folder, **recipe)
     np.testing.assert_array_equal(found, expected)
     assert (folder / MODEL).read_bytes() == (tmp_path / "whole" / MODEL).read_bytes()
     rows = [row for log in sorted(folder.glob("log/*/metrics.csv")) for row in read_csv(log)]
     assert len(list(folder.glob("log/part-*"))) == 3
-    assert {int(row["epoch"]) for row in rows} == set(range(10))
+    # Lightning writes the row of an epoch after its checkpoint: a kill in between loses the row alone.
+    assert {int(row["epoch"]) for row in rows} | killed_at == set(range(10))
     assert {path.name for path in folder.iterdir()} <= {
         "log", "tensorboard", MODEL, CARD, REFERENCE, "training.json",
     }  # fmt: skip
