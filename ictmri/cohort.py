@@ -124,6 +124,17 @@ class Cohort:
         files = self.manifest.files_of(config).items()
         return {split: [self.root / path for path in paths] for split, paths in files}
 
+    def check_unchanged(self) -> None:
+        """Make sure that nobody changed the cohort since it was opened: for what reads it without its lock.
+
+        Raises:
+            InputError: somebody did.
+        """
+        if read_manifest(self.root) != self.manifest:
+            raise InputError(
+                str(self.root), ["was changed meanwhile"], "run the same command again"
+            )
+
     def check(self, *, prefix: str = "", quick: bool = False) -> None:
         """Compare the files with the manifest.
 

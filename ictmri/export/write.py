@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ictmri.cohort import ACQUISITION, Cohort, open_cohort
+from ictmri.cohort import ACQUISITION, Cohort
 from ictmri.errors import InputError
 from ictmri.export import bids, nnunet, plain
 from ictmri.export.contents import CARD, LICENCE, Case, Contents, read_contents
@@ -83,9 +83,7 @@ def export_cohort(
         layout = _LAYOUTS[target](contents)
         part = _prepared(out, key)
         _write_volumes(part, contents, layout.volumes)
-        if open_cohort(cohort.root).manifest != cohort.manifest:
-            problem = "was changed while it was exported"
-            raise InputError(str(cohort.root), [problem], "run the same command again")
+        cohort.check_unchanged()
         for path, text in layout.documents.items():
             write_text(part / path, text)
         record = key | {"files": _files(part)}

@@ -46,8 +46,8 @@ def withdraw(cohort: Cohort, case_ids: list[str], reason: str, out: AnyPath) -> 
     out = at_home(out)
     _check(cohort, case_ids, reason, out)
     change = REASONS[reason] + " The folds of all other cases are unchanged."
-    with cohort_lock(cohort.root), cohort_lock(out):
-        # Whoever held the locks may have changed the one and made the other.
+    with cohort_lock(out):
+        # Whoever was waited for may have written there, and somebody else have changed the cohort.
         cohort = open_cohort(cohort.root)
         kept = _check(cohort, case_ids, reason, out)
         cohort.check()
@@ -73,6 +73,7 @@ def _write(
         )
         write_text(part / CHANGES, changes_text(manifest))
         publish_documents(part, manifest)
+        cohort.check_unchanged()
         if link_path(cohort.root).is_file():
             # Who left keeps his case id there, and the others' names are looked for when it is published.
             copy_link_file(cohort.root, out)

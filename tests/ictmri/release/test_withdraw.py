@@ -12,6 +12,7 @@ from ictmri.build.write import add_config
 from ictmri.changes import changes_text, next_version
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
+from ictmri.export.write import export_cohort
 from ictmri.loader import load_dataset
 from ictmri.release.publish import identifiers
 from ictmri.release.withdraw import add_erratum, withdraw
@@ -191,3 +192,14 @@ def test_a_successor_must_fit(cohort: Cohort, mini_table: Path, tmp_path: Path) 
     assert "no link file beside it" in told
     assert "not 'other'" in told
     assert "3 folds, not 2" in told
+
+
+def test_a_cohort_that_changes_meanwhile_is_not_half_copied(cohort: Cohort, tmp_path: Path) -> None:
+    cohort.check_unchanged()
+    stale = open_cohort(cohort.root)
+    add_erratum(cohort, "Meanwhile.", [])
+    with pytest.raises(InputError, match="was changed meanwhile"):
+        stale.check_unchanged()
+    with pytest.raises(InputError, match="was changed meanwhile"):
+        export_cohort(stale, "nifti", tmp_path / "export")
+    assert not (tmp_path / "export").exists()
