@@ -12,8 +12,9 @@ from ictmri.build.write import add_config
 from ictmri.changes import changes_text, next_version
 from ictmri.cohort import Cohort, open_cohort
 from ictmri.errors import InputError
-from ictmri.export.write import export_cohort
+from ictmri.export import write as export
 from ictmri.loader import load_dataset
+from ictmri.release import withdraw as leaving
 from ictmri.release.publish import identifiers
 from ictmri.release.withdraw import add_erratum, withdraw
 from ictmri.verify.cohort import check_rows
@@ -194,12 +195,16 @@ def test_a_successor_must_fit(cohort: Cohort, mini_table: Path, tmp_path: Path) 
     assert "3 folds, not 2" in told
 
 
-def test_a_cohort_that_changes_meanwhile_is_not_half_copied(cohort: Cohort, tmp_path: Path) -> None:
-    cohort.check_unchanged()
-    stale = open_cohort(cohort.root)
-    add_erratum(cohort, "Meanwhile.", [])
+def test_a_cohort_that_changes_meanwhile_is_not_half_copied(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(*_: object) -> None:
+        add_erratum(cohort, "Meanwhile.", [])
+
+    for module, step in ((export, "_write_volumes"), (leaving, "_copy_the_rest")):
+        monkeypatch.setattr(module, step, changed)
     with pytest.raises(InputError, match="was changed meanwhile"):
-        stale.check_unchanged()
+        export.export_cohort(cohort, "nifti", tmp_path / "export")
     with pytest.raises(InputError, match="was changed meanwhile"):
-        export_cohort(stale, "nifti", tmp_path / "export")
-    assert not (tmp_path / "export").exists()
+        withdraw(open_cohort(cohort.root), ["mini-0004"], "other", tmp_path / "new")
+    assert not {"export", "new", "new.link.csv"} & {path.name for path in tmp_path.iterdir()}
