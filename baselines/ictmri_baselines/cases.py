@@ -128,7 +128,7 @@ def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def strange_masks(folder: Path, case_ids: Collection[str]) -> list[str]:
     """Say which volumes in a folder of masks ``<case_id>.nii.gz`` are named after no case."""
-    from ictmri.scans.read import VOLUME_ENDINGS
+    from ictmri.scans.read import VOLUME_ENDINGS  # its readers are nothing for a method
 
     names = {f"{case_id}.nii.gz" for case_id in case_ids}
     volumes = (path.name for path in folder.glob("*") if path.name.lower().endswith(VOLUME_ENDINGS))

@@ -107,9 +107,14 @@ def public_rows(cohort: Cohort) -> list[PublicRow]:
     """Return the public rows of a cohort with plain five-year bands, before anything is withheld."""
     people = cohort.people()
     return [
-        PublicRow(i, row.label, people[i].sex or "", age_band(people[i].age), row.fold)
+        PublicRow(
+            row.case_id,
+            row.label,
+            people[row.case_id].sex or "",
+            age_band(people[row.case_id].age),
+            row.fold,
+        )
         for row in cohort.folds().rows
-        for i in (row.case_id,)
     ]
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ictmri_baselines.localizer.detectors import Detector
 
 Mask = npt.NDArray[np.bool_]
+DROP_VERSION: Final = "2"
+"""Of what becomes of boxes that do not mirror: raised where priors change that were made without them."""
 SAME: Final = 0.5
 """Intersection over union from which a box is the mirror image of another."""
 

@@ -21,7 +21,7 @@ from ictmri.io.volumes import pack, unpack
 from ictmri.version import __version__
 from ictmri_baselines.cases import Brain
 from ictmri_baselines.localizer import localize, voxels_of
-from ictmri_baselines.localizer.box_controls import MirrorChecked
+from ictmri_baselines.localizer.box_controls import DROP_VERSION, MirrorChecked
 from ictmri_baselines.localizer.boxes import SliceBoxes, numbers_only, read_boxes, write_boxes
 from ictmri_baselines.localizer.classical.refine import VERSION, Samples, VoxelModel, fit
 from ictmri_baselines.localizer.detectors import (
@@ -97,6 +97,8 @@ def localize_cohort(
         settings["voxel_model"] = voxel_model
     if mirror != "off":
         settings["mirror"] = mirror
+    if mirror == "drop":
+        settings["drop_version"] = DROP_VERSION
     able = workers if detector.parallel else Workers(1)
     return resumed(
         cohort,

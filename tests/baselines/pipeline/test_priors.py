@@ -160,6 +160,13 @@ def test_what_looks_at_no_brain_is_not_asked_about_its_mirror_image(
     assert "localize" not in open_cohort(two_processed.root).manifest.steps
 
 
+def test_no_model_learns_from_boxes_that_are_dropped(two_processed: Cohort, tmp_path: Path) -> None:
+    """The box lies on one side of every brain, its mirror image too: none is left to learn from."""
+    cohort = copy_of(two_processed, tmp_path)
+    with pytest.raises(InputError, match="no case's boxes hold enough voxels to learn from"):
+        localize_cohort(cohort, Cube(), voxel_model="cohort", mirror="drop", workers=ONE)
+
+
 # Masks
 
 
